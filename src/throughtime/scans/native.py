@@ -1,0 +1,111 @@
+"""The native backend: torch's own fused layers, for the three cells that torch has.
+
+torch's kernels know neither zero lengths nor resets, and give the memory cell of the last step
+only. So time is cut wherever a sequence ends or starts anew, and each piece, in which nothing
+happens, is one call of the kernel over the sequences still running.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..cell import Cell, Weights
+from ..cells import LSTM, RNN, GRUResetAfter
+
+_VF = torch._VF  # the functions behind torch.nn.LSTM, GRU, RNN and their cells
+
+
+def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
+    """torch has the RNN, the GRU that resets after the product, and the LSTM with tanh output."""
+    if cell not in (RNN("tanh"), RNN("relu"), GRUResetAfter(), LSTM()):
+        return (
+            f"torch has no kernel for {cell!r}; it has RNN(), GRUResetAfter() and "
+            "LSTM(output='tanh')."
+        )
+    return None
+
+
+def run(
+    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Shapes as in `scan`."""
+    T, B, _ = x.shape
+    if T == 0:
+        return x.new_zeros(0, B, w.W_a.shape[-1]), state
+    if lengths is None and reset is None:
+        return piece(cell, w, x, state)
+    return in_pieces(cell, w, x, state, lengths, reset)
+
+
+def in_pieces(
+    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Cut time where a sequence ends or is reset; run each piece on the sequences alive in it."""
+    T, B, _ = x.shape
+    lengths = torch.full((B,), T, device=x.device) if lengths is None else lengths
+    order = lengths.argsort(descending=True, stable=True)
+    x, lengths = x[:, order], lengths[order]
+    state = [part[order] for part in state]
+    cuts = {0, *lengths.tolist()}
+    if reset is not None:
+        reset = reset[:, order]
+        cuts |= set(reset.any(1).nonzero()[:, 0].tolist())
+    longest = int(lengths.max()) if B else 0
+    starts = sorted(t for t in cuts if t < longest)
+    ys = []
+    for start, end in zip(starts, [*starts[1:], longest]):
+        alive = int((lengths > start).sum())
+        before = [part[:alive] for part in state]
+        if reset is not None:
+            new = reset[start, :alive, None]
+            before = [torch.where(new, part.new_zeros(()), part) for part in before]
+        y, after = piece(cell, w, x[start:end, :alive], cell.State(*before))
+        ys.append(torch.nn.functional.pad(y, (0, 0, 0, B - alive)))
+        state = [torch.cat([new, old[alive:]]) for new, old in zip(after, state)]
+    ys.append(x.new_zeros(T - longest, B, w.W_a.shape[-1]))
+    back = order.argsort()
+    return torch.cat(ys)[:, back], cell.State(*(part[back] for part in state))
+
+
+def piece(cell: Cell, w: Weights, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """One call of torch's kernel over x [T, B, n_x], nothing beginning or ending inside."""
+    parameters = [w.W_x, w.W_a, w.b, second_bias(cell, w)]
+    if x.shape[0] == 1:  # torch's layers repack the weights at every call, its cells do not
+        return one_step(cell, parameters, x[0], state)
+    options = (True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    carried = [part[None].contiguous() for part in state]
+    if isinstance(cell, LSTM):
+        y, a, c = _VF.lstm(x, carried, parameters, *options)
+        return y, cell.State(a=a[0], c=c[0])
+    if isinstance(cell, GRUResetAfter):
+        y, c = _VF.gru(x, carried[0], parameters, *options)
+        return y, cell.State(c=c[0])
+    layer = _VF.rnn_tanh if cell.nonlinearity == "tanh" else _VF.rnn_relu
+    y, a = layer(x, carried[0], parameters, *options)
+    return y, cell.State(a=a[0])
+
+
+def one_step(
+    cell: Cell, parameters: list[Tensor], x: Tensor, state: Any
+) -> tuple[Tensor, Any]:
+    """One time step: x [B, n_x]."""
+    if isinstance(cell, LSTM):
+        new = cell.State(*_VF.lstm_cell(x, list(state), *parameters))
+    elif isinstance(cell, GRUResetAfter):
+        new = cell.State(_VF.gru_cell(x, state.c, *parameters))
+    else:
+        layer = _VF.rnn_tanh_cell if cell.nonlinearity == "tanh" else _VF.rnn_relu_cell
+        new = cell.State(layer(x, state.a, *parameters))
+    return new[0][None], new
+
+
+def second_bias(cell: Cell, w: Weights) -> Tensor:
+    """torch adds two biases; only the GRU's candidate needs the second one."""
+    zeros = torch.zeros_like(w.b)
+    if isinstance(cell, GRUResetAfter):
+        n = w.W_a.shape[-1]
+        return torch.cat([zeros[: 2 * n], w.vectors["d_c"]])
+    return zeros
