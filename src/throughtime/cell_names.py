@@ -33,8 +33,7 @@ def find_cell(text: str, folder: Path | None = None) -> Cell:
     if ".py:" not in name:
         cls = CELLS[one_of("cell", name, CELLS)]
     else:
-        file, _, class_name = name.rpartition(":")
-        cls = load_class(source_file(name, folder), class_name)
+        cls = load_class(source_file(name, folder), name.rpartition(":")[2])
     try:
         return cls(**options)
     except TypeError as error:

@@ -40,7 +40,7 @@ class RunFolder:
         )
 
     def create(self, overwrite: bool) -> None:
-        """Make the folder; one that exists is refused, or emptied of a run's files if `overwrite`."""
+        """Make the folder; an existing one is refused, or rid of its run if `overwrite`."""
         self.refuse_existing(overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def refuse_existing(self, overwrite: bool) -> None:
-        """Raise `InputError` if the folder holds anything and may not be overwritten."""
+        """Raise `InputError` if the folder holds anything that may not be overwritten."""
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; --out names a folder.")
         if not self.path.exists() or not any(self.path.iterdir()):
@@ -106,7 +106,9 @@ class RunFolder:
         try:
             return torch.load(self.trainer, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            raise InputError(f"{self.trainer}: damaged or truncated: {first_line(error)}") from error
+            raise InputError(
+                f"{self.trainer}: damaged or truncated: {first_line(error)}"
+            ) from error
 
     def load_weights(self, model: nn.Module, which: str = "best") -> None:
         """Load the best or the last weights into `model`."""
@@ -123,7 +125,9 @@ class RunFolder:
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.model}: damaged or truncated: {first_line(error)}") from error
         except RuntimeError as error:
-            raise InputError(f"{self.model} does not fit config.yaml: {first_line(error)}") from error
+            raise InputError(
+                f"{self.model} does not fit config.yaml: {first_line(error)}"
+            ) from error
 
     @staticmethod
     def _load_state(model: nn.Module, state: dict[str, Any], path: Path) -> None:
@@ -167,5 +171,3 @@ def remove_leftovers(folder: Path) -> None:
     for name in FILES:
         for path in folder.glob(f".{name}.*.tmp"):
             path.unlink(missing_ok=True)
-
-

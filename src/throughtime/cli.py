@@ -41,8 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"throughtime {__version__}")
         return 0
     verb, *rest = arguments
-    # torch then asks the system for huge pages: fewer page faults on large buffers
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    prepare_environment()
     try:
         if verb not in VERBS:
             raise InputError(f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} See --help.")
@@ -60,6 +59,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 141
 
 
+def prepare_environment() -> None:
+    """Settings that torch and OpenMP read once, when they are loaded. What the user set stays."""
+    # large buffers in huge pages: fewer page faults
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # waiting threads spin for microseconds, not milliseconds: with another program on the same
+    # cores, spinning made a training step 25 to 100 times slower (docs/log.md)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+
 def train(arguments: list[str]) -> int:
     """throughtime train TASK."""
     from . import terminal
@@ -72,8 +81,9 @@ def train(arguments: list[str]) -> int:
     from .verbs import train as run
 
     try:
-        result = run(command.config, task=command.task, resume=command.resume,
-                     overwrite=command.overwrite)  # fmt: skip
+        result = run(
+            command.config, task=command.task, resume=command.resume, overwrite=command.overwrite
+        )
     except Interrupted:
         terminal.say(
             f"saved. Go on with: throughtime train {command.task} --resume --out "
@@ -99,9 +109,14 @@ def evaluate(arguments: list[str]) -> int:
     from .verbs import evaluate as run
 
     result = as_json(
-        run(options.run, options.data, device=options.device, checkpoint=options.checkpoint,
-            threads=options.threads)
-    )  # fmt: skip
+        run(
+            options.run,
+            options.data,
+            device=options.device,
+            checkpoint=options.checkpoint,
+            threads=options.threads,
+        )
+    )
     if options.json:
         print(json.dumps({"run": str(options.run), "data": options.data, **result}))
         return 0

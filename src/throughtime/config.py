@@ -205,7 +205,7 @@ def seconds(duration: str) -> float:
 
 @dataclass(frozen=True)
 class Every:
-    """An interval of training: `unit` is steps, epochs, seconds or budget (a share of the whole)."""
+    """An interval of training, in steps, epochs, seconds or shares of the budget."""
 
     amount: float
     unit: Literal["steps", "epochs", "seconds", "budget"]
@@ -246,7 +246,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}.") from error
+        raise InputError(
+            f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}.") from error
     if not isinstance(values, dict):

@@ -24,18 +24,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, W: Tensor, b: Tensor, y: Tensor) -> Tensor:
         device = h.device.type
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-        else:
-            dtype = h.dtype
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else h.dtype
         precise = torch.promote_types(dtype, torch.float32)
         N, V = len(h), len(W)
         needs_grad = any(ctx.needs_input_grad)
         h_, W_ = h.detach().to(dtype), W.detach().to(dtype)
         grad_h = torch.empty_like(h_) if needs_grad else None
-        grad_W, grad_b = (torch.zeros_like(W, dtype=precise), torch.zeros_like(b, dtype=precise)) if (
-            needs_grad
-        ) else (None, None)
+        grad_W, grad_b = (
+            (torch.zeros_like(W, dtype=precise), torch.zeros_like(b, dtype=precise))
+            if (needs_grad)
+            else (None, None)
+        )
         total = torch.zeros((), dtype=torch.float64, device=h.device)
         rows = max(1, min(N, CHUNK // V))
         buffer = torch.empty(rows, V, dtype=dtype, device=h.device)
@@ -64,8 +64,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = grads
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         scale = float(grad)
         parts = [part.to(dtype) for part, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
         if scale != 1:
@@ -98,7 +97,9 @@ class Softmax(nn.Module):
         rows = max(1, CHUNK // len(self.weight))
         return torch.cat(
             [
-                F.cross_entropy(self.logits(h[i : i + rows]).float(), y[i : i + rows], reduction="none")
+                F.cross_entropy(
+                    self.logits(h[i : i + rows]).float(), y[i : i + rows], reduction="none"
+                )
                 for i in range(0, len(h), rows)
             ]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +54,8 @@ class LanguageModel(nn.Module):
             )
             bound = embedding_size**-0.5
             nn.init.uniform_(self.embedding.weight, -bound, bound)
-            self.head: Softmax | AdaptiveSoftmax = Softmax(
-                embedding_size, vocabulary, self.embedding.weight
-            )
+            tied = cast(nn.Parameter, self.embedding.weight)
+            self.head: Softmax | AdaptiveSoftmax = Softmax(embedding_size, vocabulary, tied)
         else:
             self.to_embedding = nn.Identity()
             self.head = (

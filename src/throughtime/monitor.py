@@ -25,7 +25,7 @@ class Metrics:
         """Begin a new file, or go on after its first `keep` bytes: later lines come again."""
         if keep is not None and path.exists():
             os.truncate(path, min(keep, path.stat().st_size))
-        self.file = open(path, "a" if keep is not None else "w", encoding="utf-8")
+        self.file = path.open("a" if keep is not None else "w", encoding="utf-8")
         self.events = event_writer(path.parent) if tensorboard else None
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
@@ -69,9 +69,12 @@ class Display:
         self.quiet = quiet
         self.live = terminal.console.is_terminal and not quiet
         self.bar = Progress(
-            BarColumn(bar_width=24), TextColumn("{task.description}"),
-            console=terminal.console, transient=True, disable=not self.live,
-        )  # fmt: skip
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            console=terminal.console,
+            transient=True,
+            disable=not self.live,
+        )
         self.task = self.bar.add_task("starting", total=1.0)
         self.last_line = time.monotonic()
 

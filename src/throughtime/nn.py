@@ -126,7 +126,7 @@ class _Face(torch.nn.RNNBase):
         return 2 if self.bidirectional else 1
 
     def _states(self, hx: Any, x: Tensor, B: int) -> list[Tensor]:
-        """h_0 (and c_0), [num_layers·D, B, n] each, checked as torch checks them; zeros for None."""
+        """h_0 (and c_0), [num_layers·D, B, n] each, checked as torch does; zeros for None."""
         widths = [self.proj_size or self.hidden_size]
         widths += [self.hidden_size] if self.mode == "LSTM" else []
         shapes = [(self.num_layers * self.directions, B, width) for width in widths]

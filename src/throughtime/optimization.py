@@ -66,10 +66,9 @@ def clip(model: nn.Module, config: OptimConfig) -> tuple[float, bool]:
         largest = max(float(g.abs().max()) for g in gradients)
         clipped = largest > config.clip_value
         if clipped:
-            torch._foreach_clamp_min_(gradients, -config.clip_value)
-            torch._foreach_clamp_max_(gradients, config.clip_value)
+            torch.nn.utils.clip_grad_value_(model.parameters(), config.clip_value)
             norm = torch.nn.utils.get_total_norm(gradients)
     if config.clip_norm and float(norm) > config.clip_norm:
-        torch._foreach_mul_(gradients, config.clip_norm / float(norm))
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), config.clip_norm, norm)
         clipped = True
     return value, clipped

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from . import config as configs
 from .errors import InputError, did_you_mean, one_of
@@ -30,11 +30,11 @@ class Parser(ArgumentParser):
         if match := re.search(r"unrecognized arguments: (\S+)", text):
             given = match[1].partition("=")[0]
             return f"unknown option {given}.{did_you_mean(given, known)}"
-        if match := re.search(r"[Kk]ey \"?'?([\w.]+)'?\"? is not expected|Unrecognized.*?: ?'?([\w.]+)", text):
-            given = match[1] or match[2]
-            names = [o.removeprefix("--").replace("-", "_") for o in known]
-            return f"unknown setting {given}.{did_you_mean(given, names)}"
-        return text
+        # jsonargparse speaks of keys, Python types and internal names; we of options
+        text = re.sub(r'Parser key "([\w.]+)":', r"\1:", text)
+        text = re.sub(r"Expected a typing.Literal\[(.*?)\]\.", r"expected one of \1.", text)
+        text = re.sub(r"Expected an? <class '(\w+)'>\.", r"expected \1.", text)
+        return text.replace("Got value:", "got:")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,7 @@ def train_command(arguments: list[str]) -> TrainCommand | None:
     known, _ = early.parse_known_args(rest)
     if known.resume:
         rest = ["--config", str(saved_settings(known.out, task)), *rest]
+    check_config_files(cls, rest)
     try:
         options = parse(parser, rest)
     except SystemExit as stop:  # --help and --print_config have printed
@@ -86,7 +87,7 @@ def saved_settings(out: str | None, task: str) -> Path:
     if not out:
         raise InputError("--resume needs the run folder: --out runs/NAME.")
     folder = RunFolder(out)
-    saved_task, values = folder.load_config()
+    saved_task, _ = folder.load_config()
     if saved_task != task:
         raise InputError(f"{out} is a run of task {saved_task!r}, not {task!r}.")
     return folder.config
@@ -95,7 +96,7 @@ def saved_settings(out: str | None, task: str) -> Path:
 def train_parser(task: str, cls: type) -> Parser:
     """The options of a task: its own settings by name, the sections' by dotted name."""
     parser = Parser(prog=f"throughtime train {task}", description=summary(cls), exit_on_error=False)
-    parser.add_argument("--config", action=ActionConfigFile, help="Settings from a YAML file.")
+    parser.add_argument("--config", action="config", help="Settings from a YAML file.")
     parser.add_argument("--resume", action="store_true", help="Go on with the run in --out.")
     parser.add_argument("--overwrite", action="store_true", help="Replace the run in --out.")
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -117,8 +118,13 @@ def evaluate_parser() -> Parser:
     """throughtime evaluate RUN [--data FILE …] [--json]."""
     parser = plain_parser("evaluate", "Exact likelihood of text under a run's model.", json=True)
     parser.add_argument("run", type=str, help="Run folder.")
-    parser.add_argument("--data", nargs="+", type=str, default=None,
-                        help="Files, globs or directories; default: the run's own validation text.")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        type=str,
+        default=None,
+        help="Files, globs or directories; default: the run's own validation text.",
+    )
     add_model_options(parser)
     parser.add_argument("--threads", type=int, default=None, help="CPU threads.")
     return parser
@@ -128,12 +134,28 @@ def generate_parser() -> Parser:
     """throughtime generate RUN …."""
     parser = plain_parser("generate", "Write novel text with a run's language model.")
     parser.add_argument("run", type=str, help="Run folder.")
-    parser.add_argument("--prime", type=str, default="", help="Text to go on from; - reads it from standard input.")
+    parser.add_argument(
+        "--prime", type=str, default="", help="Text to go on from; - reads it from standard input."
+    )
     parser.add_argument("--max-new-tokens", type=int, default=500, help="Longest continuation.")
-    parser.add_argument("--temperature", type=float, default=1.0, help="Below 1 safer, above 1 bolder; 0: always the most probable token.")
-    parser.add_argument("--top-k", type=int, default=0, help="Draw from the k most probable tokens; 0: from all.")
-    parser.add_argument("--top-p", type=float, default=1.0, help="Draw from the fewest tokens with this share of the probability.")
-    parser.add_argument("--num-beams", type=int, default=1, help="Beam search of this width instead of sampling.")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="Below 1 safer, above 1 bolder; 0: always the most probable token.",
+    )
+    parser.add_argument(
+        "--top-k", type=int, default=0, help="Draw from the k most probable tokens; 0: from all."
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        help="Draw from the fewest tokens with this share of the probability.",
+    )
+    parser.add_argument(
+        "--num-beams", type=int, default=1, help="Beam search of this width instead of sampling."
+    )
     parser.add_argument("--num-samples", type=int, default=1, help="How many texts.")
     parser.add_argument("--seed", type=int, default=None, help="The same seed gives the same text.")
     parser.add_argument("--forbid-unk", action="store_true", help="Never write <unk>.")
@@ -146,8 +168,12 @@ def add_model_options(parser: Parser) -> None:
     """Where to run, and which weights."""
     devices = typing.get_type_hints(configs.LanguageConfig)["device"]
     parser.add_argument("--device", type=devices, default="auto", help="Where to run.")
-    parser.add_argument("--checkpoint", type=typing.Literal["best", "last"], default="best",
-                        help="The weights with the best validation loss, or the last.")  # fmt: skip
+    parser.add_argument(
+        "--checkpoint",
+        type=typing.Literal["best", "last"],
+        default="best",
+        help="The weights with the best validation loss, or the last.",
+    )
 
 
 def plain_parser(verb: str, description: str, *, json: bool = False) -> Parser:
@@ -160,7 +186,6 @@ def plain_parser(verb: str, description: str, *, json: bool = False) -> Parser:
 
 def parse(parser: Parser, arguments: list[str]) -> Namespace:
     """Parse; whatever is wrong becomes a one-line `InputError`."""
-    check_config_files(arguments)
     try:
         return parser.parse_args(arguments)
     except (argparse.ArgumentError, jsonargparse.ArgumentError, TypeError, ValueError) as error:
@@ -169,15 +194,20 @@ def parse(parser: Parser, arguments: list[str]) -> Namespace:
         raise InputError(parser.one_line(str(error))) from error
 
 
-def check_config_files(arguments: list[str]) -> None:
-    """Read --config files first for clear errors about them."""
+def check_config_files(cls: type, arguments: list[str]) -> None:
+    """Read --config files first, for errors that name the file and the nearest setting."""
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == "--config":
             path = Path(value if equals else arguments[i + 1] if i + 1 < len(arguments) else "")
             if not path.is_file():
                 raise InputError(f"--config {path}: no such file.")
-            configs.load_yaml(path)
+            values = configs.load_yaml(path)
+            values.pop("task", None)
+            try:
+                configs.from_dict(cls, values)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
 
 
 def plain(options: Namespace) -> dict[str, Any]:
@@ -195,5 +225,3 @@ def argument_help(cls: type) -> dict[str, str]:
     _, _, section = (cls.__doc__ or "").partition("Args:")
     entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", section, re.M)
     return {name: " ".join(text.split()) for name, text in entries}
-
-

@@ -24,15 +24,20 @@ def warn(message: str) -> None:
 
 @contextlib.contextmanager
 def progress(what: str, total: float, quiet: bool = False) -> Iterator[Callable[[float], None]]:
-    """A bar while something runs; where there is no terminal, a line if it took over two seconds."""
+    """A bar while something runs; without a terminal, a line if it took over two seconds."""
     if quiet:
         yield lambda amount: None
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     started = time.monotonic()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)
     took = time.monotonic() - started

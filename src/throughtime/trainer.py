@@ -94,11 +94,15 @@ class Trainer:
         leader = self.processes.rank == 0
         self.wrapped = self._wrap()
         self.began = time.monotonic() - self.counters.elapsed
-        self.metrics = Metrics(
-            self.folder.metrics,
-            keep=self.metrics_bytes,
-            tensorboard=self.config.loop.tensorboard,
-        ) if leader else None  # fmt: skip
+        self.metrics = (
+            Metrics(
+                self.folder.metrics,
+                keep=self.metrics_bytes,
+                tensorboard=self.config.loop.tensorboard,
+            )
+            if leader
+            else None
+        )
         self.model.train()
         self.speed_from = (time.monotonic(), self.counters.tokens)
         with Display(quiet=not leader) as self.display, self._on_interrupt():
@@ -172,8 +176,11 @@ class Trainer:
                 f"stopped at step {c.step}: {c.skipped_in_a_row} steps in a row were not finite "
                 f"({cause}). {self.folder.path} holds the last good checkpoint. Try a lower "
                 f"--optim.lr (now {self.config.optim.lr:g}) or "
-                + (f"a smaller --optim.clip_norm (now {limit:g})." if limit else
-                   "clipping: --optim.clip_norm 1.")  # fmt: skip
+                + (
+                    f"a smaller --optim.clip_norm (now {limit:g})."
+                    if limit
+                    else "clipping: --optim.clip_norm 1."
+                )
             )
 
     # ---- measuring ----------------------------------------------------------------------------
@@ -251,9 +258,7 @@ class Trainer:
 
     def _progress(self) -> float:
         """The share of the budget spent."""
-        return max(
-            self.counters.elapsed / self.max_seconds, self.counters.step / self.max_steps
-        )
+        return max(self.counters.elapsed / self.max_seconds, self.counters.step / self.max_steps)
 
     def _finished(self) -> bool:
         return self._progress() >= 1

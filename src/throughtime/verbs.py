@@ -47,7 +47,11 @@ class Result:
 
 
 def train(
-    config: configs.LanguageConfig, *, task: str = "lm", resume: bool = False, overwrite: bool = False
+    config: configs.LanguageConfig,
+    *,
+    task: str = "lm",
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Result:
     """Train `config` into the run folder `config.out`.
 
@@ -124,9 +128,7 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     """The settings that differ, with dotted names."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
-            found
-            for key in new
-            for found in differences(f"{name}.{key}", old.get(key), new[key])
+            found for key in new for found in differences(f"{name}.{key}", old.get(key), new[key])
         ]
     return [] if old == new else [(name, old, new)]
 
@@ -229,20 +231,26 @@ def generate(
         seed = secrets.randbelow(2**31) if seed is None else seed
         streams = [
             sample(
-                model, ids, max_new_tokens, sampling, eos=eos,
+                model,
+                ids,
+                max_new_tokens,
+                sampling,
+                eos=eos,
                 generator=torch.Generator(task.device).manual_seed(seed + k),
             )
             for k in range(num_samples)
-        ]  # fmt: skip
+        ]
     return [write(tokens, prime, task, k, hear) for k, tokens in enumerate(streams)]
 
 
 def write(tokens: Any, prime: str, task: Language, k: int, hear: Callable[[int, str], None]) -> str:
     """Decode one stream of tokens as they come, after the prime."""
     decoder = Decoder(task.vocabulary)
-    for token in task.vocabulary.encode(
-        prime, eos_at_lines=task.config.data.eos == "line"
-    ).tolist() if prime else []:
+    for token in (
+        task.vocabulary.encode(prime, eos_at_lines=task.config.data.eos == "line").tolist()
+        if prime
+        else []
+    ):
         decoder.push(token)  # so that the first new word knows whether a space goes before it
     pieces = [prime]
     hear(k, prime)

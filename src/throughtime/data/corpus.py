@@ -118,9 +118,7 @@ def write(
             os.unlink(out.name)
             raise
     counts = Counts(tokens, characters, size, unknown, digest.hexdigest())
-    with tempfile.NamedTemporaryFile(
-        "w", dir=ids_path.parent, suffix=".tmp", delete=False
-    ) as out:
+    with tempfile.NamedTemporaryFile("w", dir=ids_path.parent, suffix=".tmp", delete=False) as out:
         json.dump(asdict(counts), out)
     os.replace(out.name, counts_path)
 

@@ -145,7 +145,9 @@ class Language:
         tokens, targets = self.streams[i]
         return tokens.to(self.device), targets.to(self.device), i == 0
 
-    def loss(self, model: Any, batch: tuple[Tensor, Tensor, bool], carry: Any) -> tuple[Tensor, Any]:
+    def loss(
+        self, model: Any, batch: tuple[Tensor, Tensor, bool], carry: Any
+    ) -> tuple[Tensor, Any]:
         """Mean nats; the state is carried to the next window and cut from the graph."""
         tokens, targets, begins = batch
         if carry is None or begins:
@@ -270,7 +272,7 @@ class Evaluation:
 
 
 def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> Evaluation:
-    """Exact likelihood of `text` (None: the run's own validation text), the state carried throughout."""
+    """Exact likelihood of `text`, read as one stream; None: the run's own validation text."""
     if text is None:
         _, text = texts(replace(task.config))
     corpus = corpora.encode(text, task.vocabulary, task.config.data.eos)
@@ -281,7 +283,14 @@ def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> Ev
     s = scores(nats / tokens, corpus.counts)
     c = corpus.counts
     return Evaluation(
-        s["loss"], s["bits_per_token"], s["perplexity"], s["nats_per_char"], s["bits_per_char"],
-        c.unknown / c.tokens, c.tokens, c.characters, c.bytes, tokens / took,
-    )  # fmt: skip
-
+        s["loss"],
+        s["bits_per_token"],
+        s["perplexity"],
+        s["nats_per_char"],
+        s["bits_per_char"],
+        c.unknown / c.tokens,
+        c.tokens,
+        c.characters,
+        c.bytes,
+        tokens / took,
+    )
