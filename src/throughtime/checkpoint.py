@@ -57,8 +57,8 @@ class RunFolder:
             return
         if not overwrite:
             raise InputError(
-                f"{self.path} exists. Choose another --out, go on with --resume, or replace it with "
-                "--overwrite."
+                f"{self.path} exists. Choose another --out, go on with --resume, or replace it "
+                "with --overwrite."
             )
         if not self.config.exists():
             raise InputError(

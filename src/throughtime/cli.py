@@ -51,12 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
     except ThroughtimeError as error:
         print(f"throughtime: error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("\nthroughtime: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a full disk, a folder without permission
+        print(f"throughtime: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nthroughtime: interrupted", file=sys.stderr)
+        return 130
 
 
 def prepare_environment() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from . import terminal
-from .errors import InputError
+from .errors import InputError, ThroughtimeError
 
 QUIET_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
@@ -23,6 +25,7 @@ class Metrics:
 
     def __init__(self, path: Path, *, keep: int | None, tensorboard: bool) -> None:
         """Begin a new file, or go on after its first `keep` bytes: later lines come again."""
+        self.path = path
         if keep is not None and path.exists():
             os.truncate(path, min(keep, path.stat().st_size))
         self.file = path.open("a" if keep is not None else "w", encoding="utf-8")
@@ -31,8 +34,9 @@ class Metrics:
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Append one line."""
         line = {"kind": kind, "step": step, **values}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        with self._saving():
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
         if self.events is not None:
             for name, value in values.items():
                 if isinstance(value, (int, float)):
@@ -40,13 +44,25 @@ class Metrics:
 
     def position(self) -> int:
         """Bytes written so far, on the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with self._saving():
+            self.file.flush()
+            os.fsync(self.file.fileno())
         return self.file.tell()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ThroughtimeError(
+                f"cannot write {self.path}: {error}. The last checkpoint is untouched; make room "
+                "and go on with --resume."
+            ) from error
 
     def close(self) -> None:
         """Close the files."""
-        self.file.close()
+        with contextlib.suppress(OSError):  # a full disk was reported when the line was written
+            self.file.close()
         if self.events is not None:
             self.events.close()
 

@@ -93,42 +93,44 @@ class Trainer:
         """
         leader = self.processes.rank == 0
         self.wrapped = self._wrap()
-        self.began = time.monotonic() - self.counters.elapsed
-        self.metrics = (
-            Metrics(
-                self.folder.metrics,
-                keep=self.metrics_bytes,
-                tensorboard=self.config.loop.tensorboard,
-            )
-            if leader
-            else None
-        )
         self.model.train()
+        self.began = time.monotonic() - self.counters.elapsed
         self.speed_from = (time.monotonic(), self.counters.tokens)
-        with Display(quiet=not leader) as self.display, self._on_interrupt():
+        with contextlib.ExitStack() as stack:
+            self.metrics = None
+            if leader:
+                tensorboard = self.config.loop.tensorboard
+                self.metrics = Metrics(
+                    self.folder.metrics, keep=self.metrics_bytes, tensorboard=tensorboard
+                )
+                stack.callback(self.metrics.close)
+            self.display = stack.enter_context(Display(quiet=not leader))
+            stack.enter_context(self._on_interrupt())
             if self.metrics_bytes is None:
                 self.save()
-            while not self._finished():
-                self._one_step()
-                if self._due("log"):
-                    self._log()
-                if self._due("sample") and leader:
-                    self._show_sample()
-                if self._due("eval") and not self._finished():
-                    self._evaluate(quick=True)
-                    self.save()
-                elif self._due("save"):
-                    self.save()
-                if self.stop_requested:
-                    self.save()
-                    raise Interrupted
-                if self._gave_up():
-                    break
+            self._loop()
+            self._log()
             final = self._evaluate(quick=False)
             self.save()
-        if self.metrics:
-            self.metrics.close()
         return final
+
+    def _loop(self) -> None:
+        while not self._finished():
+            self._one_step()
+            if self._due("log"):
+                self._log()
+            if self._due("sample") and self.processes.rank == 0:
+                self._show_sample()
+            if self._due("eval") and not self._finished():
+                self._evaluate(quick=True)
+                self.save()
+                if self._gave_up():
+                    return
+            elif self._due("save"):
+                self.save()
+            if self.stop_requested:
+                self.save()
+                raise Interrupted
 
     def _one_step(self) -> None:
         c, task = self.counters, self.task

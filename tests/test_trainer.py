@@ -1,0 +1,472 @@
+"""The loop, the run folder, and what must survive a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import throughtime as tt
+from throughtime import trainer as trainers
+from throughtime import verbs
+from throughtime.config import from_dict
+from throughtime.errors import InputError, ThroughtimeError, TrainingDiverged
+
+TEXT = "the cat, which already ate a lot, was full. the cats, which ate, were full.\n"
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "text.txt"
+    lines = [TEXT.replace("cat", word) for word in ("cat", "dog", "bird", "fox")]
+    path.write_text("".join(lines) * 12)
+    return path
+
+
+@pytest.fixture
+def settings(corpus, tmp_path):
+    """A small run; change what a test is about."""
+
+    def settings(out="run", **sections):
+        values = {
+            "train": [str(corpus)],
+            "out": str(tmp_path / out),
+            "max_steps": 12,
+            "device": "cpu",
+            "threads": 1,
+            "model": {"hidden_size": 16, "dropout": 0.2},
+            "optim": {"lr": 0.01, "warmup": 0},
+            "loop": {"batch_size": 4, "window": 16, "sample_every": "0", "eval_every": "4"},
+        }
+        for name, value in sections.items():
+            both = isinstance(value, dict)
+            values[name] = {**values.get(name, {}), **value} if both else value
+        return from_dict(tt.LanguageConfig, values)
+
+    return settings
+
+
+def weights(folder):
+    return torch.load(Path(folder) / "trainer.pt", weights_only=True)["model"]
+
+
+def same_bits(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def lines(folder, kind=None):
+    text = (Path(folder) / "metrics.jsonl").read_text()
+    found = [json.loads(line) for line in text.splitlines()]
+    return [line for line in found if kind in (None, line["kind"])]
+
+
+# ---- learning -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", ["rnn", "simple-gru", "gru", "gru-reset-after", "lstm",
+                                  "peephole-lstm(output_gate_sees=current)"])  # fmt: skip
+def test_every_cell_learns(settings, cell):
+    config = settings(cell=cell, max_steps=60, loop={"eval_every": "30"}, model={"dropout": 0.0})
+    result = tt.train(config)
+    first, *_ = lines(config.out, "valid")
+    assert result.metrics["loss"] < first["loss"] < 4
+    assert result.metrics["loss"] < 2.6
+
+
+@pytest.mark.parametrize("level", ["byte", "word", "subword"])
+def test_every_level_trains_evaluates_and_writes(settings, level):
+    data = {"vocab_size": 270} if level == "subword" else {}
+    config = settings(level=level, data=data, loop={"window": 8})
+    tt.train(config)
+    found = tt.evaluate(config.out)
+    assert found.nats_per_token > 0
+    assert found.characters == pytest.approx(0.1 * len(Path(config.train[0]).read_text()), abs=80)
+    assert isinstance(tt.generate(config.out, "the cat", max_new_tokens=5, seed=1)[0], str)
+
+
+@pytest.mark.parametrize("optim", [
+    {"name": "sgd", "lr": 1.0, "schedule": "decay", "decay_after": 1},
+    {"name": "adam", "schedule": "plateau", "patience": 1},
+    {"name": "adamw", "schedule": "constant", "weight_decay": 0.1, "clip_value": 0.01},
+])  # fmt: skip
+@pytest.mark.parametrize("model", [
+    {"num_layers": 2, "skips": True, "locked_dropout": True, "weight_drop": 0.3},
+    {"tied": True, "embedding_size": 8, "output_layers": [12]},
+])  # fmt: skip
+def test_optimizers_and_model_options_train(settings, optim, model):
+    result = tt.train(settings(optim=optim, model=model))
+    assert result.metrics["loss"] < 4
+
+
+def test_adaptive_softmax_trains_at_word_level(settings, corpus):
+    corpus.write_text(" ".join(f"w{i % 97}" for i in range(3000)) + "\n")
+    config = settings(level="word", model={"head": "adaptive", "cutoffs": [10, 50]},
+                      data={"eos": "none"}, loop={"window": 8}, max_steps=300)  # fmt: skip
+    corpus.write_text(
+        "\n".join(" ".join(f"w{i % 97}" for i in range(k, k + 9)) for k in range(400))
+    )
+    assert tt.train(config).metrics["loss"] < 4
+    assert tt.evaluate(config.out).nats_per_token < 4
+    with pytest.raises(InputError, match="level word"):
+        tt.train(settings("other", model={"head": "adaptive", "cutoffs": [10, 20]}))
+
+
+def test_bf16_trains(settings):
+    result = tt.train(settings(loop={"precision": "bf16"}, max_steps=30))
+    assert result.metrics["loss"] < 3.3
+
+
+def test_full_bptt_recomputed_in_parts_gives_the_same_gradients(settings):
+    runs = []
+    for out, recompute in (("whole", 0), ("parts", 7)):
+        config = settings(out, loop={"window": 0, "recompute": recompute}, model={"dropout": 0.0},
+                          max_steps=2)  # fmt: skip
+        tt.train(config)
+        runs.append(weights(config.out))
+    for name in runs[0]:
+        torch.testing.assert_close(runs[0][name], runs[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_users_own_cell_trains_and_its_source_travels_with_the_run(settings, tmp_path):
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "import throughtime as tt\n"
+        "from torch import sigmoid, tanh\n"
+        "class Minimal(tt.Cell):\n"
+        "    gates, state = ('c', 'u'), ('c',)\n"
+        "    def step(self, w, x, s):\n"
+        "        gate_u = sigmoid(w.u(s.c, x))\n"
+        "        return self.State(c=gate_u * tanh(w.c.input(x)) + (1 - gate_u) * s.c)\n"
+    )
+    config = settings(cell=f"{source}:Minimal")
+    tt.train(config)
+    source.unlink()
+    assert tt.evaluate(config.out).nats_per_token < 4
+
+
+# ---- metrics and budget -------------------------------------------------------------------------
+
+
+def test_metrics_say_what_happened(settings):
+    config = settings(loop={"log_every": "4"}, optim={"clip_norm": 1e-3})
+    tt.train(config)
+    logged = lines(config.out, "train")
+    assert [line["step"] for line in logged] == [4, 8, 12]
+    assert logged[-1]["clipped"] == 1.0
+    assert {"loss", "lr", "norm", "tokens_per_second", "epoch", "elapsed"} <= logged[0].keys()
+    assert [line["step"] for line in lines(config.out, "valid")] == [4, 8, 12]
+
+
+def test_budgets_end_training(settings):
+    assert tt.train(settings("a", max_steps=3)).steps == 3
+    epoch = tt.train(settings("b", max_steps=None, epochs=0.5)).steps
+    assert tt.train(settings("c", max_steps=None, epochs=1)).steps in (2 * epoch - 1, 2 * epoch)
+    started = time.monotonic()
+    tt.train(settings("d", max_steps=None, max_time="1s"))
+    assert time.monotonic() - started < 15
+    with pytest.raises(InputError, match="budget"):
+        tt.train(settings("e", max_steps=0))
+
+
+def test_early_stopping_stops(settings):
+    config = settings(max_steps=200, optim={"lr": 1e-12}, loop={"early_stopping": 2})
+    assert tt.train(config).steps < 40
+
+
+def test_the_best_weights_are_kept_apart_from_the_last(settings, monkeypatch):
+    from throughtime.tasks.language import Language
+
+    losses = iter([3.0, 1.0, 2.0])
+    short = settings("short", max_steps=8, optim={"schedule": "constant"})
+    tt.train(short)
+    monkeypatch.setattr(Language, "evaluate", lambda *_, **__: {"loss": next(losses)})
+    monkeypatch.setattr(Language, "describe", lambda self, metrics: str(metrics))
+    config = settings(max_steps=12, optim={"schedule": "constant"})
+    tt.train(config)
+    best, last = (tt.load(config.out, checkpoint=c)[1].state_dict() for c in ("best", "last"))
+    assert same_bits(best, weights(short.out))
+    assert same_bits(last, weights(config.out))
+    assert not same_bits(best, last)
+
+
+def test_evaluation_is_exact_and_knows_no_batch_size(settings):
+    config = settings()
+    tt.train(config)
+    task, model = tt.load(config.out)
+    text = Path(config.train[0]).read_text()[:500]
+    Path(config.out).with_name("other.txt").write_text(text)
+    found = tt.evaluate(config.out, str(Path(config.out).with_name("other.txt")))
+    ids = torch.from_numpy(task.vocabulary.encode(text).astype("int64"))
+    state, total, before = model.initial_state(1), 0.0, torch.tensor([2])
+    for token in ids:
+        logits, state = model.step(before, state)
+        total -= logits.double().log_softmax(1)[0, token].item()
+        before = token[None]
+    assert found.nats_per_token == pytest.approx(total / len(ids), rel=1e-6)
+    assert found.tokens == found.characters == len(text)
+    assert found.unk_rate == 0
+
+
+def test_unseen_characters_are_counted_not_fatal(settings, tmp_path):
+    config = settings()
+    tt.train(config)
+    (tmp_path / "odd.txt").write_text("the 猫 was full")
+    assert tt.evaluate(config.out, [str(tmp_path / "odd.txt")]).unk_rate == 1 / 14
+
+
+# ---- explosions ---------------------------------------------------------------------------------
+
+
+def test_a_bad_step_is_skipped_counted_and_survived(settings, monkeypatch):
+    from throughtime.tasks.language import Language
+
+    good = Language.loss
+    calls = iter(range(1000))
+
+    def sometimes_nan(self, model, batch, carry):
+        loss, carry = good(self, model, batch, carry)
+        return (loss * float("nan") if next(calls) in (3, 4) else loss), carry
+
+    monkeypatch.setattr(Language, "loss", sometimes_nan)
+    config = settings()
+    result = tt.train(config)
+    assert result.skipped == 2
+    assert [line["step"] for line in lines(config.out, "skipped")] == [4, 5]
+    assert all(torch.isfinite(p).all() for p in weights(config.out).values())
+
+
+def test_several_bad_steps_stop_at_the_last_good_checkpoint(settings, monkeypatch):
+    from throughtime.tasks.language import Language
+
+    good = Language.loss
+    calls = iter(range(1000))
+
+    def nan_for_good(self, model, batch, carry):
+        loss, carry = good(self, model, batch, carry)
+        return (loss * float("inf") if next(calls) >= 6 else loss), carry
+
+    monkeypatch.setattr(Language, "loss", nan_for_good)
+    config = settings(loop={"max_bad_steps": 5, "save_every": "1"}, max_steps=100)
+    with pytest.raises(TrainingDiverged, match=r"step 11: 5 steps .*--optim.lr"):
+        tt.train(config)
+    saved = torch.load(Path(config.out) / "trainer.pt", weights_only=True)
+    assert saved["counters"]["step"] == 6
+    assert all(torch.isfinite(p).all() for p in saved["model"].values())
+
+
+def test_exploding_gradients_are_clipped_and_training_survives(settings):
+    config = settings(
+        cell="rnn(nonlinearity=relu)", model={"init_range": 0.8}, optim={"clip_norm": 0.5}
+    )
+    result = tt.train(config)
+    assert result.metrics["loss"] < 50
+    assert max(line["norm"] for line in lines(config.out, "train")) > 0.5
+
+
+# ---- going on -----------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """A kill: nothing after it is allowed to run."""
+
+
+def interrupted_run(config, monkeypatch, at_step):
+    """Train up to a step and vanish there, as a SIGKILL does between two lines."""
+    original = trainers.Trainer._one_step
+
+    def one_step(self):
+        if self.counters.step == at_step:
+            raise Killed
+        original(self)
+
+    with monkeypatch.context() as m:
+        m.setattr(trainers.Trainer, "_one_step", one_step)
+        with pytest.raises(Killed):
+            tt.train(config)
+
+
+@pytest.mark.parametrize("at_step", [0, 1, 7, 11])
+@pytest.mark.parametrize("optim", [{}, {"name": "sgd", "momentum": 0.9, "schedule": "plateau",
+                                        "patience": 1}])  # fmt: skip
+def test_a_killed_run_resumed_gives_the_same_bits(settings, monkeypatch, at_step, optim):
+    sections = {"optim": optim, "loop": {"save_every": "3"}, "model": {"num_layers": 2,
+                "weight_drop": 0.1, "dropout": 0.3}}  # fmt: skip
+    whole = settings("whole", **sections)
+    tt.train(whole)
+    killed = settings("killed", **sections)
+    interrupted_run(killed, monkeypatch, at_step)
+    tt.train(killed, resume=True)
+    assert same_bits(weights(whole.out), weights(killed.out))
+    assert same_bits(load_file(Path(whole.out) / "model.safetensors"),
+                     load_file(Path(killed.out) / "model.safetensors"))  # fmt: skip
+    timeless = [
+        [
+            {k: v for k, v in line.items() if k not in ("elapsed", "tokens_per_second")}
+            for line in run
+        ]
+        for run in (lines(whole.out), lines(killed.out))
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def command(config, *extra):
+    program = [sys.executable, "-m", "throughtime", "train", "lm", "--out", config.out, *extra]
+    return subprocess.Popen(program, env=dict(os.environ))
+
+
+def flags(config):
+    return [
+        "--train", *config.train, "--max-steps", "120", "--threads", "1", "--device", "cpu",
+        "--model.hidden_size", "16", "--model.dropout", "0.2", "--loop.batch_size", "4",
+        "--loop.window", "16", "--loop.save_every", "2", "--loop.eval_every", "5",
+        "--loop.sample_every", "0",
+    ]  # fmt: skip
+
+
+def test_sigkill_at_any_moment_then_resume_gives_the_same_bits(settings):
+    whole, killed = settings("whole"), settings("killed")
+    assert command(whole, *flags(whole)).wait() == 0
+    process = command(killed, *flags(killed))
+    folder = Path(killed.out)
+    for moment in (0.05, 0.3, 0.6):
+        while not (folder / "metrics.jsonl").exists() and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process = command(killed, "--resume")
+    assert process.wait() == 0
+    assert same_bits(weights(whole.out), weights(killed.out))
+    assert not list(folder.glob(".*.tmp"))
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(settings, capfd):
+    config = settings()
+    process = command(config, *flags(config), "--max-steps", "100000")
+    while not (Path(config.out) / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert f"--resume --out {config.out}" in capfd.readouterr().err
+    assert torch.load(Path(config.out) / "trainer.pt", weights_only=True)["counters"]["step"] > 0
+
+
+def test_a_finished_run_goes_on_with_a_larger_budget(settings):
+    config = settings(max_steps=6)
+    tt.train(config)
+    config.max_steps = 12
+    assert tt.train(config, resume=True).steps == 12
+
+
+def test_what_cannot_be_resumed_is_refused(settings, corpus, tmp_path):
+    config = settings()
+    tt.train(config)
+    with pytest.raises(InputError, match=r"model.hidden_size \(16 → 32\)"):
+        tt.train(settings(model={"hidden_size": 32}), resume=True)
+    with pytest.raises(InputError, match="cell"):
+        tt.train(settings(cell="gru"), resume=True)
+    with pytest.raises(InputError, match="no such run folder"):
+        tt.train(settings("nowhere"), resume=True)
+    corpus.write_text(corpus.read_text() + "more\n")
+    with pytest.raises(InputError, match="data have changed"):
+        tt.train(config, resume=True)
+
+
+# ---- the run folder -----------------------------------------------------------------------------
+
+
+def test_the_folder_holds_what_it_should(settings):
+    config = settings()
+    tt.train(config)
+    names = {p.name for p in Path(config.out).iterdir()}
+    assert names == {
+        "config.yaml",
+        "tokenizer.json",
+        "model.safetensors",
+        "trainer.pt",
+        "metrics.jsonl",
+    }
+
+
+def test_an_existing_folder_is_refused_and_nothing_of_it_lost(settings, tmp_path):
+    config = settings()
+    tt.train(config)
+    before = weights(config.out)
+    with pytest.raises(InputError, match="--overwrite"):
+        tt.train(config)
+    with pytest.raises(InputError, match="no such file"):
+        tt.train(settings(train=["missing.txt"]), overwrite=True)
+    assert same_bits(before, weights(config.out))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not a run folder"):
+        tt.train(settings("mine"), overwrite=True)
+    assert (tmp_path / "mine/thesis.txt").exists()
+    assert tt.train(settings(max_steps=2), overwrite=True).steps == 2
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trainer.pt", "tokenizer.json"])
+def test_a_truncated_file_is_named(settings, name):
+    config = settings(max_steps=2)
+    tt.train(config)
+    path = Path(config.out) / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+        tt.train(config, resume=True) if name == "trainer.pt" else tt.evaluate(config.out)
+
+
+def test_a_run_without_a_checkpoint_says_so(settings, tmp_path):
+    config = settings(max_steps=2)
+    tt.train(config)
+    (Path(config.out) / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="no checkpoint"):
+        tt.generate(config.out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="not a run folder"):
+        tt.evaluate(tmp_path / "empty")
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(settings, monkeypatch):
+    config = settings(loop={"save_every": "1"})
+    calls = iter(range(1000))
+    real = os.fsync
+
+    def full(descriptor):
+        if next(calls) > 12:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr("throughtime.checkpoint.os.fsync", full)
+    with pytest.raises(ThroughtimeError, match=r"No space left on device.*untouched"):
+        tt.train(config)
+    monkeypatch.undo()
+    assert weights(config.out)
+    assert not list(Path(config.out).glob(".*.tmp"))
+    assert tt.train(config, resume=True).steps == 12
+
+
+# ---- several processes --------------------------------------------------------------------------
+
+
+def test_two_processes_give_the_loss_of_one(settings):
+    one, two = (settings(out, model={"dropout": 0.0}) for out in ("one", "two"))
+    extra = ["--model.dropout", "0", "--max-steps", "10", "--loop.log_every", "1"]
+    assert command(one, *flags(one), *extra).wait() == 0
+    program = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+        "--standalone", "-m", "throughtime", "train", "lm", "--out", two.out, *flags(two), *extra,
+    ]  # fmt: skip
+    done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    a, b = lines(one.out, "valid"), lines(two.out, "valid")
+    assert [line["loss"] for line in a] == pytest.approx([line["loss"] for line in b], rel=1e-5)
+    for name, part in weights(one.out).items():
+        torch.testing.assert_close(weights(two.out)[name], part, rtol=1e-4, atol=1e-5)
