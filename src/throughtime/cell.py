@@ -7,6 +7,7 @@ W_g [v, x] + b_g and `w.p` a vector of the cell. The built-in cells are in `cell
 from __future__ import annotations
 
 import math
+from keyword import iskeyword
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
@@ -75,7 +76,8 @@ class Cell:
         for field in ("gates", "state", "vectors"):
             names = getattr(cls, field)
             if not isinstance(names, tuple) or not all(
-                isinstance(n, str) and n.isidentifier() and not n.startswith("_") for n in names
+                isinstance(n, str) and n.isidentifier() and n[0] != "_" and not iskeyword(n)
+                for n in names
             ):
                 raise InputError(
                     f"{cls.__name__}.{field} must be a tuple of names such as ('u', 'c'), "
