@@ -1,5 +1,8 @@
 """The laws of `scan`, for every cell and every backend that can run it."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -26,6 +29,8 @@ from throughtime.scans import BACKENDS
 every_pair = pytest.mark.parametrize(("cell", "backend"), PAIRS, ids=repr)
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+
+LARGE = {"T": 4, "B": 20, "n": 200, "n_x": 256, "lengths": [4, 2, 0, 3] * 5}
 
 
 @pytest.fixture
@@ -190,17 +195,67 @@ def test_a_state_of_nan_does_not_pass_a_reset(cell, backend):
     assert_close(got, clean)
 
 
+# Threads. Every product here belongs to torch's BLAS, which splits large ones by the number of
+# threads and so rounds them otherwise; MKL keeps the bits where it is asked to (MKL_CBWR).
+
+
 @pytest.mark.parametrize(
     "kind", [{}, {"lengths": [40, 7, 0, 25] * 4, "reset": [(9, 0), (9, 1), (20, 3)]}]
 )
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@both_precisions
 @every_pair
-def test_the_number_of_threads_does_not_change_a_bit(cell, backend, dtype, kind, threads_restored):
+def test_the_number_of_threads_does_not_change_a_bit_of_small_products(
+    cell, backend, dtype, kind, threads_restored
+):
     p = problem(cell, T=40, B=16, n=48, n_x=40, **kind)
     torch.set_num_threads(1)
     one = outcome(p, backend, dtype)
     torch.set_num_threads(2)
     assert_same(outcome(p, backend, dtype), one)
+
+
+@both_precisions
+@every_pair
+def test_the_number_of_threads_changes_large_products_by_rounding_only(
+    cell, backend, dtype, threads_restored
+):
+    p = problem(cell, **LARGE)
+    torch.set_num_threads(1)
+    one = outcome(p, backend, dtype)
+    torch.set_num_threads(2)
+    two = outcome(p, backend, dtype)
+    assert_close(two, one, dtype)
+    assert_same(outcome(p, backend, dtype), two)
+
+
+@pytest.mark.skipif(
+    not torch.backends.mkl.is_available()
+    or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="MKL_CBWR=AVX2,STRICT is MKL's, for processors with AVX2",
+)
+def test_the_number_of_threads_changes_no_bit_where_mkl_is_asked_for_strict_results():
+    script = """
+import torch
+from cases import PAIRS, outcome, problem
+from test_scan import LARGE
+for cell, backend in PAIRS:
+    for dtype in (torch.float64, torch.float32):
+        results = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(outcome(problem(cell, **LARGE), backend, dtype))
+        for name, right in results[0].items():
+            if not torch.equal(results[1][name], right):
+                print(cell, backend, dtype, name)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"MKL_CBWR": "AVX2,STRICT", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
 @every_pair
