@@ -1,5 +1,16 @@
-"""One thread for each test process: the problems are small, and the processes share the cores."""
+"""One thread a worker, caches and runs in temporary folders."""
 
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+import pytest
 import torch
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """No test sees another's cache, threads or random state."""
+    monkeypatch.setenv("THROUGHTIME_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+    torch.manual_seed(0)

@@ -23,15 +23,62 @@ _HOME = {
     "why_not": "scans",
     "Stack": "stack",
     "nn": "",
+    "LanguageConfig": "config",
+    "train": "verbs",
+    "evaluate": "verbs",
+    "generate": "verbs",
+    "doctor": "verbs",
+    "load": "verbs",
+    "Vocabulary": "data.vocabulary",
+    "ThroughtimeError": "errors",
+    "InputError": "errors",
 }
-__all__ = sorted(_HOME)
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from . import nn
-    from .cell import Cell, Weights
-    from .cells import GRU, LSTM, RNN, GRUResetAfter, PeepholeLSTM, SimpleGRU
-    from .scans import scan, why_not
-    from .stack import Stack
+    from . import nn as nn
+    from .cell import Cell as Cell
+    from .cell import Weights as Weights
+    from .cells import (
+        GRU as GRU,
+    )
+    from .cells import (
+        LSTM as LSTM,
+    )
+    from .cells import (
+        RNN as RNN,
+    )
+    from .cells import (
+        GRUResetAfter as GRUResetAfter,
+    )
+    from .cells import (
+        PeepholeLSTM as PeepholeLSTM,
+    )
+    from .cells import (
+        SimpleGRU as SimpleGRU,
+    )
+    from .config import LanguageConfig as LanguageConfig
+    from .data.vocabulary import Vocabulary as Vocabulary
+    from .errors import InputError as InputError
+    from .errors import ThroughtimeError as ThroughtimeError
+    from .scans import scan as scan
+    from .scans import why_not as why_not
+    from .stack import Stack as Stack
+    from .verbs import (
+        doctor as doctor,
+    )
+    from .verbs import (
+        evaluate as evaluate,
+    )
+    from .verbs import (
+        generate as generate,
+    )
+    from .verbs import (
+        load as load,
+    )
+    from .verbs import (
+        train as train,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ W_g [v, x] + b_g and `w.p` a vector of the cell. The built-in cells are in `cell
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from keyword import iskeyword
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -90,7 +91,7 @@ class Cell:
             raise InputError(f"{cls.__name__} names a gate, a vector or a state twice.")
         if unknown := set(cls.initial_bias) - set(cls.gates):
             raise InputError(f"{cls.__name__}.initial_bias names no gate: {sorted(unknown)}.")
-        cls.State = NamedTuple(f"{cls.__name__}State", [(name, Tensor) for name in cls.state])
+        cls.State = namedtuple(f"{cls.__name__}State", cls.state)
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         """The equations: the state at t from x<t> and the state at t-1."""
@@ -120,7 +121,7 @@ class Cell:
         return self.State(*(torch.zeros(batch, hidden_size, **to) for _ in self.state))
 
     def bind(self, w: Weights) -> SimpleNamespace:
-        """The weights as `step` reads them: one `Gate` for each gate, one tensor for each vector."""
+        """The weights as `step` reads them: a `Gate` for each gate, a tensor for each vector."""
         gates = zip(
             self.gates, *(part.chunk(len(self.gates)) for part in (w.W_x, w.W_a, w.b)), strict=True
         )

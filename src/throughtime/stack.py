@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,8 +70,10 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         for name, size in (
-            ("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)
-        ):  # fmt: skip
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
             if size < 1:
                 raise InputError(f"{name} must be at least 1, got {size}.")
         for name, p in (("dropout", dropout), ("weight_drop", weight_drop)):
@@ -85,7 +88,7 @@ class Stack(nn.Module):
         self.weight_drop, self.skips = weight_drop, skips
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
-        self.weights = nn.ModuleList(
+        self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
             CellWeights(self.cell, input_size if layer == 0 else self.output_size, hidden_size)
             for layer in range(num_layers)
             for _ in range(self.directions)
@@ -108,9 +111,7 @@ class Stack(nn.Module):
         """y and the final state of a whole batch of sequences."""
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             layout = "[B, T, " if self.batch_first else "[T, B, "
-            raise ShapeError(
-                f"x must be {layout}{self.input_size}]; got {list(x.shape)}."
-            )
+            raise ShapeError(f"x must be {layout}{self.input_size}]; got {list(x.shape)}.")
         reset = scans.check_reset(reset, x.shape[0], x.shape[1], x.device)
         if self.batch_first:
             x = x.transpose(0, 1)
@@ -138,9 +139,7 @@ class Stack(nn.Module):
                 "or generate. Build the stack with bidirectional=False."
             )
         if x.dim() != 2 or x.shape[-1] != self.input_size:
-            raise ShapeError(
-                f"x must be [B, {self.input_size}], one step; got {list(x.shape)}."
-            )
+            raise ShapeError(f"x must be [B, {self.input_size}], one step; got {list(x.shape)}.")
         scans.check_finite(x[None], None)
         shape = (self.num_layers, x.shape[0], self.hidden_size)
         y, state = self.run(x[None], scans.check_state(self.cell, state, shape), None, None)
@@ -158,7 +157,7 @@ class Stack(nn.Module):
                 k = layer * self.directions + direction
                 y, final = scan_in_direction(
                     self.cell,
-                    self.weights[k](weight_drop),
+                    self.weights[k].forward(weight_drop),
                     x,
                     self.cell.State(*(part[k] for part in state)),
                     lengths,
@@ -209,7 +208,5 @@ def scan_in_direction(
         if lengths is not None:
             starts_next &= ragged.mask(lengths - 1, reset.shape[0])
         reset = ragged.reverse(starts_next, lengths)
-    y, final = scans.run(
-        cell, w, ragged.reverse(x, lengths), state, lengths, reset, backend
-    )
+    y, final = scans.run(cell, w, ragged.reverse(x, lengths), state, lengths, reset, backend)
     return ragged.reverse(y, lengths), final

@@ -140,9 +140,7 @@ def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
         )
     for name, part in zip(cell.state, parts):
         if tuple(part.shape) != shape:
-            raise ShapeError(
-                f"state {name} must be {list(shape)}; got {list(part.shape)}."
-            )
+            raise ShapeError(f"state {name} must be {list(shape)}; got {list(part.shape)}.")
     return cell.State(*parts)
 
 

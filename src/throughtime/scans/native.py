@@ -83,21 +83,19 @@ def piece(cell: Cell, w: Weights, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     if isinstance(cell, GRUResetAfter):
         y, c = _VF.gru(x, carried[0], parameters, *options)
         return y, cell.State(c=c[0])
-    layer = _VF.rnn_tanh if cell.nonlinearity == "tanh" else _VF.rnn_relu
+    layer = _VF.rnn_tanh if cell == RNN("tanh") else _VF.rnn_relu
     y, a = layer(x, carried[0], parameters, *options)
     return y, cell.State(a=a[0])
 
 
-def one_step(
-    cell: Cell, parameters: list[Tensor], x: Tensor, state: Any
-) -> tuple[Tensor, Any]:
+def one_step(cell: Cell, parameters: list[Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """One time step: x [B, n_x]."""
     if isinstance(cell, LSTM):
         new = cell.State(*_VF.lstm_cell(x, list(state), *parameters))
     elif isinstance(cell, GRUResetAfter):
         new = cell.State(_VF.gru_cell(x, state.c, *parameters))
     else:
-        layer = _VF.rnn_tanh_cell if cell.nonlinearity == "tanh" else _VF.rnn_relu_cell
+        layer = _VF.rnn_tanh_cell if cell == RNN("tanh") else _VF.rnn_relu_cell
         new = cell.State(layer(x, state.a, *parameters))
     return new[0][None], new
 

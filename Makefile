@@ -1,0 +1,33 @@
+# The same commands that CI runs. Everything happens in .venv, made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check docs bench clean
+.DELETE_ON_ERROR:
+
+demo: .venv/ready        ## train a character LSTM on Python's own source, in about two minutes
+	$(BIN)/python scripts/demo.py
+
+test: .venv/ready        ## the whole suite
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/ready       ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: .venv/ready        ## run the commands of README and docs, check their links
+	$(BIN)/python -m pytest tests/test_docs.py
+
+bench: .venv/ready       ## every measurement that needs no data set, as ratios to named peers
+	$(BIN)/python benchmarks/loop.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/vocabulary.py
+
+.venv/ready: pyproject.toml scripts/install.py
+	$(PYTHON) scripts/install.py
+	@touch $@
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,173 @@
+"""The run folder: what training writes, whole or not at all, and what the other verbs read.
+
+config.yaml        the configuration and the task's name
+tokenizer.json     the vocabulary, where the task has one
+model.safetensors  the best weights so far
+trainer.pt         everything that training needs to go on, the last weights included
+metrics.jsonl      one line for each measurement
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from . import config as configs
+from .errors import InputError, ThroughtimeError
+
+FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
+
+
+class RunFolder:
+    """A run folder at `path`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.config, self.tokenizer, self.model, self.trainer, self.metrics = (
+            self.path / name for name in FILES
+        )
+
+    def create(self, overwrite: bool) -> None:
+        """Make the folder; an existing one is refused, or rid of its run if `overwrite`."""
+        self.refuse_existing(overwrite)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be made: {error.strerror}.") from error
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+
+    def refuse_existing(self, overwrite: bool) -> None:
+        """Raise `InputError` if the folder holds anything that may not be overwritten."""
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file; --out names a folder.")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        if not overwrite:
+            raise InputError(
+                f"{self.path} exists. Choose another --out, go on with --resume, or replace it with "
+                "--overwrite."
+            )
+        if not self.config.exists():
+            raise InputError(
+                f"{self.path} is not a run folder (no config.yaml): --overwrite does not touch it. "
+                "Choose another --out."
+            )
+
+    def save_config(self, task: str, config: Any) -> None:
+        """Write config.yaml."""
+        values = {"task": task, **configs.to_dict(config)}
+        with atomically(self.config) as path:
+            path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), "utf-8")
+
+    def load_config(self) -> tuple[str, dict[str, Any]]:
+        """The task's name and the settings."""
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: no such run folder.")
+        if not self.config.exists():
+            raise InputError(f"{self.path} is not a run folder: it has no config.yaml.")
+        values = configs.load_yaml(self.config)
+        return str(values.pop("task", "lm")), values
+
+    def keep(self, source: Path | None) -> None:
+        """Copy a file that the run needs (a user's cell) into the folder."""
+        if source is not None and source.resolve().parent != self.path.resolve():
+            with atomically(self.path / source.name) as path:
+                shutil.copyfile(source, path)
+
+    def save_weights(self, model: nn.Module) -> None:
+        """Write model.safetensors."""
+        with atomically(self.model) as path:
+            save_model(model, str(path))
+
+    def save_trainer(self, state: dict[str, Any]) -> None:
+        """Write trainer.pt."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        with atomically(self.trainer) as path, open(path, "wb") as file:
+            file.write(buffer.getbuffer())
+
+    def load_trainer(self) -> dict[str, Any]:
+        """What `save_trainer` wrote; `InputError` where there is none or it is damaged."""
+        if not self.trainer.exists():
+            raise InputError(f"{self.path} has no checkpoint (trainer.pt) to go on from.")
+        try:
+            return torch.load(self.trainer, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{self.trainer}: damaged or truncated: {first_line(error)}"
+            ) from error
+
+    def load_weights(self, model: nn.Module, which: str = "best") -> None:
+        """Load the best or the last weights into `model`."""
+        if which == "last":
+            self._load_state(model, self.load_trainer()["model"], self.trainer)
+            return
+        if not self.model.exists():
+            raise InputError(
+                f"{self.path} has no checkpoint (model.safetensors): training has not reached its "
+                "first save."
+            )
+        try:
+            load_model(model, str(self.model))
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{self.model}: damaged or truncated: {first_line(error)}") from error
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.model} does not fit config.yaml: {first_line(error)}"
+            ) from error
+
+    @staticmethod
+    def _load_state(model: nn.Module, state: dict[str, Any], path: Path) -> None:
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise InputError(f"{path} does not fit the model: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    The file is on the disk before it takes the old one's place: a kill or a full disk at any moment
+    leaves the old file or the new one, never a part.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ThroughtimeError(
+            f"cannot save {path}: {first_line(error)}. What was saved before is untouched; make "
+            "room and go on with --resume."
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that a killed process left in a run folder."""
+    for name in FILES:
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)

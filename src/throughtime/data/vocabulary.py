@@ -1,0 +1,249 @@
+"""Vocabularies of characters, bytes, words or subwords, kept as a `tokenizers` file.
+
+Ids 0 to 3 are <pad> <unk> <bos> <eos>. Words follow by falling frequency, so that an adaptive
+softmax can cut the vocabulary by rank; characters by code point; bytes by value.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE, WordLevel
+from tokenizers.trainers import BpeTrainer
+
+from ..errors import InputError
+from .text import Text
+
+SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
+PAD, UNK, BOS, EOS = range(4)
+WORD = re.compile(r"\w+|[^\w\s]+")  # the split of tokenizers' Whitespace
+DEFAULT_SIZE = {"word": 50_000, "subword": 8_000}
+
+
+def byte_symbols() -> list[str]:
+    """The printable symbol that byte-level tokenizers write for each byte (GPT-2's table)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
+
+
+class Vocabulary:
+    """Text to ids and back. `level` is char, byte, word or subword."""
+
+    def __init__(self, level: str, tokenizer: Tokenizer) -> None:
+        self.level, self.tokenizer = level, tokenizer
+        ids = tokenizer.get_vocab(with_added_tokens=True)
+        if [ids.get(s) for s in SPECIALS] != list(range(4)):
+            raise InputError(
+                f"a vocabulary must have the ids 0 to 3 for {' '.join(SPECIALS)}; this one has "
+                f"{[ids.get(s) for s in SPECIALS]}."
+            )
+        self.tokens = sorted(ids, key=ids.__getitem__)
+        self.lowercase = tokenizer.normalizer is not None
+        if level == "char":
+            self._by_code_point = np.full(0x110000, UNK, np.uint32)
+            for token, i in ids.items():
+                if len(token) == 1:
+                    self._by_code_point[ord(token)] = i
+        if level in ("byte", "subword"):
+            value = {symbol: b for b, symbol in enumerate(byte_symbols())}
+            self._bytes = [
+                b"" if token in SPECIALS else bytes(value[s] for s in token)
+                for token in self.tokens
+            ]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @classmethod
+    def build(
+        cls,
+        text: Text,
+        level: str,
+        *,
+        size: int | None = None,
+        min_count: int = 1,
+        lowercase: bool = False,
+        words: str = "punctuation",
+    ) -> Vocabulary:
+        """Count the text as it streams by and keep the most frequent tokens, `size` at most."""
+        size = size or DEFAULT_SIZE.get(level)
+        if size is not None and size <= len(SPECIALS):
+            raise InputError(f"vocab_size must exceed the {len(SPECIALS)} specials, got {size}.")
+        if level == "byte":
+            return cls(level, byte_tokenizer())
+        chunks = (as_text(chunk, lowercase) for chunk, _ in text.chunks())
+        if level == "subword":
+            return cls(level, subword_tokenizer(chunks, size or 0, min_count, lowercase))
+        counts = count_characters(chunks) if level == "char" else count_words(chunks, words)
+        for special in SPECIALS:
+            counts.pop(special, None)
+        kept = sorted((-n, token) for token, n in counts.items() if n >= min_count)
+        tokens = [token for _, token in kept[: size and size - len(SPECIALS)]]
+        if not tokens:
+            raise InputError(f"no token occurs {min_count} times: the vocabulary would be empty.")
+        if level == "char":
+            tokens.sort()
+        return cls(level, word_tokenizer(tokens, level, words, lowercase))
+
+    def encode(self, chunk: str | bytes, *, eos_at_lines: bool = False) -> np.ndarray:
+        """Ids of a piece of text; with `eos_at_lines`, <eos> in place of each newline."""
+        if self.level == "byte":
+            data = chunk.encode() if isinstance(chunk, str) else chunk
+            ids = np.frombuffer(data, np.uint8).astype(np.uint32) + len(SPECIALS)
+            return np.where(ids == ord("\n") + len(SPECIALS), EOS, ids) if eos_at_lines else ids
+        text = as_text(chunk, self.lowercase)
+        if self.level == "char":
+            points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+            ids = self._by_code_point[points]
+            return np.where(points == ord("\n"), EOS, ids) if eos_at_lines else ids
+        lines = text.split("\n") if eos_at_lines else text.splitlines(keepends=True)
+        ends = len(lines) - 1 if eos_at_lines else 0
+        if eos_at_lines and not lines[-1]:
+            lines.pop()
+        parts = []
+        for i, encoding in enumerate(self.tokenizer.encode_batch_fast(lines)):
+            parts += encoding.ids
+            if i < ends:
+                parts.append(EOS)
+        return np.asarray(parts, np.uint32)
+
+    def decoder(self) -> Decoder:
+        """A decoder that turns ids into text one at a time."""
+        return Decoder(self)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of a sequence of ids."""
+        decoder = self.decoder()
+        return "".join([*map(decoder.push, ids), decoder.close()])
+
+    def save(self, path: Path) -> None:
+        """Write tokenizer.json."""
+        path.write_text(self.tokenizer.to_str(pretty=True), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path, level: str) -> Vocabulary:
+        """Read tokenizer.json; `InputError` names the file where it cannot be read."""
+        try:
+            text = path.read_text("utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
+        try:
+            return cls(level, Tokenizer.from_str(text))
+        except Exception as error:  # tokenizers raises bare Exception for any malformed file
+            raise InputError(f"{path}: not a tokenizer file: {error}") from error
+
+
+class Decoder:
+    """Ids to text as they come: no partial UTF-8, words joined by spaces, <eos> as a new line."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._at_line_start = True
+
+    def push(self, i: int) -> str:
+        """The text that this id completes, perhaps none."""
+        v = self.vocabulary
+        if i == EOS:
+            self._at_line_start = True
+            return self._utf8.decode(b"", True) + "\n" if v.level in ("byte", "subword") else "\n"
+        if i in (PAD, BOS):
+            return ""
+        if v.level in ("byte", "subword"):
+            return self._utf8.decode(v._bytes[i])
+        token = v.tokens[i]
+        if v.level == "char":
+            return "\N{REPLACEMENT CHARACTER}" if i == UNK else token
+        space = "" if self._at_line_start else " "
+        self._at_line_start = False
+        return space + token
+
+    def close(self) -> str:
+        """What is left when the text ends: a replacement character for half a UTF-8 sequence."""
+        return self._utf8.decode(b"", True)
+
+
+def as_text(chunk: str | bytes, lowercase: bool) -> str:
+    """A chunk as str, in lower case where asked for."""
+    text = chunk if isinstance(chunk, str) else chunk.decode("utf-8")
+    return text.lower() if lowercase else text
+
+
+def count_characters(chunks: Iterable[str]) -> Counter[str]:
+    """How often each character occurs."""
+    totals = np.zeros(0x110000, np.int64)
+    for chunk in chunks:
+        points = np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), np.uint32)
+        totals += np.bincount(points, minlength=len(totals))
+    return Counter({chr(p): int(totals[p]) for p in totals.nonzero()[0]})
+
+
+def count_words(chunks: Iterable[str], words: str) -> Counter[str]:
+    """How often each word occurs."""
+    counts: Counter[str] = Counter()
+    specials = re.compile("|".join(map(re.escape, SPECIALS)))
+    for chunk in chunks:
+        plain = specials.sub(" ", chunk)
+        counts.update(plain.split() if words == "spaces" else WORD.findall(plain))
+    return counts
+
+
+def word_tokenizer(tokens: list[str], level: str, words: str, lowercase: bool) -> Tokenizer:
+    """A tokenizer whose tokens are whole pieces: characters, or words."""
+    vocab = {token: i for i, token in enumerate([*SPECIALS, *tokens])}
+    tokenizer = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
+    if level == "char":
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")  # type: ignore
+        tokenizer.decoder = decoders.Fuse()  # type: ignore
+    else:
+        split = pre_tokenizers.WhitespaceSplit if words == "spaces" else pre_tokenizers.Whitespace
+        tokenizer.pre_tokenizer = split()  # type: ignore
+        tokenizer.add_special_tokens(list(SPECIALS))
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()  # type: ignore
+    return tokenizer
+
+
+def byte_tokenizer() -> Tokenizer:
+    """256 bytes, no merges."""
+    vocab = {token: i for i, token in enumerate([*SPECIALS, *byte_symbols()])}
+    tokenizer = Tokenizer(BPE(vocab, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(  # type: ignore
+        add_prefix_space=False, use_regex=False
+    )
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore
+    return tokenizer
+
+
+def subword_tokenizer(
+    chunks: Iterable[str], size: int, min_count: int, lowercase: bool
+) -> Tokenizer:
+    """Byte-level BPE trained on the text: no unknown token is possible."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()  # type: ignore
+    if size < len(SPECIALS) + 256:
+        raise InputError(f"a subword vocabulary needs at least 260 tokens, got {size}.")
+    trainer = BpeTrainer(
+        vocab_size=size,
+        min_frequency=min_count,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+
+    def lines() -> Iterator[list[str]]:
+        for chunk in chunks:
+            yield chunk.splitlines(keepends=True)
+
+    tokenizer.train_from_iterator(lines(), trainer)
+    return tokenizer

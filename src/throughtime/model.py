@@ -1,0 +1,126 @@
+"""Models: embed → stack → head."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from .cell import Cell
+from .config import ModelConfig
+from .errors import InputError
+from .heads import AdaptiveSoftmax, OutputLayers, Softmax
+from .stack import Stack
+
+
+class LanguageModel(nn.Module):
+    """P(y<t> | y<1…t-1>): embedding, stack, output layers, softmax; x<t> = y<t-1>.
+
+    Shapes: tokens [T, B]; state as `Stack` has it. `forward` gives the mean loss in nats, so that
+    data-parallel wrappers see one call; `step` gives the logits of the next token.
+    """
+
+    def __init__(self, cell: Cell | type[Cell], vocabulary: int, config: ModelConfig) -> None:
+        super().__init__()
+        c = config
+        embedding_size = c.embedding_size or c.hidden_size
+        dropout = c.dropout
+        self.embedding_dropout = dropout if c.embedding_dropout is None else c.embedding_dropout
+        self.output_dropout = dropout if c.output_dropout is None else c.output_dropout
+        self.locked_dropout = c.locked_dropout
+        self.embedding = nn.Embedding(vocabulary, embedding_size)
+        self.stack = Stack(
+            cell,
+            embedding_size,
+            c.hidden_size,
+            c.num_layers,
+            dropout=dropout,
+            locked_dropout=c.locked_dropout,
+            weight_drop=c.weight_drop,
+            skips=c.skips,
+            backend=c.backend,
+        )
+        self.output = OutputLayers(c.hidden_size, list(c.output_layers), dropout)
+        size = self.output.output_size
+        if c.tied:
+            if c.head != "full":
+                raise InputError("model.tied needs the full softmax: --model.head full.")
+            # tied weights need h of the embedding's width: one more linear map where it differs
+            self.to_embedding = (
+                nn.Identity() if size == embedding_size else nn.Linear(size, embedding_size)
+            )
+            bound = embedding_size**-0.5
+            nn.init.uniform_(self.embedding.weight, -bound, bound)
+            tied = cast(nn.Parameter, self.embedding.weight)
+            self.head: Softmax | AdaptiveSoftmax = Softmax(embedding_size, vocabulary, tied)
+        else:
+            self.to_embedding = nn.Identity()
+            self.head = (
+                Softmax(size, vocabulary)
+                if c.head == "full"
+                else AdaptiveSoftmax(size, vocabulary, c.cutoffs)
+            )
+        if c.init_range is not None:
+            initialise(self, c.init_range)
+
+    def forward(
+        self, tokens: Tensor, targets: Tensor, state: Any, recompute: int = 0
+    ) -> tuple[Tensor, Any]:
+        """Mean loss in nats of targets [T, B] after inputs [T, B]; the state after the last.
+
+        With `recompute` > 0, activations are kept for so many steps at a time and computed again
+        in the backward pass: full backpropagation through a long sequence in bounded memory.
+        """
+        T = len(tokens)
+        if not 0 < recompute < T:
+            h, state = self.hidden(tokens, state)
+            return self.head(h.flatten(0, 1), targets.flatten()), state
+        total = tokens.new_zeros((), dtype=torch.float32)
+        for start in range(0, T, recompute):
+            part = slice(start, start + recompute)
+            loss, state = checkpoint(  # type: ignore[misc]
+                self.forward, tokens[part], targets[part], state, use_reentrant=False
+            )
+            total = total + loss * (len(tokens[part]) / T)
+        return total, state
+
+    def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """What the softmax sees, [T, B, n], and the state after the last step."""
+        x = self.drop(self.embedding(tokens), self.embedding_dropout)
+        y, state = self.stack.run(x, state, None, None)
+        y = self.to_embedding(self.output(self.drop(y, self.output_dropout)))
+        return y, state
+
+    def nats(self, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Nats of each target [T, B], and the state."""
+        h, state = self.hidden(tokens, state)
+        return self.head.nats(h.flatten(0, 1), targets.flatten()).view_as(targets), state
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Logits [B, V] of the token after `tokens [B]`, and the state."""
+        h, state = self.hidden(tokens[None], state)
+        return self.head.logits(h[0]), state
+
+    def initial_state(self, batch: int) -> Any:
+        """Zeros, as `Stack.initial_state`."""
+        return self.stack.initial_state(batch)
+
+    def drop(self, x: Tensor, p: float) -> Tensor:
+        """Dropout; locked: one mask for all time steps."""
+        if not (self.training and p):
+            return x
+        if self.locked_dropout:
+            return x * F.dropout(torch.ones_like(x[:1]), p)
+        return F.dropout(x, p)
+
+
+def initialise(model: nn.Module, bound: float) -> None:
+    """Uniform in ±bound for matrices and vectors, zero for biases (Zaremba et al. 2014)."""
+    for name, parameter in model.named_parameters():
+        if name.rsplit(".", 1)[-1] in ("b", "bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.uniform_(parameter, -bound, bound)

@@ -1,0 +1,296 @@
+"""Language modelling: characters, bytes, words or subwords over one long stream."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import terminal
+from ..cell_names import find_cell
+from ..config import LanguageConfig
+from ..data import corpus as corpora
+from ..data.corpus import Corpus, Counts
+from ..data.streams import Streams
+from ..data.text import Text
+from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from ..decoding import Sampling, sample
+from ..errors import InputError
+from ..machine import Processes
+from ..model import LanguageModel
+
+QUICK_TOKENS = 200_000
+"""Validation tokens looked at during training; the last evaluation sees all."""
+
+
+class Language:
+    """A language model's data, loss, metrics and samples. `Task` says what each part is for."""
+
+    def __init__(
+        self,
+        config: LanguageConfig,
+        vocabulary: Vocabulary,
+        *,
+        folder: Path | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.config, self.vocabulary = config, vocabulary
+        self.cell = find_cell(config.cell, folder)
+        if config.model.head == "adaptive" and config.level != "word":
+            raise InputError(
+                "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
+            )
+        self.device = device or torch.device("cpu")
+
+    @classmethod
+    def prepare(
+        cls,
+        config: LanguageConfig,
+        *,
+        folder: Path | None = None,
+        tokenizer: Path | None = None,
+        device: torch.device | None = None,
+        processes: Processes | None = None,
+    ) -> Language:
+        """The task with its data: vocabulary built, or read from `tokenizer`; text encoded.
+
+        Sets `config.data.eos` to what auto comes to.
+        """
+        processes = processes or Processes()
+        if not config.train:
+            raise InputError("no training text. Give --train FILE ….")
+        if config.level == "byte" and config.data.column is not None:
+            raise InputError("data.column reads text: it does not go with --level byte.")
+        quiet = processes.rank > 0
+        train, valid = texts(config)
+        eos = config.data.eos
+        if eos == "auto":
+            several = len(train.files) > 1
+            eos = "line" if config.level == "word" else "file" if several else "none"
+            config.data.eos = eos
+        if tokenizer is not None:
+            vocabulary = Vocabulary.load(tokenizer, config.level)
+        else:
+            with terminal.progress("building the vocabulary", 1, quiet) as advance:
+                vocabulary = Vocabulary.build(
+                    train,
+                    config.level,
+                    size=config.data.vocab_size,
+                    min_count=config.data.min_count,
+                    lowercase=config.data.lowercase,
+                    words=config.data.words,
+                )
+                advance(1)
+        task = cls(config, vocabulary, folder=folder, device=device)
+        if processes.rank == 0:
+            corpora.encode(train, vocabulary, eos)
+            corpora.encode(valid, vocabulary, eos)
+        processes.wait()
+        task.train = corpora.encode(train, vocabulary, eos, quiet=True)
+        task.valid = corpora.encode(valid, vocabulary, eos, quiet=True)
+        task.streams = Streams(
+            task.train.ids,
+            config.loop.batch_size,
+            config.loop.window,
+            BOS,
+            rank=processes.rank,
+            world=processes.world,
+        )
+        return task
+
+    train: Corpus
+    valid: Corpus
+    streams: Streams
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Windows in a pass over the text."""
+        return len(self.streams)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Targets in a full window, over all processes."""
+        return self.config.loop.batch_size * self.streams.window
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the training and validation data."""
+        return f"{self.train.counts.fingerprint}-{self.valid.counts.fingerprint}"
+
+    def build_model(self) -> LanguageModel:
+        """The untrained network, on the device."""
+        model = LanguageModel(self.cell, len(self.vocabulary), self.config.model)
+        return model.to(self.device)
+
+    def summary(self) -> str:
+        """The data in one line."""
+        c = self.train.counts
+        text = (
+            f"{c.tokens:,} training tokens ({c.characters:,} characters), "
+            f"{len(self.valid):,} for validation, vocabulary {len(self.vocabulary):,}"
+        )
+        if c.unknown:
+            text += f", {c.unknown / c.tokens:.2%} <unk>"
+        if self.streams.dropped:
+            text += f"; the last {self.streams.dropped} fill no whole stream and are left out"
+        return text
+
+    def batch(self, epoch: int, i: int) -> tuple[Tensor, Tensor, bool]:
+        """Inputs, targets [T, B] and whether the streams begin here."""
+        tokens, targets = self.streams[i]
+        return tokens.to(self.device), targets.to(self.device), i == 0
+
+    def loss(
+        self, model: Any, batch: tuple[Tensor, Tensor, bool], carry: Any
+    ) -> tuple[Tensor, Any]:
+        """Mean nats; the state is carried to the next window and cut from the graph."""
+        tokens, targets, begins = batch
+        if carry is None or begins:
+            inner = getattr(model, "module", model)
+            carry = inner.initial_state(tokens.shape[1])
+        recompute = 0 if self.config.loop.window else self.config.loop.recompute
+        loss, state = model(tokens, targets, carry, recompute)
+        return loss, type(state)(*(part.detach() for part in state))
+
+    def restore_carry(self, parts: list[Tensor]) -> Any:
+        """The cell's state."""
+        return self.cell.State(*parts)
+
+    def evaluate(self, model: Any, *, quick: bool) -> dict[str, float]:
+        """Validation metrics over parallel streams, as many as in training."""
+        window = self.config.loop.window or 256
+        nats, tokens = stream_nats(
+            model,
+            self.valid,
+            max(1, min(self.config.loop.batch_size, len(self.valid) // window)),
+            window,
+            limit=QUICK_TOKENS if quick else None,
+        )
+        return scores(nats / tokens, self.valid.counts)
+
+    def describe(self, metrics: dict[str, float]) -> str:
+        """Word models speak perplexity, the others bits per character."""
+        if self.config.level in ("word", "subword"):
+            return f"{metrics['loss']:.4f} nats/token, perplexity {metrics['perplexity']:.2f}"
+        return (
+            f"{metrics['loss']:.4f} nats/{self.config.level}, "
+            f"{metrics['bits_per_char']:.3f} bits per character"
+        )
+
+    def sample(self, model: Any, generator: torch.Generator) -> str:
+        """A little novel text."""
+        length = 40 if self.config.level in ("word", "subword") else 200
+        sampling = Sampling(temperature=0.8, forbidden=(PAD, UNK, BOS))
+        ids = sample(model, self.opening(), length, sampling, generator=generator)
+        return self.vocabulary.decode(ids).strip()
+
+    def opening(self) -> list[int]:
+        """What text begins after: <bos>, and an <eos> where those separate sequences."""
+        return [BOS] if self.config.data.eos == "none" else [BOS, EOS]
+
+    def read_prime(self, prime: str) -> tuple[list[int], int]:
+        """Ids to prime a model with, and how many of them are <unk>."""
+        at_lines = self.config.data.eos == "line"
+        ids = self.vocabulary.encode(prime, eos_at_lines=at_lines).tolist() if prime else []
+        return self.opening() + ids, ids.count(UNK)
+
+
+def texts(config: LanguageConfig) -> tuple[Text, Text]:
+    """Training and validation text; the end of the former is the latter where none is given."""
+    raw = config.level == "byte"
+    text = Text.of(config.train, raw=raw, column=config.data.column)
+    if config.valid:
+        return text, Text.of(config.valid, raw=raw, column=config.data.column)
+    at_lines = config.level in ("word", "subword") or config.data.eos == "line"
+    return text.split(config.data.holdout, at_lines=at_lines)
+
+
+@torch.inference_mode()
+def stream_nats(
+    model: LanguageModel,
+    corpus: Corpus,
+    batch_size: int,
+    window: int,
+    *,
+    limit: int | None = None,
+    advance: Any = None,
+) -> tuple[float, int]:
+    """Total nats and tokens of a corpus read as parallel streams with carried state.
+
+    With one stream that is the exact likelihood of the whole. `limit` stops after so many tokens.
+    """
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    streams = Streams(corpus.ids, batch_size, window, BOS)
+    state = model.initial_state(batch_size)
+    nats, tokens = 0.0, 0
+    for i in range(len(streams)):
+        inputs, targets = streams[i]
+        losses, state = model.nats(inputs.to(device), targets.to(device), state)
+        nats += float(losses.sum(dtype=torch.float64))
+        tokens += targets.numel()
+        if advance is not None:
+            advance(targets.numel())
+        if limit is not None and tokens >= limit:
+            break
+    model.train(training)
+    return nats, tokens
+
+
+def scores(loss: float, counts: Counts) -> dict[str, float]:
+    """The same likelihood in every unit."""
+    per_char = loss * counts.tokens / max(counts.characters, 1)
+    return {
+        "loss": loss,
+        "bits_per_token": loss / math.log(2),
+        "nats_per_char": per_char,
+        "bits_per_char": per_char / math.log(2),
+        "perplexity": math.exp(loss) if loss < 700 else math.inf,
+    }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found, over the whole text as one stream."""
+
+    nats_per_token: float
+    bits_per_token: float
+    perplexity: float
+    nats_per_char: float
+    bits_per_char: float
+    unk_rate: float
+    tokens: int
+    characters: int
+    bytes: int
+    tokens_per_second: float
+
+
+def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> Evaluation:
+    """Exact likelihood of `text`, read as one stream; None: the run's own validation text."""
+    if text is None:
+        _, text = texts(replace(task.config))
+    corpus = corpora.encode(text, task.vocabulary, task.config.data.eos)
+    started = time.perf_counter()
+    with terminal.progress("evaluating", len(corpus)) as advance:
+        nats, tokens = stream_nats(model, corpus, 1, min(1024, len(corpus)), advance=advance)
+    took = time.perf_counter() - started
+    s = scores(nats / tokens, corpus.counts)
+    c = corpus.counts
+    return Evaluation(
+        s["loss"],
+        s["bits_per_token"],
+        s["perplexity"],
+        s["nats_per_char"],
+        s["bits_per_char"],
+        c.unknown / c.tokens,
+        c.tokens,
+        c.characters,
+        c.bytes,
+        tokens / took,
+    )

@@ -1,0 +1,45 @@
+"""What a person sees: messages and progress, on standard error, so that output can be piped."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """One plain line."""
+    console.print(message, markup=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """One line that asks for attention."""
+    console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: float, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+    """A bar while something runs; without a terminal, a line if it took over two seconds."""
+    if quiet:
+        yield lambda amount: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    started = time.monotonic()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda amount: bar.advance(task, amount)
+    took = time.monotonic() - started
+    if took > 2:
+        say(f"{what}: {took:.1f} s")

@@ -1,0 +1,377 @@
+"""The training loop: any task, within a budget, able to stop at any moment and go on.
+
+Resuming is exact. Everything the next step depends on is in the checkpoint: weights, optimizer,
+schedule, random state, counters, carried state; and a task's batches are functions of the step.
+What depends on the clock (a time budget, intervals in seconds) cannot repeat itself exactly; with
+a budget of epochs or steps a resumed run gives bit for bit the weights of one left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from . import terminal
+from .checkpoint import RunFolder
+from .config import Every, seconds
+from .errors import InputError, TrainingDiverged
+from .machine import Processes
+from .monitor import Display, Metrics, clock
+from .optimization import Schedule, clip, make_optimizer
+from .tasks import Task
+
+FORMAT = 1
+
+
+class Interrupted(Exception):
+    """Training stopped on request, at a step boundary, its checkpoint written."""
+
+
+@dataclass
+class Counters:
+    """Where training is. Saved in every checkpoint."""
+
+    step: int = 0
+    elapsed: float = 0.0
+    clipped: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    best: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    tokens: int = 0
+    running: float = math.nan
+    logged_loss: float = 0.0
+    logged_steps: int = 0
+    fired: dict[str, int] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a task's model into a run folder."""
+
+    def __init__(self, task: Task, folder: RunFolder, processes: Processes) -> None:
+        config = task.config
+        self.task, self.config, self.folder, self.processes = task, config, folder, processes
+        self.max_seconds = seconds(config.max_time) if config.max_time else math.inf
+        limits = (config.max_time, config.max_steps, config.epochs)
+        epochs = 10.0 if all(limit is None for limit in limits) else config.epochs
+        steps = [config.max_steps, epochs and math.ceil(epochs * task.steps_per_epoch)]
+        self.max_steps = min((s for s in steps if s is not None), default=math.inf)
+        if self.max_seconds <= 0 or self.max_steps <= 0:
+            raise InputError("the budget (max_time, epochs, max_steps) must be more than zero.")
+        self.intervals = {
+            name: Every.parse(getattr(config.loop, f"{name}_every"))
+            for name in ("eval", "save", "log", "sample")
+        }
+        torch.manual_seed(config.seed)
+        self.model = task.build_model()
+        self.optimizer = make_optimizer(self.model, config.optim)
+        self.schedule = Schedule(config.optim)
+        self.counters = Counters()
+        self.carry: Any = None
+        self.metrics_bytes: int | None = None
+        self.device = next(self.model.parameters()).device
+        self.sampler = torch.Generator(self.device)
+        self.stop_requested = False
+        torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
+
+    # ---- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> dict[str, float]:
+        """Train until the budget is spent; return the last evaluation's metrics.
+
+        Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
+        """
+        leader = self.processes.rank == 0
+        self.wrapped = self._wrap()
+        self.began = time.monotonic() - self.counters.elapsed
+        self.metrics = (
+            Metrics(
+                self.folder.metrics,
+                keep=self.metrics_bytes,
+                tensorboard=self.config.loop.tensorboard,
+            )
+            if leader
+            else None
+        )
+        self.model.train()
+        self.speed_from = (time.monotonic(), self.counters.tokens)
+        with Display(quiet=not leader) as self.display, self._on_interrupt():
+            if self.metrics_bytes is None:
+                self.save()
+            while not self._finished():
+                self._one_step()
+                if self._due("log"):
+                    self._log()
+                if self._due("sample") and leader:
+                    self._show_sample()
+                if self._due("eval") and not self._finished():
+                    self._evaluate(quick=True)
+                    self.save()
+                elif self._due("save"):
+                    self.save()
+                if self.stop_requested:
+                    self.save()
+                    raise Interrupted
+                if self._gave_up():
+                    break
+            final = self._evaluate(quick=False)
+            self.save()
+        if self.metrics:
+            self.metrics.close()
+        return final
+
+    def _one_step(self) -> None:
+        c, task = self.counters, self.task
+        epoch, i = divmod(c.step, task.steps_per_epoch)
+        lr = self.schedule.lr(c.step, epoch, self._progress())
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            loss, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
+        loss.backward()
+        norm, clipped = clip(self.model, self.config.optim)
+        value = float(loss.detach())
+        c.step += 1
+        c.tokens += task.tokens_per_step
+        self.norm, self.lr = norm, lr
+        if math.isfinite(norm) and math.isfinite(self.processes.mean(value)):
+            self.optimizer.step()
+            self.carry = carry
+            c.skipped_in_a_row = 0
+            c.clipped += clipped
+            c.logged_loss += value
+            c.logged_steps += 1
+            c.running = value if math.isnan(c.running) else 0.98 * c.running + 0.02 * value
+        else:
+            self._skip(value, norm)
+        self._clock()
+        if c.step % 5 == 0 or c.step < 5:
+            self._show()
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """A non-finite loss or gradient: leave the weights alone, forget the carried state."""
+        c = self.counters
+        self.carry = None
+        c.skipped += 1
+        c.skipped_in_a_row += 1
+        cause = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {norm}"
+        if c.skipped_in_a_row == 1:
+            self.display.say(f"warning: step {c.step} skipped: {cause}.")
+        if self.metrics:
+            self.metrics.write("skipped", c.step, {"loss": str(loss), "norm": str(norm)})
+        if c.skipped_in_a_row >= self.config.loop.max_bad_steps:
+            limit = self.config.optim.clip_norm
+            raise TrainingDiverged(
+                f"stopped at step {c.step}: {c.skipped_in_a_row} steps in a row were not finite "
+                f"({cause}). {self.folder.path} holds the last good checkpoint. Try a lower "
+                f"--optim.lr (now {self.config.optim.lr:g}) or "
+                + (
+                    f"a smaller --optim.clip_norm (now {limit:g})."
+                    if limit
+                    else "clipping: --optim.clip_norm 1."
+                )
+            )
+
+    # ---- measuring ----------------------------------------------------------------------------
+
+    def _evaluate(self, *, quick: bool) -> dict[str, float]:
+        c = self.counters
+        metrics = self.task.evaluate(self.model, quick=quick)
+        loss = self.processes.mean(metrics["loss"])
+        improved = loss < c.best
+        if improved:
+            c.best, c.best_step, c.stale = loss, c.step, 0
+            if self.processes.rank == 0:
+                self.folder.save_weights(self.model)
+        else:
+            c.stale += 1
+        self.schedule.evaluated(improved)
+        self._clock()
+        if self.metrics:
+            self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
+        mark = " (best)" if improved else f" (best {c.best:.4f} at step {c.best_step})"
+        epoch = c.step / self.task.steps_per_epoch
+        self.display.say(
+            f"{clock(c.elapsed):>7}  epoch {epoch:.2f}  validation "
+            f"{self.task.describe(metrics)}{mark}"
+        )
+        return metrics
+
+    def _log(self) -> None:
+        c = self.counters
+        if self.metrics and c.logged_steps:
+            values = {
+                "loss": c.logged_loss / c.logged_steps,
+                "epoch": c.step / self.task.steps_per_epoch,
+                "lr": self.lr,
+                "norm": self.norm,
+                "clipped": c.clipped / c.step,
+                "skipped": c.skipped,
+                "tokens_per_second": self._speed(),
+                "elapsed": c.elapsed,
+            }
+            self.metrics.write("train", c.step, values)
+        c.logged_loss, c.logged_steps = 0.0, 0
+
+    def _show(self) -> None:
+        c = self.counters
+        progress = self._progress()
+        left = c.elapsed / progress - c.elapsed if progress > 0 else 0.0
+        text = (
+            f"loss {c.running:.3f} nats ({c.running / math.log(2):.3f} bits)  "
+            f"{self._speed():,.0f} tokens/s  clipped {c.clipped / c.step:.0%}  "
+            f"epoch {c.step / self.task.steps_per_epoch:.2f}  {clock(left)} left"
+        )
+        if c.skipped:
+            text += f"  skipped {c.skipped}"
+        self.display.update(progress, text)
+
+    def _show_sample(self) -> None:
+        self.sampler.manual_seed(self.config.seed + self.counters.step)
+        training = self.model.training
+        self.model.eval()
+        self.display.sample(self.task.sample(self.model, self.sampler))
+        self.model.train(training)
+
+    def _speed(self) -> float:
+        since, tokens = self.speed_from
+        return (self.counters.tokens - tokens) / max(time.monotonic() - since, 1e-9)
+
+    # ---- when ---------------------------------------------------------------------------------
+
+    def _clock(self) -> None:
+        """Read the clock; with several processes, agree on the time and on whether to stop."""
+        now = time.monotonic() - self.began
+        self.counters.elapsed, stop = self.processes.largest(now, float(self.stop_requested))
+        self.stop_requested = bool(stop)
+
+    def _progress(self) -> float:
+        """The share of the budget spent."""
+        return max(self.counters.elapsed / self.max_seconds, self.counters.step / self.max_steps)
+
+    def _finished(self) -> bool:
+        return self._progress() >= 1
+
+    def _gave_up(self) -> bool:
+        patience = self.config.loop.early_stopping
+        if patience and self.counters.stale >= patience:
+            self.display.say(f"no improvement in {patience} evaluations: stopping early.")
+            return True
+        return False
+
+    def _due(self, name: str) -> bool:
+        """Whether an interval has passed since this last said so."""
+        every, c = self.intervals[name], self.counters
+        if every.amount <= 0:
+            return False
+        position = {
+            "steps": c.step,
+            "epochs": c.step / self.task.steps_per_epoch,
+            "seconds": c.elapsed,
+            "budget": self._progress(),
+        }[every.unit]
+        count = int(position / every.amount + 1e-9)
+        due = count > c.fired.get(name, 0)
+        c.fired[name] = count
+        return due
+
+    # ---- saving and going on ------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the checkpoint; the best weights too if there are none yet."""
+        cuda = self.device.type == "cuda"
+        mine = {
+            "carry": None if self.carry is None else [part.cpu() for part in self.carry],
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+        }
+        everyone = self.processes.gather(mine)
+        if self.processes.rank or self.counters.skipped_in_a_row:
+            return  # the last good checkpoint stays while steps are being skipped
+        if not self.folder.model.exists():
+            self.folder.save_weights(self.model)
+        self.folder.save_trainer(
+            {
+                "format": FORMAT,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state,
+                "counters": asdict(self.counters),
+                "processes": everyone,
+                "fingerprint": self.task.fingerprint,
+                "metrics_bytes": self.metrics.position() if self.metrics else 0,
+            }
+        )
+
+    def resume(self) -> None:
+        """Take up the folder's checkpoint."""
+        saved = self.folder.load_trainer()
+        where = self.folder.trainer
+        if saved.get("format") != FORMAT:
+            raise InputError(f"{where}: unknown format {saved.get('format')!r}; expected {FORMAT}.")
+        if saved["fingerprint"] != self.task.fingerprint:
+            raise InputError(
+                f"{where}: the data have changed since this run began; it cannot go on with other "
+                "text. Restore the files, or start a new run with another --out."
+            )
+        if len(saved["processes"]) != self.processes.world:
+            raise InputError(
+                f"{where}: this run used {len(saved['processes'])} processes, now there are "
+                f"{self.processes.world}. Start as many as before."
+            )
+        self.folder._load_state(self.model, saved["model"], where)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.state = saved["schedule"]
+        self.counters = Counters(**saved["counters"])
+        self.metrics_bytes = saved["metrics_bytes"]
+        mine = saved["processes"][self.processes.rank]
+        if mine["carry"] is not None:
+            parts = [part.to(self.device) for part in mine["carry"]]
+            self.carry = self.task.restore_carry(parts)
+        torch.set_rng_state(mine["random"])
+        if mine["random_cuda"] is not None:
+            torch.cuda.set_rng_state(mine["random_cuda"])
+
+    # ---- surroundings -------------------------------------------------------------------------
+
+    def _wrap(self) -> nn.Module:
+        """The model, averaging gradients over the processes if there are several."""
+        if self.processes.world == 1:
+            return self.model
+        unused = getattr(self.config.model, "head", "full") == "adaptive"
+        return DistributedDataParallel(self.model, find_unused_parameters=unused)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        bf16 = self.config.loop.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+
+    @contextlib.contextmanager
+    def _on_interrupt(self) -> Iterator[None]:
+        """The first Ctrl-C asks to stop after the step; a second one stops at once."""
+
+        def ask(*_: object) -> None:
+            if self.stop_requested:
+                raise KeyboardInterrupt
+            self.stop_requested = True
+            terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
+
+        try:
+            before = signal.signal(signal.SIGINT, ask)
+        except ValueError:  # not in the main thread: whoever called handles Ctrl-C
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

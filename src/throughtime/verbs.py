@@ -1,0 +1,303 @@
+"""The verbs of the command line as typed functions: train, evaluate, generate, doctor."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import config as configs
+from . import machine, scans, terminal
+from .cell_names import CELLS, find_cell, source_file
+from .checkpoint import RunFolder, remove_leftovers
+from .data.corpus import cache_folder
+from .data.text import Text
+from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder
+from .decoding import Sampling, beam_search, sample
+from .errors import InputError
+from .machine import Processes
+from .model import LanguageModel
+from .tasks import TASKS, task_class
+from .tasks.language import Evaluation, Language, evaluate_text
+from .trainer import Trainer
+
+ARCHITECTURE = ("level", "cell", "model")
+"""Settings that a resumed run cannot change: the checkpoint's tensors depend on them."""
+
+DATA = ("train", "valid", "data")
+"""Nor these: the checkpoint's place in the data does."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `train` leaves: the run folder, the last evaluation, and how it went."""
+
+    folder: Path
+    metrics: dict[str, float]
+    steps: int
+    seconds: float
+    skipped: int
+
+
+def train(
+    config: configs.LanguageConfig,
+    *,
+    task: str = "lm",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Result:
+    """Train `config` into the run folder `config.out`.
+
+    `resume` goes on from the folder's checkpoint with the same data and architecture; a larger
+    budget continues a finished run. Errors: `InputError` for anything in the configuration or the
+    data that cannot be used, before anything is written; `TrainingDiverged`; `Interrupted`.
+    """
+    if not config.out:
+        raise InputError("no run folder. Give --out runs/NAME.")
+    folder = RunFolder(config.out)
+    machine.prepare(config.threads)
+    device = machine.choose_device(config.device)
+    processes = Processes.join(device)
+    try:
+        if resume:
+            check_unchanged(folder, task, config)
+            remove_leftovers(folder.path)
+        elif processes.rank == 0:
+            folder.refuse_existing(overwrite)
+        kind = task_class(task)
+        prepared = kind.prepare(
+            config,
+            folder=folder.path if resume else None,
+            tokenizer=folder.tokenizer if resume else None,
+            device=device,
+            processes=processes,
+        )
+        trainer = Trainer(prepared, folder, processes)
+        if resume and folder.trainer.exists():
+            trainer.resume()
+        elif processes.rank == 0:
+            begin(folder, task, config, prepared, overwrite or resume)
+        processes.wait()
+        if processes.rank == 0:
+            parameters = sum(p.numel() for p in trainer.model.parameters())
+            terminal.say(f"{prepared.summary()}; {parameters:,} parameters")
+        metrics = trainer.run()
+    finally:
+        processes.leave()
+    c = trainer.counters
+    return Result(folder.path, metrics, c.step, c.elapsed, c.skipped)
+
+
+def begin(
+    folder: RunFolder, task: str, config: configs.LanguageConfig, prepared: Any, overwrite: bool
+) -> None:
+    """Make the run folder and write what does not change while training."""
+    folder.create(overwrite)
+    source = source_file(config.cell)
+    folder.keep(source)
+    folder.save_config(task, config)
+    prepared.vocabulary.save(folder.tokenizer)
+
+
+def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
+    """Raise `InputError` if a resumed run's architecture or data differ from the saved ones."""
+    saved_task, values = folder.load_config()
+    if saved_task != task:
+        raise InputError(f"{folder.path} is a run of task {saved_task!r}, not {task!r}.")
+    before, now = values, configs.to_dict(config)
+    changed = [
+        f"{name} ({old!r} → {new!r})"
+        for section in (*ARCHITECTURE, *DATA)
+        for name, old, new in differences(section, before.get(section), now[section])
+    ]
+    if changed:
+        raise InputError(
+            f"{folder.path} cannot go on with other settings: {', '.join(changed)}. Leave them as "
+            "they were, or start a new run with another --out."
+        )
+
+
+def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """The settings that differ, with dotted names."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found for key in new for found in differences(f"{name}.{key}", old.get(key), new[key])
+        ]
+    return [] if old == new else [(name, old, new)]
+
+
+def load(
+    run: str | Path, *, device: str = "auto", checkpoint: str = "best"
+) -> tuple[Language, LanguageModel]:
+    """A run's task (without its data) and its model, in evaluation mode."""
+    folder = RunFolder(run)
+    name, values = folder.load_config()
+    config = configs.from_dict(TASKS[name][0] if name in TASKS else task_class(name), values)
+    from .data.vocabulary import Vocabulary
+
+    if not folder.tokenizer.exists() or not (folder.model.exists() or checkpoint == "last"):
+        raise InputError(
+            f"{folder.path} has no checkpoint (model.safetensors): training has not reached its "
+            "first save."
+        )
+    vocabulary = Vocabulary.load(folder.tokenizer, config.level)
+    task = task_class(name)(
+        config, vocabulary, folder=folder.path, device=machine.choose_device(device)
+    )
+    model = task.build_model()
+    folder.load_weights(model, checkpoint)
+    return task, model.eval()
+
+
+def evaluate(
+    run: str | Path,
+    data: list[str] | str | None = None,
+    *,
+    device: str = "auto",
+    checkpoint: str = "best",
+    threads: int | None = None,
+) -> Evaluation:
+    """The exact likelihood of text under a run's model, read as one stream with carried state.
+
+    `data`: files, globs or directories; None: the run's own validation text. The result depends on
+    no batch size. Characters never seen in training count as <unk>.
+    """
+    machine.prepare(threads)
+    task, model = load(run, device=device, checkpoint=checkpoint)
+    text = None
+    if data is not None:
+        files = [data] if isinstance(data, str) else data
+        raw = task.config.level == "byte"
+        text = Text.of(files, raw=raw, column=task.config.data.column)
+    return evaluate_text(task, model, text)
+
+
+def generate(
+    run: str | Path,
+    prime: str = "",
+    *,
+    max_new_tokens: int = 500,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    num_beams: int = 1,
+    num_samples: int = 1,
+    seed: int | None = None,
+    forbid_unk: bool = False,
+    ignore_eos: bool = False,
+    device: str = "auto",
+    checkpoint: str = "best",
+    on_text: Callable[[int, str], None] | None = None,
+) -> list[str]:
+    """Novel text, `prime` included: `num_samples` of them, or the best of a beam search.
+
+    `on_text(sample, piece)` hears each piece as it is written. The same seed gives the same text;
+    sample k of a seed is the first sample of seed + k. Writing stops at <eos> where the model's
+    text has one, unless `ignore_eos`, and at `max_new_tokens`. Beam search is deterministic and
+    gives its `num_samples` best.
+    """
+    if max_new_tokens < 0 or num_samples < 1:
+        raise InputError(
+            f"max_new_tokens must be at least 0 and num_samples at least 1; got {max_new_tokens} "
+            f"and {num_samples}."
+        )
+    if num_beams > 1 and num_samples > num_beams:
+        raise InputError(f"num_samples {num_samples} exceeds num_beams {num_beams}.")
+    machine.prepare(None)
+    task, model = load(run, device=device, checkpoint=checkpoint)
+    ids, unknown = task.read_prime(prime)
+    if unknown:
+        terminal.warn(f"{unknown} tokens of the prime are not in the vocabulary: read as <unk>.")
+    forbidden = (PAD, BOS, UNK) if forbid_unk else (PAD, BOS)
+    stop = task.config.data.eos != "none" and not ignore_eos
+    eos = EOS if stop else None
+    if not stop and task.config.data.eos == "none":
+        forbidden += (EOS,)
+    hear = on_text or (lambda sample, piece: None)
+    if num_beams > 1:
+        found = beam_search(
+            model, ids, max_new_tokens, num_beams, eos=eos, forbidden=forbidden, length_penalty=1.0
+        )
+        streams = [iter(tokens) for tokens, _ in found[:num_samples]]
+    else:
+        sampling = Sampling(temperature, top_k, top_p, forbidden)
+        seed = secrets.randbelow(2**31) if seed is None else seed
+        streams = [
+            sample(
+                model,
+                ids,
+                max_new_tokens,
+                sampling,
+                eos=eos,
+                generator=torch.Generator(task.device).manual_seed(seed + k),
+            )
+            for k in range(num_samples)
+        ]
+    return [write(tokens, prime, task, k, hear) for k, tokens in enumerate(streams)]
+
+
+def write(tokens: Any, prime: str, task: Language, k: int, hear: Callable[[int, str], None]) -> str:
+    """Decode one stream of tokens as they come, after the prime."""
+    decoder = Decoder(task.vocabulary)
+    for token in (
+        task.vocabulary.encode(prime, eos_at_lines=task.config.data.eos == "line").tolist()
+        if prime
+        else []
+    ):
+        decoder.push(token)  # so that the first new word knows whether a space goes before it
+    pieces = [prime]
+    hear(k, prime)
+    for token in tokens:
+        if piece := decoder.push(token):
+            hear(k, piece)
+            pieces.append(piece)
+    if rest := decoder.close():
+        hear(k, rest)
+        pieces.append(rest)
+    return "".join(pieces)
+
+
+def doctor() -> list[tuple[str, str]]:
+    """What this machine offers and which scan backends run here, as (name, finding) pairs."""
+    found = [
+        ("python", f"{sys.version.split()[0]} ({sys.executable})"),
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
+        ("cpu", torch.backends.cpu.get_cpu_capability()),
+        ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
+        ("mps", "available" if torch.mps.is_available() else "not available"),
+        ("compiler", shutil.which("c++") or shutil.which("g++") or "none found"),
+        ("tensorboard", installed("tensorboard")),
+        ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
+    ]
+    for backend in scans.BACKENDS:
+        for name in CELLS:
+            reason = scans.why_not(backend, find_cell(name))
+            found.append((f"{backend}: {name}", "runs" if reason is None else f"no: {reason}"))
+    return found
+
+
+def installed(package: str) -> str:
+    """The version of an optional package."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed (pip install 'throughtime[{package}]')"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes in a folder's files."""
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0
+
+
+def as_json(result: Any) -> dict[str, Any]:
+    """A result dataclass as plain data."""
+    return dataclasses.asdict(result)

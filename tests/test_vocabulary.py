@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from throughtime.data.text import Text
+from throughtime.data.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary
+from throughtime.errors import InputError
+
+TEXT = "the cat sat, the cats sat.\nthe end — naïve café\n"
+
+
+@pytest.fixture
+def build(tmp_path):
+    def build(level, content=TEXT, **options):
+        path = tmp_path / "text.txt"
+        path.write_text(content)
+        return Vocabulary.build(Text.of([str(path)], raw=level == "byte"), level, **options)
+
+    return build
+
+
+@pytest.mark.parametrize("level", ["char", "byte", "word", "subword"])
+def test_saved_and_loaded_it_encodes_alike(build, level, tmp_path):
+    size = 300 if level == "subword" else None
+    vocabulary = build(level, size=size)
+    vocabulary.save(tmp_path / "tokenizer.json")
+    again = Vocabulary.load(tmp_path / "tokenizer.json", level)
+    assert again.tokens == vocabulary.tokens
+    assert again.tokens[:4] == list(SPECIALS)
+    assert (again.encode(TEXT) == vocabulary.encode(TEXT)).all()
+
+
+@pytest.mark.parametrize("level", ["char", "byte", "subword"])
+def test_text_comes_back_whole(build, level):
+    vocabulary = build(level, size=300 if level == "subword" else None)
+    assert vocabulary.decode(vocabulary.encode(TEXT).tolist()) == TEXT
+
+
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_the_fast_path_agrees_with_the_tokenizers_library(build, level):
+    vocabulary = build(level)
+    library = Tokenizer.from_str(vocabulary.tokenizer.to_str())
+    assert library.encode(TEXT).ids == vocabulary.encode(TEXT).tolist()
+
+
+@settings(deadline=None, max_examples=50)
+@given(text=st.text())
+def test_any_text_round_trips_through_bytes(text):
+    from throughtime.data.vocabulary import byte_tokenizer
+
+    vocabulary = Vocabulary("byte", byte_tokenizer())
+    text = text.encode("utf-8", "ignore").decode()
+    assert vocabulary.decode(vocabulary.encode(text).tolist()) == text
+
+
+def test_unseen_characters_become_unk_and_never_crash(build):
+    vocabulary = build("char")
+    ids = vocabulary.encode("the 猫 \U0001f408")
+    assert (ids == UNK).sum() == 2
+    assert vocabulary.decode([UNK]) == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_words_come_by_falling_frequency_then_alphabet(build):
+    vocabulary = build("word")
+    assert vocabulary.tokens[4:7] == ["the", "sat", ","]
+
+
+def test_size_and_minimum_count_limit_the_vocabulary(build):
+    assert len(build("word", size=6)) == 6
+    assert build("word", min_count=2).tokens[4:] == ["the", "sat"]
+    assert "—" not in build("char", min_count=2).tokens
+    with pytest.raises(InputError, match="empty"):
+        build("word", min_count=1000)
+    with pytest.raises(InputError, match="exceed"):
+        build("word", size=3)
+
+
+def test_words_split_at_spaces_only_where_asked_for(build):
+    spaces = build("word", words="spaces")
+    assert "sat," in spaces.tokens
+    assert "," in build("word").tokens
+
+
+def test_unk_written_in_the_text_is_the_unknown_token(build):
+    vocabulary = build("word", "a <unk> b\na b\n", words="spaces")
+    assert vocabulary.encode("a <unk> b").tolist() == [4, UNK, 5]
+    assert sorted(vocabulary.tokens) == sorted([*SPECIALS, "a", "b"])
+
+
+def test_eos_takes_the_place_of_newlines(build):
+    word, char = build("word"), build("char")
+    assert word.encode("the\n\ncat\n", eos_at_lines=True).tolist() == [
+        4, EOS, EOS, word.tokens.index("cat"), EOS,
+    ]  # fmt: skip
+    assert word.encode("the\ncat", eos_at_lines=True).tolist()[1] == EOS
+    assert (char.encode("the\n", eos_at_lines=True) == EOS).sum() == 1
+    assert char.decode(char.encode("a\nt", eos_at_lines=True).tolist()) == "a\nt"
+
+
+def test_lower_case_folds(build):
+    vocabulary = build("word", "The THE the\n", lowercase=True)
+    assert vocabulary.tokens[4:] == ["the"]
+    assert vocabulary.encode("tHE").tolist() == [4]
+
+
+def test_decoding_never_splits_a_character(build):
+    vocabulary = build("byte")
+    decoder = vocabulary.decoder()
+    pieces = [decoder.push(i) for i in vocabulary.encode("é猫").tolist()]
+    assert pieces == ["", "é", "", "", "猫"]
+    half = vocabulary.encode("猫").tolist()[:2]
+    assert vocabulary.decode(half) == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_words_are_joined_by_spaces_and_specials_are_silent(build):
+    vocabulary = build("word")
+    ids = vocabulary.encode("the cat").tolist()
+    assert vocabulary.decode([BOS, *ids, EOS, ids[0], PAD]) == "the cat\nthe"
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
+    (tmp_path / "t.json").write_text("{}")
+    with pytest.raises(InputError, match="not a tokenizer"):
+        Vocabulary.load(tmp_path / "t.json", "char")
+    with pytest.raises(InputError, match="cannot be read"):
+        Vocabulary.load(tmp_path / "none.json", "char")
+
+
+def test_a_large_vocabulary_has_distinct_ids(build):
+    words = [f"w{i}" for i in range(50_000)]
+    vocabulary = build("word", " ".join(words) + "\n", size=50_000)
+    ids = vocabulary.encode(" ".join(words))
+    assert len(vocabulary) == 50_000
+    assert len(np.unique(ids[ids != UNK])) == 50_000 - 4
