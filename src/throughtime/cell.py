@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
+from keyword import iskeyword
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
@@ -76,7 +77,8 @@ class Cell:
         for field in ("gates", "state", "vectors"):
             names = getattr(cls, field)
             if not isinstance(names, tuple) or not all(
-                isinstance(n, str) and n.isidentifier() and not n.startswith("_") for n in names
+                isinstance(n, str) and n.isidentifier() and n[0] != "_" and not iskeyword(n)
+                for n in names
             ):
                 raise InputError(
                     f"{cls.__name__}.{field} must be a tuple of names such as ('u', 'c'), "

@@ -43,11 +43,24 @@ class _Face(torch.nn.RNNBase):
             batch = 0 if self.batch_first else 1
             T, B = input.shape[1 - batch], input.shape[batch]
             lengths = ragged.check(lengths, T, B, input.device)
+        if self.backend == "reference" or lengths is not None:
+            self._check(input)
         if self.backend == "reference":
             return self._forward_by_scan(input, hx, lengths)
         if lengths is not None:
             return self._forward_packed(input, hx, lengths)
         return super().forward(input, hx)  # type: ignore[misc]
+
+    def _check(self, input: Any) -> None:
+        """torch's own checks of the input, with its errors."""
+        if isinstance(input, PackedSequence):
+            self.check_input(input.data, input.batch_sizes)
+        elif input.dim() not in (2, 3):
+            raise ValueError(
+                f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead"
+            )
+        else:
+            self.check_input(input if input.dim() == 3 else input[:, None], None)
 
     def _forward_packed(self, x: Tensor, hx: Any, lengths: Tensor) -> tuple[Tensor, Any]:
         """torch's forward over the sequences that are not empty, which it cannot take."""
@@ -133,7 +146,10 @@ class _Face(torch.nn.RNNBase):
         if hx is None:
             return [x.new_zeros(shape) for shape in shapes]
         states = list(hx) if isinstance(hx, (tuple, list)) else [hx]
-        for state, shape in zip(states, shapes, strict=True):
+        if len(states) != len(shapes):
+            expected = "(h_0, c_0)" if len(shapes) > 1 else "h_0"
+            raise InputError(f"hx must be {expected}; got {len(states)} tensors.")
+        for state, shape in zip(states, shapes):
             self.check_hidden_size(state, shape, "Expected hidden size {}, got {}")
         return states
 

@@ -22,7 +22,8 @@ class CellWeights(nn.Module):
         super().__init__()
         w = cell.weights(input_size, hidden_size)
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
-        self.vectors = nn.ParameterDict({k: nn.Parameter(v.detach()) for k, v in w.vectors.items()})
+        vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
+        self.vectors = nn.ParameterDict(vectors)  # made from a dict it would sort the names
 
     def forward(self, weight_drop: float = 0.0) -> Weights:
         """The weights; with DropConnect on W_a, drawn anew at each call, where asked for."""
@@ -111,13 +112,13 @@ class Stack(nn.Module):
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             layout = "[B, T, " if self.batch_first else "[T, B, "
             raise ShapeError(f"x must be {layout}{self.input_size}]; got {list(x.shape)}.")
+        reset = scans.check_reset(reset, x.shape[0], x.shape[1], x.device)
         if self.batch_first:
             x = x.transpose(0, 1)
             reset = None if reset is None else reset.transpose(0, 1)
         T, B, _ = x.shape
         if lengths is not None:
             lengths = ragged.check(lengths, T, B, x.device)
-        reset = scans.check_reset(reset, T, B, x.device)
         scans.check_finite(x, lengths)
         if state is None:
             state = self.initial_state(B)

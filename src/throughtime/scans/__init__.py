@@ -132,11 +132,11 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
 def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
     """The state as `cell.State`; raise `ShapeError` unless each part has `shape`."""
     parts = (state,) if isinstance(state, Tensor) else tuple(state)
-    names = getattr(state, "_fields", cell.state)
-    if len(parts) != len(cell.state) or tuple(names) != cell.state:
+    names = getattr(state, "_fields", None)
+    if len(parts) != len(cell.state) or names not in (None, cell.state):
+        came = ", ".join(names) if names else f"{len(parts)} without names"
         raise ShapeError(
-            f"the state of {cell!r} has the parts {', '.join(cell.state)}; "
-            f"got {len(parts)}: {', '.join(names)}."
+            f"the state of {cell!r} has the parts {', '.join(cell.state)}; got {came}."
         )
     for name, part in zip(cell.state, parts):
         if tuple(part.shape) != shape:
@@ -145,7 +145,7 @@ def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
 
 
 def check_reset(reset: Tensor | None, T: int, B: int, device: torch.device) -> Tensor | None:
-    """Raise `ShapeError` unless reset is boolean [T, B]; None where it is never true."""
+    """Raise `ShapeError` unless reset is None or boolean [T, B]."""
     if reset is None:
         return None
     if reset.dtype != torch.bool or tuple(reset.shape) != (T, B):
