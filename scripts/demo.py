@@ -8,6 +8,10 @@ import math
 import sysconfig
 from pathlib import Path
 
+from throughtime.cli import prepare_environment
+
+prepare_environment()
+
 import numpy as np
 
 import throughtime as tt

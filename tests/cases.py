@@ -27,9 +27,7 @@ class TwoMemories(tt.Cell):
         candidate = tanh(w.h.input(x))
         slow = w.keep * s.slow + candidate
         gate = sigmoid(w.m(slow, x))
-        return self.State(
-            quick=gate * candidate + (1 - gate) * w.h.recurrent(s.quick), slow=slow
-        )
+        return self.State(quick=gate * candidate + (1 - gate) * w.h.recurrent(s.quick), slow=slow)
 
 
 ORACLES: dict[tt.Cell, oracles.Step] = {
@@ -45,9 +43,7 @@ ORACLES: dict[tt.Cell, oracles.Step] = {
     TwoMemories(): oracles.two_memories,
 }
 ALL_CELLS = list(ORACLES)
-PAIRS = [
-    (cell, name) for cell in ALL_CELLS for name in BACKENDS if tt.why_not(name, cell) is None
-]
+PAIRS = [(cell, name) for cell in ALL_CELLS for name in BACKENDS if tt.why_not(name, cell) is None]
 """Every cell with every backend that can run it."""
 
 modest = settings(
@@ -186,14 +182,10 @@ def outcome(
     state = None
     if p.state is not None:
         state = p.cell.State(*(at[f"initial {name}"] for name in p.cell.state))
-    y, final = tt.scan(
-        p.cell, w, at["x"], state, lengths=p.lengths, reset=p.reset, backend=backend
-    )
+    y, final = tt.scan(p.cell, w, at["x"], state, lengths=p.lengths, reset=p.reset, backend=backend)
     results = {"y": y, **{f"final {name}": part for name, part in final._asdict().items()}}
     generator = torch.Generator().manual_seed(99)
-    loss = sum(
-        (r * normal(generator, *r.shape).to(dtype)).sum() for r in results.values()
-    )
+    loss = sum((r * normal(generator, *r.shape).to(dtype)).sum() for r in results.values())
     gradients = [torch.zeros_like(leaf) for leaf in leaves.values()]
     if loss.requires_grad:
         gradients = torch.autograd.grad(

@@ -82,9 +82,7 @@ def test_gradients_are_the_differences_of_the_outputs(cell, backend):
         vectors = dict(zip(cell.vectors, rest))
         w = tt.Weights(W_x, W_a, b, vectors)
         state = cell.State(*rest[len(vectors) :])
-        y, final = tt.scan(
-            cell, w, x, state, lengths=p.lengths, reset=p.reset, backend=backend
-        )
+        y, final = tt.scan(cell, w, x, state, lengths=p.lengths, reset=p.reset, backend=backend)
         return (y, *final)
 
     assert torch.autograd.gradcheck(results, [leaf.requires_grad_() for leaf in leaves])
@@ -108,9 +106,7 @@ def test_splitting_a_sequence_and_carrying_the_state_equals_the_whole(cell, back
     p = problem(cell, T=7, reset=[(2, 1), (5, 0)])
     whole, final = tt.scan(cell, p.w, p.x, p.state, reset=p.reset, backend=backend)
     for cut in range(8):
-        head, state = tt.scan(
-            cell, p.w, p.x[:cut], p.state, reset=p.reset[:cut], backend=backend
-        )
+        head, state = tt.scan(cell, p.w, p.x[:cut], p.state, reset=p.reset[:cut], backend=backend)
         tail, end = tt.scan(cell, p.w, p.x[cut:], state, reset=p.reset[cut:], backend=backend)
         assert_close({"y": torch.cat([head, tail])}, {"y": whole})
         assert_close(end._asdict(), final._asdict())
@@ -145,9 +141,7 @@ def test_padding_is_inert(cell, backend, resets, fill):
 @every_pair
 def test_a_row_of_a_ragged_batch_equals_its_sequence_alone(cell, backend):
     p = problem(cell, B=4, lengths=[3, 5, 1, 4], reset=[(2, 0), (3, 3)])
-    y, final = tt.scan(
-        cell, p.w, p.x, p.state, lengths=p.lengths, reset=p.reset, backend=backend
-    )
+    y, final = tt.scan(cell, p.w, p.x, p.state, lengths=p.lengths, reset=p.reset, backend=backend)
     for b, length in enumerate([3, 5, 1, 4]):
         y_alone, final_alone = tt.scan(
             cell,
@@ -307,9 +301,7 @@ def test_a_class_means_a_cell_with_its_default_options():
     assert torch.equal(y, right)
 
 
-@pytest.mark.parametrize(
-    "cell", [c for c in ALL_CELLS if (c, "native") not in PAIRS], ids=repr
-)
+@pytest.mark.parametrize("cell", [c for c in ALL_CELLS if (c, "native") not in PAIRS], ids=repr)
 def test_a_backend_asked_for_by_name_raises_its_reason(cell):
     p = problem(cell)
     reason = tt.why_not("native", cell, p.x, p.w)

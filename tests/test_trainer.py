@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 import throughtime as tt
 from throughtime import trainer as trainers
-from throughtime import verbs
 from throughtime.config import from_dict
 from throughtime.errors import InputError, ThroughtimeError, TrainingDiverged
 
@@ -460,10 +459,9 @@ def test_two_processes_give_the_loss_of_one(settings):
     one, two = (settings(out, model={"dropout": 0.0}) for out in ("one", "two"))
     extra = ["--model.dropout", "0", "--max-steps", "10", "--loop.log_every", "1"]
     assert command(one, *flags(one), *extra).wait() == 0
-    program = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
-        "--standalone", "-m", "throughtime", "train", "lm", "--out", two.out, *flags(two), *extra,
-    ]  # fmt: skip
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    task = ["--nproc-per-node", "2", "-m", "throughtime", "train", "lm", "--out", two.out]
+    program = [*launcher, *task, *flags(two), *extra]
     done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     a, b = lines(one.out, "valid"), lines(two.out, "valid")

@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         return {"train": train, "evaluate": evaluate, "generate": generate, "doctor": doctor}[verb](
             rest
         )
+    except SystemExit as stop:  # --help and --print_config have printed
+        return int(stop.code or 0)
     except ThroughtimeError as error:
         print(f"throughtime: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -69,7 +71,7 @@ def prepare_environment() -> None:
     # waiting threads spin for microseconds, not milliseconds: with another program on the same
     # cores, spinning made a training step 25 to 100 times slower (docs/log.md)
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def train(arguments: list[str]) -> int:

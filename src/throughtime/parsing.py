@@ -66,12 +66,7 @@ def train_command(arguments: list[str]) -> TrainCommand | None:
     if known.resume:
         rest = ["--config", str(saved_settings(known.out, task)), *rest]
     check_config_files(cls, rest)
-    try:
-        options = parse(parser, rest)
-    except SystemExit as stop:  # --help and --print_config have printed
-        if stop.code:
-            raise
-        return None
+    options = parse(parser, rest)
     values = plain(options)
     resume, overwrite = values.pop("resume"), values.pop("overwrite")
     values.pop("config", None)

@@ -128,10 +128,11 @@ class Stack(nn.Module):
         y, state = self.run(x, state, lengths, reset)
         return (y.transpose(0, 1) if self.batch_first else y), state
 
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One time step, for streaming: x [B, input_size] → y [B, hidden_size] and the new state.
 
-        Step by step equals the whole sequence at once. Dropout acts if the stack is in training.
+        Step by step equals the whole sequence at once; a state of None starts a sequence. Dropout
+        acts if the stack is in training.
         """
         if self.bidirectional:
             raise InputError(
@@ -141,8 +142,12 @@ class Stack(nn.Module):
         if x.dim() != 2 or x.shape[-1] != self.input_size:
             raise ShapeError(f"x must be [B, {self.input_size}], one step; got {list(x.shape)}.")
         scans.check_finite(x[None], None)
-        shape = (self.num_layers, x.shape[0], self.hidden_size)
-        y, state = self.run(x[None], scans.check_state(self.cell, state, shape), None, None)
+        if state is None:
+            state = self.initial_state(x.shape[0])
+        else:
+            shape = (self.num_layers, x.shape[0], self.hidden_size)
+            state = scans.check_state(self.cell, state, shape)
+        y, state = self.run(x[None], state, None, None)
         return y[0], state
 
     def run(

@@ -24,6 +24,9 @@ from ..errors import InputError
 from ..machine import Processes
 from ..model import LanguageModel
 
+EVALUATION_WINDOW = 256
+"""Steps read at a time when nothing is learned: it changes no result."""
+
 QUICK_TOKENS = 200_000
 """Validation tokens looked at during training; the last evaluation sees all."""
 
@@ -163,12 +166,12 @@ class Language:
 
     def evaluate(self, model: Any, *, quick: bool) -> dict[str, float]:
         """Validation metrics over parallel streams, as many as in training."""
-        window = self.config.loop.window or 256
+        streams = max(1, min(self.config.loop.batch_size, len(self.valid) // EVALUATION_WINDOW))
         nats, tokens = stream_nats(
             model,
             self.valid,
-            max(1, min(self.config.loop.batch_size, len(self.valid) // window)),
-            window,
+            streams,
+            min(EVALUATION_WINDOW, len(self.valid) // streams),
             limit=QUICK_TOKENS if quick else None,
         )
         return scores(nats / tokens, self.valid.counts)

@@ -1,0 +1,221 @@
+"""The command line as a user meets it: exit codes, one-line errors, output that pipes."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from throughtime.cli import main
+
+SMALL = [
+    "--max-steps", "4", "--device", "cpu", "--threads", "1", "--model.hidden_size", "12",
+    "--loop.batch_size", "4", "--loop.window", "8", "--loop.sample_every", "0",
+]  # fmt: skip
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the cat, which already ate, was full.\n" * 40)
+    return path
+
+
+@pytest.fixture
+def run(text, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "lm", "--train", str(text), "--out", str(out), *SMALL]) == 0
+    capsys.readouterr()
+    return out
+
+
+def fails(capsys, *arguments, code=2):
+    """The one line that a bad command prints."""
+    assert main([str(a) for a in arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("throughtime: error: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+def test_help_needs_no_torch():
+    program = (
+        "import sys; from throughtime.cli import main; main(['--help']); "
+        "main(['train', '--help']); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for verb in ("train", "evaluate", "generate", "doctor"):
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize("verb", [["train", "lm"], ["evaluate"], ["generate"], ["doctor"]])
+def test_every_verb_has_help(verb, capsys):
+    assert main([*verb, "--help"]) == 0
+    assert "usage: throughtime" in capsys.readouterr().out
+
+
+def test_every_setting_is_explained(capsys):
+    main(["train", "lm", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for explanation in ("Width n of each layer", "Parallel streams, over all processes",
+                        "Stop after this time", "Learning rate at its highest"):  # fmt: skip
+        assert explanation in said
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("throughtime 0.")
+
+
+def test_unknown_verbs_tasks_options_and_cells_name_the_nearest(capsys, text, tmp_path):
+    out = ["--out", str(tmp_path / "run")]
+    assert "Did you mean 'train'" in fails(capsys, "trian")
+    assert "Did you mean 'lm'" in fails(capsys, "train", "ml")
+    assert "Did you mean '--train'" in fails(capsys, "train", "lm", "--tran", text)
+    assert "'--model.hidden_size'" in fails(capsys, "train", "lm", "--model.hiden_size", 3)
+    assert "Did you mean 'lstm'" in fails(
+        capsys, "train", "lm", "--train", text, *out, "--cell", "lsmt"
+    )
+    assert "Did you mean 'output'" not in fails(
+        capsys, "train", "lm", "--train", text, *out, "--cell", "lstm(output=nothing)"
+    )
+    assert "'word'" in fails(capsys, "train", "lm", "--level", "wrod")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_configuration_file_is_named_with_the_nearest_setting(capsys, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("model: {hiden_size: 3}")
+    error = fails(capsys, "train", "lm", "--config", path)
+    assert "bad.yaml" in error
+    assert "model.hiden_size. Did you mean 'hidden_size'" in error
+    path.write_text("model: [\n")
+    assert "bad.yaml:2" in fails(capsys, "train", "lm", "--config", path)
+    assert "no such file" in fails(capsys, "train", "lm", "--config", tmp_path / "none.yaml")
+    path.write_text("optim: {lr: fast}")
+    assert "optim.lr" in fails(capsys, "train", "lm", "--config", path)
+
+
+def test_bad_data_is_named(capsys, tmp_path, text):
+    out = ["--out", tmp_path / "run"]
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "short.txt").write_text("short")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 " * 1000)
+    assert "no training text" in fails(capsys, "train", "lm", *out)
+    assert "--out" in fails(capsys, "train", "lm", "--train", text)
+    assert "empty" in fails(capsys, "train", "lm", "--train", tmp_path / "empty.txt", *out)
+    assert "too short" in fails(capsys, "train", "lm", "--train", tmp_path / "short.txt", *out)
+    assert "byte 3 (0xe9)" in fails(capsys, "train", "lm", "--train", tmp_path / "latin.txt", *out)
+    assert "no such file" in fails(capsys, "train", "lm", "--train", tmp_path / "none", *out)
+    assert not (tmp_path / "run").exists()
+    latin = ["train", "lm", "--train", str(tmp_path / "latin.txt"), "--level", "byte"]
+    assert main([*latin, "--out", str(tmp_path / "run"), *SMALL]) == 0
+
+
+def test_settings_come_from_file_then_options(capsys, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("cell: gru\nmodel: {hidden_size: 7, num_layers: 3}\n")
+    arguments = ["--config", str(path), "--model.num_layers", "2", "--print_config"]
+    assert main(["train", "lm", *arguments]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["cell"] == "gru"
+    assert (shown["model"]["hidden_size"], shown["model"]["num_layers"]) == (7, 2)
+
+
+def test_printed_settings_can_be_read_again(capsys, tmp_path, text):
+    assert main(["train", "lm", "--train", str(text), *SMALL, "--print_config"]) == 0
+    path = tmp_path / "c.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert main(["train", "lm", "--config", str(path), "--out", str(tmp_path / "run")]) == 0
+
+
+@pytest.mark.parametrize("preset", sorted(Path("configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_presets_are_valid(preset, capsys):
+    assert main(["train", "lm", "--config", str(preset), "--print_config"]) == 0
+
+
+def test_runs_that_cannot_be_used_say_why(capsys, run, text, tmp_path):
+    again = ("train", "lm", "--train", text, "--out", run)
+    assert "--resume" in fails(capsys, *again)
+    assert "one of them" in fails(capsys, *again, "--resume", "--overwrite")
+    assert "model.hidden_size (12 → 13)" in fails(
+        capsys, "train", "lm", "--resume", "--out", run, "--model.hidden_size", 13
+    )
+    assert "no such run folder" in fails(capsys, "evaluate", tmp_path / "none")
+    assert "no such run folder" in fails(capsys, "train", "lm", "--resume", "--out", tmp_path / "x")
+    weights = run / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "damaged or truncated" in fails(capsys, "generate", run)
+    weights.unlink()
+    assert "no checkpoint" in fails(capsys, "evaluate", run)
+
+
+def test_resuming_needs_only_the_folder(run, capsys):
+    assert main(["train", "lm", "--resume", "--out", str(run), "--max-steps", "6"]) == 0
+    assert "(6 steps" in capsys.readouterr().out
+
+
+def test_evaluate_prints_a_table_or_json(run, text, capsys):
+    assert main(["evaluate", str(run), "--data", str(text)]) == 0
+    assert "bits per char" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--data", str(text), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tokens"] == found["characters"] == len(text.read_text())
+    assert {"nats_per_token", "bits_per_token", "nats_per_char", "bits_per_char", "perplexity",
+            "unk_rate", "tokens_per_second"} <= found.keys()  # fmt: skip
+
+
+def test_generate_writes_text_and_nothing_else(run, capsys, monkeypatch):
+    command = ["generate", str(run), "--prime", "the cat", "--max-new-tokens", "30"]
+    assert main([*command, "--seed", "3"]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("the cat")
+    assert len(first) == len("the cat") + 30 + 1
+    assert main([*command, "--seed", "3"]) == 0
+    assert capsys.readouterr().out == first
+    assert main([*command, "--seed", "4"]) == 0
+    assert capsys.readouterr().out != first
+    assert main([*command, "--num-samples", "2", "--seed", "3"]) == 0
+    both = capsys.readouterr().out
+    assert both.startswith(first[:-1])
+    assert both.count("the cat") >= 2
+    assert main([*command, "--num-beams", "3", "--forbid-unk"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", io.StringIO("the"))
+    assert main(["generate", str(run), "--prime", "-", "--max-new-tokens", "5"]) == 0
+    assert len(capsys.readouterr().out) == 3 + 5 + 1
+
+
+def test_senseless_generation_options_are_refused(run, capsys):
+    for option, value in (("--temperature", -1), ("--top-p", 2), ("--num-samples", 0),
+                          ("--max-new-tokens", -1), ("--num-beams", 0)):  # fmt: skip
+        fails(capsys, "generate", run, option, value)
+
+
+def test_characters_never_seen_warn_and_go_on(run, capsys):
+    assert (
+        main(["generate", str(run), "--prime", "猫", "--max-new-tokens", "3", "--seed", "1"]) == 0
+    )
+    assert capsys.readouterr().out.startswith("猫")
+
+
+def test_doctor_tells_which_backends_run_and_why_others_do_not(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "reference: gru " in out
+    assert "torch has no kernel for GRU()" in out
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["native: lstm"] == "runs"
+
+
+def test_a_closed_pipe_is_no_error(run):
+    program = f"{sys.executable} -m throughtime generate {run} --max-new-tokens 3000 --seed 1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {program} | head -c 5"], capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,58 @@
+"""The commands and the Python of README and guide run; links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from throughtime.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "docs/guide.md"]
+SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    """A folder with a text and the presets, as a reader would have it."""
+    (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_commands_run_as_they_stand(page, at_home, capsys):
+    ran = 0
+    for line in "".join(blocks(page, "sh")).splitlines():
+        words = shlex.split(line, comments=True)
+        if not words or words[0] in ("git", "cd", "make"):
+            continue
+        program, *arguments = words
+        assert program.endswith("throughtime"), line
+        if arguments[0] == "train" and "--print_config" not in arguments:
+            arguments += ["--max-time", "1s"] if "--resume" in arguments else SMALL
+        assert main(arguments) == 0, f"{line}\n{capsys.readouterr().err}"
+        ran += 1
+    assert ran >= 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_python_runs_as_it_stands(page, at_home):
+    names = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+    assert names
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda p: p.name
+)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+        if not target.startswith(("http:", "https:", "mailto:")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

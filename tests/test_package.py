@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import throughtime as tt
+
+
+def test_the_public_names_are_all_there():
+    names = {
+        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "LanguageConfig", "PeepholeLSTM",
+        "RNN", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights", "doctor",
+        "evaluate", "generate", "load", "nn", "scan", "train", "why_not",
+    }  # fmt: skip
+    assert set(tt.__all__) == names
+    for name in names:
+        assert getattr(tt, name) is not None
+        assert name in dir(tt)
+    assert {"RNN", "LSTM", "GRU"} == set(tt.nn.__all__)
+
+
+def test_functions_stay_functions_whatever_is_imported_first():
+    program = (
+        "import throughtime.scans, throughtime.trainer, throughtime.decoding, throughtime as tt; "
+        "assert callable(tt.scan) and callable(tt.train) and callable(tt.generate)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(tt, "Nothing")
