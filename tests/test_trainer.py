@@ -359,10 +359,8 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(settings, capfd):
 
 
 def test_a_finished_run_goes_on_with_a_larger_budget(settings):
-    config = settings(max_steps=6)
-    tt.train(config)
-    config.max_steps = 12
-    assert tt.train(config, resume=True).steps == 12
+    tt.train(settings(max_steps=6))
+    assert tt.train(settings(max_steps=12), resume=True).steps == 12
 
 
 def test_what_cannot_be_resumed_is_refused(settings, corpus, tmp_path):

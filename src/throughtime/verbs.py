@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import secrets
 import shutil
@@ -19,7 +20,7 @@ from .cell_names import CELLS, find_cell, source_file
 from .checkpoint import RunFolder, remove_leftovers
 from .data.corpus import cache_folder
 from .data.text import Text
-from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder
+from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from .decoding import Sampling, beam_search, sample
 from .errors import InputError
 from .machine import Processes
@@ -56,9 +57,11 @@ def train(
     """Train `config` into the run folder `config.out`.
 
     `resume` goes on from the folder's checkpoint with the same data and architecture; a larger
-    budget continues a finished run. Errors: `InputError` for anything in the configuration or the
+    budget continues a finished run. The process's allocator and denormals are set for training
+    (`machine.prepare`). Errors: `InputError` for anything in the configuration or the
     data that cannot be used, before anything is written; `TrainingDiverged`; `Interrupted`.
     """
+    config = copy.deepcopy(config)  # preparing settles what is left to auto
     if not config.out:
         raise InputError("no run folder. Give --out runs/NAME.")
     folder = RunFolder(config.out)
@@ -125,12 +128,12 @@ def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
 
 
 def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
-    """The settings that differ, with dotted names."""
+    """The settings that differ, with dotted names; auto fits whatever it came to."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             found for key in new for found in differences(f"{name}.{key}", old.get(key), new[key])
         ]
-    return [] if old == new else [(name, old, new)]
+    return [] if new in (old, "auto") else [(name, old, new)]
 
 
 def load(
@@ -140,8 +143,6 @@ def load(
     folder = RunFolder(run)
     name, values = folder.load_config()
     config = configs.from_dict(TASKS[name][0] if name in TASKS else task_class(name), values)
-    from .data.vocabulary import Vocabulary
-
     if not folder.tokenizer.exists() or not (folder.model.exists() or checkpoint == "last"):
         raise InputError(
             f"{folder.path} has no checkpoint (model.safetensors): training has not reached its "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from .. import terminal
 from ..errors import InputError
 
 CHUNK = 1 << 20
@@ -46,7 +47,8 @@ class Text:
     """Files as one stream of text, or the part of it from `start` up to `stop`.
 
     `start` and `stop` count characters, or bytes where `raw`. `column` picks one field of
-    tab-separated lines. Errors: `InputError` names the file and the byte or the line.
+    tab-separated lines. `size` is about its bytes on disk, for progress. Errors: `InputError`
+    names the file and the byte or the line.
     """
 
     files: tuple[Path, ...]
@@ -130,11 +132,15 @@ class Text:
             )
         return fields[(self.column or 1) - 1]
 
-    def split(self, holdout: float, *, at_lines: bool) -> tuple[Text, Text]:
+    def split(self, holdout: float, *, at_lines: bool, quiet: bool = False) -> tuple[Text, Text]:
         """The text without its last share, and that share; cut after a line where `at_lines`."""
         if not 0 < holdout < 1:
             raise InputError(f"data.holdout must lie between 0 and 1, got {holdout}.")
-        total = sum(len(chunk) for chunk, _ in self.chunks())
+        total = 0
+        with terminal.progress("measuring the text", self.size, quiet) as advance:
+            for chunk, _ in self.chunks():
+                total += len(chunk)
+                advance(len(chunk))
         cut = int(total * (1 - holdout))
         if at_lines:
             cut = self._line_end(cut)
@@ -142,7 +148,8 @@ class Text:
             raise InputError(
                 f"the training text is too short to hold out {holdout:.0%} of it. Give --valid."
             )
-        return replace(self, stop=cut), replace(self, start=cut)
+        first = round(self.size * cut / total)
+        return replace(self, stop=cut, size=first), replace(self, start=cut, size=self.size - first)
 
     def _line_end(self, position: int) -> int:
         at = 0

@@ -17,6 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
 from tokenizers.trainers import BpeTrainer
 
+from .. import terminal
 from ..errors import InputError
 from .text import Text
 
@@ -71,6 +72,7 @@ class Vocabulary:
         min_count: int = 1,
         lowercase: bool = False,
         words: str = "punctuation",
+        quiet: bool = False,
     ) -> Vocabulary:
         """Count the text as it streams by and keep the most frequent tokens, `size` at most."""
         size = size or DEFAULT_SIZE.get(level)
@@ -78,10 +80,16 @@ class Vocabulary:
             raise InputError(f"vocab_size must exceed the {len(SPECIALS)} specials, got {size}.")
         if level == "byte":
             return cls(level, byte_tokenizer())
-        chunks = (as_text(chunk, lowercase) for chunk, _ in text.chunks())
-        if level == "subword":
-            return cls(level, subword_tokenizer(chunks, size or 0, min_count, lowercase))
-        counts = count_characters(chunks) if level == "char" else count_words(chunks, words)
+        with terminal.progress("building the vocabulary", text.size, quiet) as advance:
+
+            def chunks() -> Iterator[str]:
+                for chunk, _ in text.chunks():
+                    yield as_text(chunk, lowercase)
+                    advance(len(chunk))
+
+            if level == "subword":
+                return cls(level, subword_tokenizer(chunks(), size or 0, min_count, lowercase))
+            counts = count_characters(chunks()) if level == "char" else count_words(chunks(), words)
         for special in SPECIALS:
             counts.pop(special, None)
         kept = sorted((-n, token) for token, n in counts.items() if n >= min_count)

@@ -70,7 +70,7 @@ class Language:
         if config.level == "byte" and config.data.column is not None:
             raise InputError("data.column reads text: it does not go with --level byte.")
         quiet = processes.rank > 0
-        train, valid = texts(config)
+        train, valid = texts(config, quiet=quiet)
         eos = config.data.eos
         if eos == "auto":
             several = len(train.files) > 1
@@ -79,16 +79,15 @@ class Language:
         if tokenizer is not None:
             vocabulary = Vocabulary.load(tokenizer, config.level)
         else:
-            with terminal.progress("building the vocabulary", 1, quiet) as advance:
-                vocabulary = Vocabulary.build(
-                    train,
-                    config.level,
-                    size=config.data.vocab_size,
-                    min_count=config.data.min_count,
-                    lowercase=config.data.lowercase,
-                    words=config.data.words,
-                )
-                advance(1)
+            vocabulary = Vocabulary.build(
+                train,
+                config.level,
+                size=config.data.vocab_size,
+                min_count=config.data.min_count,
+                lowercase=config.data.lowercase,
+                words=config.data.words,
+                quiet=quiet,
+            )
         task = cls(config, vocabulary, folder=folder, device=device)
         if processes.rank == 0:
             corpora.encode(train, vocabulary, eos)
@@ -203,14 +202,14 @@ class Language:
         return self.opening() + ids, ids.count(UNK)
 
 
-def texts(config: LanguageConfig) -> tuple[Text, Text]:
+def texts(config: LanguageConfig, *, quiet: bool = False) -> tuple[Text, Text]:
     """Training and validation text; the end of the former is the latter where none is given."""
     raw = config.level == "byte"
     text = Text.of(config.train, raw=raw, column=config.data.column)
     if config.valid:
         return text, Text.of(config.valid, raw=raw, column=config.data.column)
     at_lines = config.level in ("word", "subword") or config.data.eos == "line"
-    return text.split(config.data.holdout, at_lines=at_lines)
+    return text.split(config.data.holdout, at_lines=at_lines, quiet=quiet)
 
 
 @torch.inference_mode()
