@@ -106,9 +106,8 @@ def ngram_floor(train: Path, valid: Path, tokenizer: Path) -> tuple[int, float]:
         np.asarray(corpora.encode(Text.of([str(path)]), vocabulary, "none").ids, np.int64)
         for path in (train, valid)
     ]
-    floors = {n: witten_bell_nats(*ids, n, len(vocabulary)) for n in (4, 5, 6)}
-    best = min(floors, key=floors.__getitem__)
-    return best, floors[best]
+    nats = witten_bell_nats(*ids, 6, len(vocabulary))
+    return nats.index(min(nats)) + 1, min(nats)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from throughtime.errors import InputError
 from throughtime.ngram import witten_bell_nats
 
 
-def by_dictionaries(train, valid, order, V):
+def by_dictionaries(train, valid, order, most, V):
     """The same formula, one token at a time."""
     counts = defaultdict(Counter)
     for n in range(order):
@@ -22,16 +22,19 @@ def by_dictionaries(train, valid, order, V):
             return lower
         return (seen[w] + len(seen) * lower) / (seen.total() + len(seen))
 
-    scored = range(order - 1, len(valid))
+    scored = range(most - 1, len(valid))
     return -sum(math.log(p(valid[i], valid[i - order + 1 : i])) for i in scored) / len(scored)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 5])
-def test_it_is_the_formula_token_by_token(order):
-    rng = np.random.default_rng(order)
+@pytest.mark.parametrize("most", [1, 5])
+def test_it_is_the_formula_token_by_token(most):
+    rng = np.random.default_rng(most)
     train, valid = rng.integers(0, 5, 400) ** 2 % 7, rng.integers(0, 9, 60)
-    expected = by_dictionaries(train.tolist(), valid.tolist(), order, 10)
-    assert witten_bell_nats(train, valid, order, 10) == pytest.approx(expected, rel=1e-12)
+    expected = [
+        by_dictionaries(train.tolist(), valid.tolist(), order, most, 10)
+        for order in range(1, most + 1)
+    ]
+    assert witten_bell_nats(train, valid, most, 10) == pytest.approx(expected, rel=1e-12)
 
 
 def test_what_does_not_fit_is_refused():

@@ -12,8 +12,10 @@ import numpy as np
 from .errors import InputError
 
 
-def witten_bell_nats(train: np.ndarray, valid: np.ndarray, order: int, vocabulary: int) -> float:
-    """Mean nats per token of `valid` under the n-gram model of `order` counted on `train`.
+def witten_bell_nats(
+    train: np.ndarray, valid: np.ndarray, order: int, vocabulary: int
+) -> list[float]:
+    """Mean nats per token of `valid` under n-gram models of order 1, 2 … `order` of `train`.
 
     The first order − 1 tokens of `valid` are conditioned on, not scored. Memory: a few times
     8·len(train) bytes. Errors: `InputError` if vocabulary ** order does not fit 63 bits.
@@ -25,6 +27,7 @@ def witten_bell_nats(train: np.ndarray, valid: np.ndarray, order: int, vocabular
     if len(valid) < order or len(train) < order:
         raise InputError(f"both texts must hold at least {order} tokens.")
     probability = np.full(len(valid) - order + 1, 1.0 / vocabulary)
+    nats = []
     for n in range(1, order + 1):
         grams, counts = np.unique(windows(train, n, vocabulary), return_counts=True)
         histories, first = np.unique(grams // vocabulary, return_index=True)
@@ -38,7 +41,8 @@ def witten_bell_nats(train: np.ndarray, valid: np.ndarray, order: int, vocabular
         d_h = look_up(histories, different, seen // vocabulary)
         known = c_h > 0
         probability[known] = (c_hw + d_h * probability)[known] / (c_h + d_h)[known]
-    return float(-np.log(probability).mean())
+        nats.append(float(-np.log(probability).mean()))
+    return nats
 
 
 def windows(ids: np.ndarray, n: int, vocabulary: int) -> np.ndarray:

@@ -15,12 +15,15 @@ from torch import Tensor
 from ..cell import Cell, Weights
 from ..cells import LSTM, RNN, GRUResetAfter
 
+CELLS = (RNN("tanh"), RNN("relu"), GRUResetAfter(), LSTM())
+"""What torch has."""
+
 _VF = torch._VF  # the functions behind torch.nn.LSTM, GRU, RNN and their cells
 
 
 def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
     """torch has the RNN, the GRU that resets after the product, and the LSTM with tanh output."""
-    if cell not in (RNN("tanh"), RNN("relu"), GRUResetAfter(), LSTM()):
+    if cell not in CELLS:
         return (
             f"torch has no kernel for {cell!r}; it has RNN(), GRUResetAfter() and "
             "LSTM(output='tanh')."
