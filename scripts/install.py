@@ -27,9 +27,10 @@ def main() -> None:
             f"throughtime needs Python 3.11 or newer; this is {sys.version.split()[0]}. "
             "Choose another: make PYTHON=python3.12 …"
         )
-    if not (ROOT / ".venv/bin/python").exists():
+    if not (ROOT / ".venv/bin/pip").exists():
         print("making .venv", flush=True)
-        if subprocess.run([sys.executable, "-m", "venv", str(ROOT / ".venv")]).returncode:
+        venv = [sys.executable, "-m", "venv", "--clear", str(ROOT / ".venv")]
+        if subprocess.run(venv).returncode:
             sys.exit("cannot make .venv; on Debian and Ubuntu: apt install python3-venv")
     if subprocess.run([*PIP, "show", "-q", "torch"], capture_output=True).returncode:
         install_torch()

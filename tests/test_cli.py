@@ -186,7 +186,7 @@ def test_generate_writes_text_and_nothing_else(run, capsys, monkeypatch):
     assert both.count("the cat") >= 2
     assert main([*command, "--num-beams", "3", "--forbid-unk"]) == 0
     capsys.readouterr()
-    monkeypatch.setattr("sys.stdin", io.StringIO("the"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the")))
     assert main(["generate", str(run), "--prime", "-", "--max-new-tokens", "5"]) == 0
     assert len(capsys.readouterr().out) == 3 + 5 + 1
 

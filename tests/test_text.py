@@ -70,6 +70,26 @@ def test_chunks_are_whole_lines_and_tell_where_a_file_ends(tmp_path, monkeypatch
     assert all(c.endswith("\n") for c, ends in chunks if not ends)
 
 
+def test_a_line_longer_than_a_chunk_is_cut_after_a_space(tmp_path, monkeypatch):
+    monkeypatch.setattr("throughtime.data.text.CHUNK", 64)
+    content = "né " * 200 + "\n" + "猫" * 500
+    (tmp_path / "a").write_text(content)
+    chunks = [chunk for chunk, _ in Text.of([str(tmp_path / "a")]).chunks()]
+    assert "".join(chunks) == content
+    assert max(map(len, chunks)) < 200
+    assert chunks[0].endswith(" ")
+    (tmp_path / "a").write_bytes(content.encode() + b"\xc3")
+    with pytest.raises(InputError, match=f"byte {len(content.encode())} "):
+        whole(Text.of([str(tmp_path / "a")]))
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/objects").write_bytes(b"\xff")
+    (tmp_path / "a").write_text("a")
+    assert [f.name for f in find_files([str(tmp_path)])] == ["a"]
+
+
 def test_a_column_of_tab_separated_lines(tmp_path):
     (tmp_path / "a.tsv").write_text("1\tfirst text\n2\tsecond\n")
     assert whole(Text.of([str(tmp_path / "a.tsv")], column=2)) == "first text\nsecond\n"

@@ -149,6 +149,22 @@ def test_a_users_own_cell_trains_and_its_source_travels_with_the_run(settings, t
     assert tt.evaluate(config.out).nats_per_token < 4
 
 
+@pytest.mark.parametrize(("section", "values"), [
+    (None, {"level": "wrod"}), (None, {"train": "text.txt"}), ("optim", {"schedule": "cosin"}),
+    ("optim", {"clip_norm": -1}), ("optim", {"warmup": -5}), ("optim", {"betas": [0.9]}),
+    ("loop", {"precision": "bfloat16"}), ("loop", {"eval_every": "often"}),
+    ("model", {"embedding_dropout": 2}), ("model", {"hidden_size": 0}), ("data", {"eos": "lines"}),
+])  # fmt: skip
+def test_settings_out_of_range_are_refused_before_anything_is_lost(settings, section, values):
+    config = settings(max_steps=2)
+    tt.train(config)
+    before = weights(config.out)
+    bad = settings(**(values if section is None else {section: values}))
+    with pytest.raises(InputError):
+        tt.train(bad, overwrite=True)
+    assert same_bits(before, weights(config.out))
+
+
 # ---- metrics and budget -------------------------------------------------------------------------
 
 
@@ -314,6 +330,76 @@ def test_a_killed_run_resumed_gives_the_same_bits(settings, monkeypatch, at_step
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_at_any_write_is_survived(settings, monkeypatch, after):
+    """Vanish just before or just after each file takes its place, the last evaluation included."""
+    sections = {"loop": {"save_every": "6", "eval_every": "5", "early_stopping": 3}}
+    whole = settings("whole", **sections)
+    tt.train(whole)
+    real, k = os.replace, 0
+    while True:
+        calls = iter(range(1000))
+
+        def replace(a, b, k=k, calls=calls):
+            if str(b).startswith(whole.out.removesuffix("whole") + "killed"):
+                now = next(calls) == k
+                if now and not after:
+                    raise Killed
+                real(a, b)
+                if now:
+                    raise Killed
+            else:
+                real(a, b)
+
+        killed = settings(f"killed{k}", **sections)
+        with monkeypatch.context() as m:
+            m.setattr("throughtime.checkpoint.os.replace", replace)
+            try:
+                tt.train(killed)
+                break  # fewer writes than k: every one has had its turn
+            except Killed:
+                pass
+        if (Path(killed.out) / "config.yaml").exists():
+            tt.train(killed, resume=True)
+        else:
+            tt.train(killed)
+        assert same_bits(weights(whole.out), weights(killed.out)), k
+        assert same_bits(load_file(Path(whole.out) / "model.safetensors"),
+                         load_file(Path(killed.out) / "model.safetensors")), k  # fmt: skip
+        k += 1
+    assert k > 6
+
+
+def test_a_kill_in_the_last_evaluation_is_survived(settings, monkeypatch):
+    from throughtime.tasks.language import Language
+
+    config = settings(loop={"save_every": "3"})
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as m:
+        m.setattr(Language, "evaluate", killed)
+        with pytest.raises(Killed):
+            tt.train(settings("evaluating", loop={"eval_every": "100", "save_every": "3"}))
+    tt.train(settings("evaluating", loop={"eval_every": "100", "save_every": "3"}), resume=True)
+    tt.train(config)
+    again = tt.train(config, resume=True)
+    assert again.steps == 12
+    assert same_bits(weights(config.out), weights(settings("evaluating").out))
+
+
+def test_what_a_resumed_run_may_change_takes_effect_and_is_kept(settings):
+    config = settings(max_steps=6)
+    tt.train(config)
+    changed = settings(max_steps=12, optim={"lr": 0.5, "weight_decay": 0.3, "schedule": "constant"})
+    tt.train(changed, resume=True)
+    saved = torch.load(Path(config.out) / "trainer.pt", weights_only=True)
+    assert saved["optimizer"]["param_groups"][0]["weight_decay"] == 0.3
+    assert "lr: 0.5" in (Path(config.out) / "config.yaml").read_text()
+    assert lines(config.out, "train")[-1]["lr"] == 0.5
+
+
 def command(config, *extra):
     program = [sys.executable, "-m", "throughtime", "train", "lm", "--out", config.out, *extra]
     return subprocess.Popen(program, env=dict(os.environ))
@@ -333,9 +419,13 @@ def test_sigkill_at_any_moment_then_resume_gives_the_same_bits(settings):
     assert command(whole, *flags(whole)).wait() == 0
     process = command(killed, *flags(killed))
     folder = Path(killed.out)
-    for moment in (0.05, 0.3, 0.6):
-        while not (folder / "metrics.jsonl").exists() and process.poll() is None:
-            time.sleep(0.02)
+    metrics = folder / "metrics.jsonl"
+    for moment in (0.0, 0.1, 0.25):
+        before = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        while process.poll() is None and (
+            not metrics.exists() or metrics.stat().st_mtime_ns == before
+        ):
+            time.sleep(0.005)
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -368,6 +458,10 @@ def test_what_cannot_be_resumed_is_refused(settings, corpus, tmp_path):
     tt.train(config)
     with pytest.raises(InputError, match=r"model.hidden_size \(16 → 32\)"):
         tt.train(settings(model={"hidden_size": 32}), resume=True)
+    with pytest.raises(InputError, match=r"loop.batch_size \(4 → 8\)"):
+        tt.train(settings(loop={"batch_size": 8}), resume=True)
+    with pytest.raises(InputError, match=r"optim\.name"):
+        tt.train(settings(optim={"name": "sgd"}), resume=True)
     with pytest.raises(InputError, match="cell"):
         tt.train(settings(cell="gru"), resume=True)
     with pytest.raises(InputError, match="no such run folder"):
@@ -404,6 +498,7 @@ def test_an_existing_folder_is_refused_and_nothing_of_it_lost(settings, tmp_path
     assert same_bits(before, weights(config.out))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
+    (tmp_path / "mine/config.yaml").write_text("theirs: true\n")
     with pytest.raises(InputError, match="not a run folder"):
         tt.train(settings("mine"), overwrite=True)
     assert (tmp_path / "mine/thesis.txt").exists()
@@ -462,7 +557,8 @@ def test_two_processes_give_the_loss_of_one(settings):
     program = [*launcher, *task, *flags(two), *extra]
     done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
-    a, b = lines(one.out, "valid"), lines(two.out, "valid")
-    assert [line["loss"] for line in a] == pytest.approx([line["loss"] for line in b], rel=1e-5)
+    for kind in ("train", "valid"):
+        a, b = ([line["loss"] for line in lines(run.out, kind)] for run in (one, two))
+        assert a == pytest.approx(b, rel=1e-5)
     for name, part in weights(one.out).items():
         torch.testing.assert_close(weights(two.out)[name], part, rtol=1e-4, atol=1e-5)

@@ -99,6 +99,20 @@ def test_eos_takes_the_place_of_newlines(build):
     assert char.decode(char.encode("a\nt", eos_at_lines=True).tolist()) == "a\nt"
 
 
+def test_words_of_any_script_are_counted_as_they_are_encoded(build):
+    text = "हिन्दी தமிழ் cafe\u0301 don't\n"
+    vocabulary = build("word", text)
+    assert UNK not in vocabulary.encode(text).tolist()
+
+
+def test_a_word_after_text_that_ends_in_a_space_gets_none(build):
+    from throughtime.data.vocabulary import Decoder
+
+    vocabulary = build("word")
+    assert Decoder(vocabulary, after="The ").push(4) == "the"
+    assert Decoder(vocabulary, after="The").push(4) == " the"
+
+
 def test_lower_case_folds(build):
     vocabulary = build("word", "The THE the\n", lowercase=True)
     assert vocabulary.tokens[4:] == ["the"]

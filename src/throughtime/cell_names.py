@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,12 @@ def load_class(path: Path | None, class_name: str) -> type[Cell]:
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: cannot be loaded as Python.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno
+        raise InputError(f"{path}:{line}: {type(error).__name__}: {error}") from error
     classes = {
         k: v
         for k, v in vars(module).items()

@@ -46,7 +46,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be made: {error.strerror}.") from error
-        for name in FILES:
+        for name in reversed(FILES):  # config.yaml last: it is what makes this a run folder
             (self.path / name).unlink(missing_ok=True)
 
     def refuse_existing(self, overwrite: bool) -> None:
@@ -60,17 +60,20 @@ class RunFolder:
                 f"{self.path} exists. Choose another --out, go on with --resume, or replace it "
                 "with --overwrite."
             )
-        if not self.config.exists():
+        if not self.is_run():
             raise InputError(
-                f"{self.path} is not a run folder (no config.yaml): --overwrite does not touch it. "
-                "Choose another --out."
+                f"{self.path} is not a run folder (no config.yaml of a run): --overwrite does not "
+                "touch it. Choose another --out."
             )
+
+    def is_run(self) -> bool:
+        """Whether config.yaml is one that `save_config` wrote."""
+        return self.config.is_file() and "task" in configs.load_yaml(self.config)
 
     def save_config(self, task: str, config: Any) -> None:
         """Write config.yaml."""
         values = {"task": task, **configs.to_dict(config)}
-        with atomically(self.config) as path:
-            path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), "utf-8")
+        self.save_text(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     def load_config(self) -> tuple[str, dict[str, Any]]:
         """The task's name and the settings."""
@@ -79,13 +82,20 @@ class RunFolder:
         if not self.config.exists():
             raise InputError(f"{self.path} is not a run folder: it has no config.yaml.")
         values = configs.load_yaml(self.config)
-        return str(values.pop("task", "lm")), values
+        if "task" not in values:
+            raise InputError(f"{self.config} is not a run's: it names no task.")
+        return str(values.pop("task")), values
 
     def keep(self, source: Path | None) -> None:
         """Copy a file that the run needs (a user's cell) into the folder."""
         if source is not None and source.resolve().parent != self.path.resolve():
             with atomically(self.path / source.name) as path:
                 shutil.copyfile(source, path)
+
+    def save_text(self, path: Path, text: str) -> None:
+        """Write a text file of the folder, whole or not at all."""
+        with atomically(path) as temporary:
+            temporary.write_text(text, "utf-8")
 
     def save_weights(self, model: nn.Module) -> None:
         """Write model.safetensors."""
@@ -94,7 +104,7 @@ class RunFolder:
 
     def save_trainer(self, state: dict[str, Any]) -> None:
         """Write trainer.pt."""
-        buffer = io.BytesIO()
+        buffer = io.BytesIO()  # torch.save to a path reports a full disk as an internal error
         torch.save(state, buffer)
         with atomically(self.trainer) as path, open(path, "wb") as file:
             file.write(buffer.getbuffer())
@@ -113,7 +123,7 @@ class RunFolder:
     def load_weights(self, model: nn.Module, which: str = "best") -> None:
         """Load the best or the last weights into `model`."""
         if which == "last":
-            self._load_state(model, self.load_trainer()["model"], self.trainer)
+            self.load_state(model, self.load_trainer()["model"], self.trainer)
             return
         if not self.model.exists():
             raise InputError(
@@ -130,7 +140,8 @@ class RunFolder:
             ) from error
 
     @staticmethod
-    def _load_state(model: nn.Module, state: dict[str, Any], path: Path) -> None:
+    def load_state(model: nn.Module, state: dict[str, Any], path: Path) -> None:
+        """Load a state dict that came from `path`."""
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -168,6 +179,5 @@ def atomically(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left in a run folder."""
-    for name in FILES:
-        for path in folder.glob(f".{name}.*.tmp"):
-            path.unlink(missing_ok=True)
+    for path in folder.glob(".*.*.tmp"):
+        path.unlink(missing_ok=True)

@@ -90,10 +90,11 @@ def train(arguments: list[str]) -> int:
             command.config, task=command.task, resume=command.resume, overwrite=command.overwrite
         )
     except Interrupted:
-        terminal.say(
-            f"saved. Go on with: throughtime train {command.task} --resume --out "
-            f"{command.config.out}"
-        )
+        if int(os.environ.get("RANK", "0")) == 0:
+            terminal.say(
+                f"saved. Go on with: throughtime train {command.task} --resume --out "
+                f"{command.config.out}"
+            )
         return 130
     if int(os.environ.get("RANK", "0")) == 0:
         numbers = ", ".join(f"{k} {v:.4f}" for k, v in result.metrics.items())
@@ -136,7 +137,7 @@ def generate(arguments: list[str]) -> int:
     from .parsing import generate_parser, parse
 
     options = parse(generate_parser(), arguments)
-    prime = sys.stdin.read() if options.prime == "-" else options.prime
+    prime = standard_input() if options.prime == "-" else options.prime
     from .verbs import generate as run
 
     current = 0
@@ -152,6 +153,17 @@ def generate(arguments: list[str]) -> int:
     run(options.run, prime, **values, on_text=show)
     print()
     return 0
+
+
+def standard_input() -> str:
+    """All of standard input, which must be UTF-8."""
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input: not UTF-8 at byte {error.start} (0x{data[error.start]:02x})."
+        ) from error
 
 
 def doctor(arguments: list[str]) -> int:

@@ -7,14 +7,16 @@ or 1h30m; `Literal` fields list what is allowed.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from .errors import InputError, did_you_mean
+from .errors import InputError, did_you_mean, one_of
 
 
 @dataclass
@@ -133,7 +135,8 @@ class LoopConfig:
         sample_every: When to show a sample of what the model writes; 0 for never.
         early_stopping: Stop after so many evaluations without improvement; 0 for never.
         max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
-        recompute: With full BPTT, keep states only every so many steps and recompute between.
+        recompute: With full BPTT, keep states only every so many steps and recompute between;
+            dropout masks are drawn anew for each such part.
         tensorboard: Also write TensorBoard event files into the run folder.
     """
 
@@ -190,6 +193,56 @@ class LanguageConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
+LIMITS: dict[str, tuple[float, float]] = {
+    "threads": (1, math.inf),
+    "data.min_count": (1, math.inf),
+    "data.column": (1, math.inf),
+    "model.hidden_size": (1, math.inf),
+    "model.num_layers": (1, math.inf),
+    "model.embedding_size": (1, math.inf),
+    "model.dropout": (0, 0.999),
+    "model.embedding_dropout": (0, 0.999),
+    "model.output_dropout": (0, 0.999),
+    "model.weight_drop": (0, 0.999),
+    "model.init_range": (0, math.inf),
+    "optim.weight_decay": (0, math.inf),
+    "optim.momentum": (0, math.inf),
+    "optim.warmup": (0, math.inf),
+    "optim.final_lr": (0, 1),
+    "optim.decay": (0, 1),
+    "optim.decay_after": (0, math.inf),
+    "optim.patience": (1, math.inf),
+    "optim.clip_norm": (0, math.inf),
+    "optim.clip_value": (0, math.inf),
+    "loop.batch_size": (1, math.inf),
+    "loop.window": (0, math.inf),
+    "loop.early_stopping": (0, math.inf),
+    "loop.max_bad_steps": (1, math.inf),
+    "loop.recompute": (0, math.inf),
+}
+"""The least and the greatest value of a setting."""
+
+
+def check(config: Any, where: str = "") -> None:
+    """Raise `InputError` for a setting outside its choices or limits, or of the wrong kind."""
+    hints = typing.get_type_hints(type(config))
+    for setting in dataclasses.fields(config):
+        name, value, hint = where + setting.name, getattr(config, setting.name), hints[setting.name]
+        if dataclasses.is_dataclass(value):
+            check(value, f"{name}.")
+        elif typing.get_origin(hint) is Literal:
+            one_of(name, value, typing.get_args(hint))
+        elif typing.get_origin(hint) is list and not isinstance(value, (list, tuple)):
+            raise InputError(f"{name} must be a list, got {value!r}.")
+        elif value is not None and name in LIMITS:
+            low, high = LIMITS[name]
+            if not low <= value <= high:
+                limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+                raise InputError(f"{name} must be {limit}, got {value}.")
+    if where == "optim." and len(config.betas) != 2:
+        raise InputError(f"optim.betas must be two numbers, got {config.betas}.")
+
+
 def seconds(duration: str) -> float:
     """'90s', '3m', '1h30m' or a plain number of seconds, in seconds."""
     text = str(duration).strip().lower()
@@ -232,11 +285,6 @@ class Every:
 def to_dict(config: Any) -> dict[str, Any]:
     """The configuration as nested plain data."""
     return dataclasses.asdict(config)
-
-
-def save(config: Any, path: Path) -> None:
-    """Write the configuration as YAML."""
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), "utf-8")
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

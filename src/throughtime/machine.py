@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ def choose_device(name: str) -> torch.device:
         have = ", ".join(kind for kind, there in available.items() if there)
         raise InputError(f"device {name!r} is not available here; this machine has: {have}.")
     if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
+        device = torch.device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(device)  # collectives use the current device
+        return device
     return torch.device(name)
 
 
@@ -32,7 +35,7 @@ def prepare(threads: int | None) -> None:
 
     Denormal numbers slow matrix products a hundredfold and carry no information here. glibc gives
     large freed buffers back to the system, which must then clear them page by page at the next
-    training step; kept, a step is 10 to 20% faster (docs/results.md).
+    training step; kept, a step is 10 to 20% faster (docs/log.md).
     """
     if threads is not None:
         if threads < 1:
@@ -60,7 +63,9 @@ class Processes:
         if world == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            # the others wait while the first encodes the text, which may take hours
+            dist.init_process_group(backend, timeout=timedelta(days=1))
         return cls(dist.get_rank(), world)
 
     def leave(self) -> None:
@@ -75,21 +80,19 @@ class Processes:
 
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over all processes: so that all take the same decision."""
-        if self.world == 1:
-            return list(values)
-        on = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        tensor = torch.tensor(values, dtype=torch.float64, device=on)
-        dist.all_reduce(tensor, dist.ReduceOp.MAX)
-        return tensor.tolist()
+        return self._reduce(list(values), dist.ReduceOp.MAX)
 
     def mean(self, value: float) -> float:
         """The mean over all processes."""
+        return self._reduce([value], dist.ReduceOp.SUM)[0] / self.world
+
+    def _reduce(self, values: list[float], how: Any) -> list[float]:
         if self.world == 1:
-            return value
+            return values
         on = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        tensor = torch.tensor(value, dtype=torch.float64, device=on)
-        dist.all_reduce(tensor)
-        return tensor.item() / self.world
+        tensor = torch.tensor(values, dtype=torch.float64, device=on)
+        dist.all_reduce(tensor, how)
+        return tensor.tolist()
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, on every process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import time
@@ -67,14 +68,18 @@ class Metrics:
             self.events.close()
 
 
-def event_writer(folder: Path) -> Any:
-    """TensorBoard's writer, if it is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
+def require_tensorboard() -> None:
+    """Raise `InputError` unless TensorBoard is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
         raise InputError(
             "loop.tensorboard needs the package: pip install 'throughtime[tensorboard]'."
-        ) from error
+        )
+
+
+def event_writer(folder: Path) -> Any:
+    """TensorBoard's writer."""
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder))
 
 

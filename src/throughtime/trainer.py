@@ -25,7 +25,7 @@ from .checkpoint import RunFolder
 from .config import Every, seconds
 from .errors import InputError, TrainingDiverged
 from .machine import Processes
-from .monitor import Display, Metrics, clock
+from .monitor import Display, Metrics, clock, require_tensorboard
 from .optimization import Schedule, clip, make_optimizer
 from .tasks import Task
 
@@ -47,9 +47,12 @@ class Counters:
     skipped_in_a_row: int = 0
     best: float = math.inf
     best_step: int = 0
-    stale: int = 0
+    without_improvement: int = 0
+    evaluated_step: int = -1
     tokens: int = 0
     running: float = math.nan
+    lr: float = 0.0
+    norm: float = 0.0
     logged_loss: float = 0.0
     logged_steps: int = 0
     fired: dict[str, int] = field(default_factory=dict)
@@ -72,6 +75,8 @@ class Trainer:
             name: Every.parse(getattr(config.loop, f"{name}_every"))
             for name in ("eval", "save", "log", "sample")
         }
+        if config.loop.tensorboard:
+            require_tensorboard()
         torch.manual_seed(config.seed)
         self.model = task.build_model()
         self.optimizer = make_optimizer(self.model, config.optim)
@@ -81,7 +86,10 @@ class Trainer:
         self.metrics_bytes: int | None = None
         self.device = next(self.model.parameters()).device
         self.sampler = torch.Generator(self.device)
-        self.stop_requested = False
+        self.metrics: Metrics | None = None
+        self.display = Display(quiet=processes.rank > 0)
+        self.asked_to_stop = False  # by a signal, in this process
+        self.stopping = False  # agreed by all processes
         torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
 
     # ---- the loop -----------------------------------------------------------------------------
@@ -91,44 +99,43 @@ class Trainer:
 
         Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
         """
-        leader = self.processes.rank == 0
         self.wrapped = self._wrap()
         self.model.train()
         self.began = time.monotonic() - self.counters.elapsed
         self.speed_from = (time.monotonic(), self.counters.tokens)
         with contextlib.ExitStack() as stack:
-            self.metrics = None
-            if leader:
+            if self.processes.rank == 0:
                 tensorboard = self.config.loop.tensorboard
                 self.metrics = Metrics(
                     self.folder.metrics, keep=self.metrics_bytes, tensorboard=tensorboard
                 )
                 stack.callback(self.metrics.close)
-            self.display = stack.enter_context(Display(quiet=not leader))
+            stack.enter_context(self.display)
             stack.enter_context(self._on_interrupt())
             if self.metrics_bytes is None:
                 self.save()
+            if self.spent():
+                self.display.say("the budget is spent: give a larger one to train on.")
             self._loop()
             self._log()
-            final = self._evaluate(quick=False)
+            if self.counters.evaluated_step != self.counters.step:
+                self._evaluate()
             self.save()
-        return final
+        return self.task.evaluate(self.model, quick=False)
 
     def _loop(self) -> None:
-        while not self._finished():
+        while not self.spent() and not self._gave_up():
             self._one_step()
             if self._due("log"):
                 self._log()
             if self._due("sample") and self.processes.rank == 0:
                 self._show_sample()
-            if self._due("eval") and not self._finished():
-                self._evaluate(quick=True)
+            if self._due("eval"):
+                self._evaluate()
                 self.save()
-                if self._gave_up():
-                    return
             elif self._due("save"):
                 self.save()
-            if self.stop_requested:
+            if self.stopping:
                 self.save()
                 raise Interrupted
 
@@ -143,11 +150,11 @@ class Trainer:
             loss, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
         loss.backward()
         norm, clipped = clip(self.model, self.config.optim)
-        value = float(loss.detach())
+        value = self.processes.mean(float(loss.detach()))
         c.step += 1
         c.tokens += task.tokens_per_step
-        self.norm, self.lr = norm, lr
-        if math.isfinite(norm) and math.isfinite(self.processes.mean(value)):
+        c.norm, c.lr = norm, lr
+        if math.isfinite(norm) and math.isfinite(value):
             self.optimizer.step()
             self.carry = carry
             c.skipped_in_a_row = 0
@@ -187,17 +194,19 @@ class Trainer:
 
     # ---- measuring ----------------------------------------------------------------------------
 
-    def _evaluate(self, *, quick: bool) -> dict[str, float]:
+    def _evaluate(self) -> None:
+        """The same measurement each time: it decides which weights are the best."""
         c = self.counters
-        metrics = self.task.evaluate(self.model, quick=quick)
+        metrics = self.task.evaluate(self.model, quick=True)
         loss = self.processes.mean(metrics["loss"])
         improved = loss < c.best
         if improved:
-            c.best, c.best_step, c.stale = loss, c.step, 0
+            c.best, c.best_step, c.without_improvement = loss, c.step, 0
             if self.processes.rank == 0:
                 self.folder.save_weights(self.model)
         else:
-            c.stale += 1
+            c.without_improvement += 1
+        c.evaluated_step = c.step
         self.schedule.evaluated(improved)
         self._clock()
         if self.metrics:
@@ -208,7 +217,6 @@ class Trainer:
             f"{clock(c.elapsed):>7}  epoch {epoch:.2f}  validation "
             f"{self.task.describe(metrics)}{mark}"
         )
-        return metrics
 
     def _log(self) -> None:
         c = self.counters
@@ -216,8 +224,8 @@ class Trainer:
             values = {
                 "loss": c.logged_loss / c.logged_steps,
                 "epoch": c.step / self.task.steps_per_epoch,
-                "lr": self.lr,
-                "norm": self.norm,
+                "lr": c.lr,
+                "norm": c.norm,
                 "clipped": c.clipped / c.step,
                 "skipped": c.skipped,
                 "tokens_per_second": self._speed(),
@@ -255,22 +263,23 @@ class Trainer:
     def _clock(self) -> None:
         """Read the clock; with several processes, agree on the time and on whether to stop."""
         now = time.monotonic() - self.began
-        self.counters.elapsed, stop = self.processes.largest(now, float(self.stop_requested))
-        self.stop_requested = bool(stop)
+        self.counters.elapsed, stop = self.processes.largest(now, float(self.asked_to_stop))
+        self.stopping = bool(stop)
 
     def _progress(self) -> float:
         """The share of the budget spent."""
         return max(self.counters.elapsed / self.max_seconds, self.counters.step / self.max_steps)
 
-    def _finished(self) -> bool:
+    def spent(self) -> bool:
+        """Whether the budget is spent."""
         return self._progress() >= 1
 
     def _gave_up(self) -> bool:
         patience = self.config.loop.early_stopping
-        if patience and self.counters.stale >= patience:
-            self.display.say(f"no improvement in {patience} evaluations: stopping early.")
-            return True
-        return False
+        if not patience or self.counters.without_improvement < patience:
+            return False
+        self.display.say(f"no improvement in {patience} evaluations: stopping early.")
+        return True
 
     def _due(self, name: str) -> bool:
         """Whether an interval has passed since this last said so."""
@@ -296,7 +305,7 @@ class Trainer:
         mine = {
             "carry": None if self.carry is None else [part.cpu() for part in self.carry],
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+            "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
         }
         everyone = self.processes.gather(mine)
         if self.processes.rank or self.counters.skipped_in_a_row:
@@ -332,8 +341,14 @@ class Trainer:
                 f"{where}: this run used {len(saved['processes'])} processes, now there are "
                 f"{self.processes.world}. Start as many as before."
             )
-        self.folder._load_state(self.model, saved["model"], where)
+        self.folder.load_state(self.model, saved["model"], where)
+        wanted = [
+            {k: v for k, v in group.items() if k != "params"}
+            for group in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict(saved["optimizer"])
+        for group, settings in zip(self.optimizer.param_groups, wanted):
+            group.update(settings)  # a resumed run may change them
         self.schedule.state = saved["schedule"]
         self.counters = Counters(**saved["counters"])
         self.metrics_bytes = saved["metrics_bytes"]
@@ -343,7 +358,7 @@ class Trainer:
             self.carry = self.task.restore_carry(parts)
         torch.set_rng_state(mine["random"])
         if mine["random_cuda"] is not None:
-            torch.cuda.set_rng_state(mine["random_cuda"])
+            torch.cuda.set_rng_state(mine["random_cuda"], self.device)
 
     # ---- surroundings -------------------------------------------------------------------------
 
@@ -363,9 +378,9 @@ class Trainer:
         """The first Ctrl-C asks to stop after the step; a second one stops at once."""
 
         def ask(*_: object) -> None:
-            if self.stop_requested:
+            if self.asked_to_stop:
                 raise KeyboardInterrupt
-            self.stop_requested = True
+            self.asked_to_stop = True
             terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
 
         try:

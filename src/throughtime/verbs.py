@@ -22,18 +22,18 @@ from .data.corpus import cache_folder
 from .data.text import Text
 from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from .decoding import Sampling, beam_search, sample
-from .errors import InputError
+from .errors import InputError, one_of
 from .machine import Processes
 from .model import LanguageModel
 from .tasks import TASKS, task_class
 from .tasks.language import Evaluation, Language, evaluate_text
 from .trainer import Trainer
 
-ARCHITECTURE = ("level", "cell", "model")
-"""Settings that a resumed run cannot change: the checkpoint's tensors depend on them."""
-
-DATA = ("train", "valid", "data")
-"""Nor these: the checkpoint's place in the data does."""
+FIXED = (
+    *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
+    *("train", "valid", "data", "loop.batch_size", "loop.window"),  # its place in the data does
+)
+"""Settings that a resumed run cannot change."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def train(
     data that cannot be used, before anything is written; `TrainingDiverged`; `Interrupted`.
     """
     config = copy.deepcopy(config)  # preparing settles what is left to auto
+    configs.check(config)
+    config.out = None if config.out is None else str(config.out)
     if not config.out:
         raise InputError("no run folder. Give --out runs/NAME.")
     folder = RunFolder(config.out)
@@ -78,15 +80,18 @@ def train(
         prepared = kind.prepare(
             config,
             folder=folder.path if resume else None,
-            tokenizer=folder.tokenizer if resume else None,
+            tokenizer=folder.tokenizer if resume and folder.trainer.exists() else None,
             device=device,
             processes=processes,
         )
         trainer = Trainer(prepared, folder, processes)
         if resume and folder.trainer.exists():
             trainer.resume()
-        elif processes.rank == 0:
-            begin(folder, task, config, prepared, overwrite or resume)
+        processes.wait()
+        if processes.rank == 0:
+            if not resume:
+                folder.create(overwrite)
+            begin(folder, task, config, prepared)
         processes.wait()
         if processes.rank == 0:
             parameters = sum(p.numel() for p in trainer.model.parameters())
@@ -98,15 +103,11 @@ def train(
     return Result(folder.path, metrics, c.step, c.elapsed, c.skipped)
 
 
-def begin(
-    folder: RunFolder, task: str, config: configs.LanguageConfig, prepared: Any, overwrite: bool
-) -> None:
-    """Make the run folder and write what does not change while training."""
-    folder.create(overwrite)
-    source = source_file(config.cell)
-    folder.keep(source)
+def begin(folder: RunFolder, task: str, config: configs.LanguageConfig, prepared: Language) -> None:
+    """Write what does not change while training: from the first file on, a run can be resumed."""
     folder.save_config(task, config)
-    prepared.vocabulary.save(folder.tokenizer)
+    folder.keep(source_file(config.cell, folder.path))
+    folder.save_text(folder.tokenizer, prepared.vocabulary.to_json())
 
 
 def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
@@ -117,8 +118,8 @@ def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
     before, now = values, configs.to_dict(config)
     changed = [
         f"{name} ({old!r} → {new!r})"
-        for section in (*ARCHITECTURE, *DATA)
-        for name, old, new in differences(section, before.get(section), now[section])
+        for name, old, new in differences("", before, now)
+        if any(name == fixed or name.startswith(f"{fixed}.") for fixed in FIXED)
     ]
     if changed:
         raise InputError(
@@ -131,7 +132,9 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     """The settings that differ, with dotted names; auto fits whatever it came to."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
-            found for key in new for found in differences(f"{name}.{key}", old.get(key), new[key])
+            found
+            for key in new
+            for found in differences(f"{name}.{key}".lstrip("."), old.get(key), new[key])
         ]
     return [] if new in (old, "auto") else [(name, old, new)]
 
@@ -142,7 +145,7 @@ def load(
     """A run's task (without its data) and its model, in evaluation mode."""
     folder = RunFolder(run)
     name, values = folder.load_config()
-    config = configs.from_dict(TASKS[name][0] if name in TASKS else task_class(name), values)
+    config = configs.from_dict(TASKS[one_of("task", name, TASKS)][0], values)
     if not folder.tokenizer.exists() or not (folder.model.exists() or checkpoint == "last"):
         raise InputError(
             f"{folder.path} has no checkpoint (model.safetensors): training has not reached its "
@@ -246,13 +249,7 @@ def generate(
 
 def write(tokens: Any, prime: str, task: Language, k: int, hear: Callable[[int, str], None]) -> str:
     """Decode one stream of tokens as they come, after the prime."""
-    decoder = Decoder(task.vocabulary)
-    for token in (
-        task.vocabulary.encode(prime, eos_at_lines=task.config.data.eos == "line").tolist()
-        if prime
-        else []
-    ):
-        decoder.push(token)  # so that the first new word knows whether a space goes before it
+    decoder = Decoder(task.vocabulary, after=prime)
     pieces = [prime]
     hear(k, prime)
     for token in tokens:

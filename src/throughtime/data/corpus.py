@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import terminal
-from ..errors import InputError
+from ..errors import InputError, ThroughtimeError
 from .text import Text
 from .vocabulary import EOS, UNK, Vocabulary
 
@@ -58,16 +58,28 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
     folder = cache_folder() / "corpora"
     key = cache_key(text, vocabulary, eos)
     ids_path, counts_path = folder / f"{key}.ids", folder / f"{key}.json"
-    if not (counts_path.exists() and ids_path.exists()):
-        write(text, vocabulary, eos, ids_path, counts_path, quiet)
-    counts = Counts(**json.loads(counts_path.read_text()))
-    ids = np.memmap(ids_path, dtype_for(vocabulary), "r")
-    if len(ids) != counts.tokens:
-        raise InputError(
-            f"{ids_path}: expected {counts.tokens} tokens, got {len(ids)}: the cached corpus is "
-            "damaged. Delete it; it will be made again."
-        )
-    return Corpus(ids, counts)
+    dtype = np.dtype(dtype_for(vocabulary))
+    counts = read_counts(counts_path)
+    size = ids_path.stat().st_size if ids_path.exists() else 0
+    if counts is None or size != counts.tokens * dtype.itemsize:  # not there, or damaged
+        try:
+            counts = write(text, vocabulary, eos, ids_path, counts_path, quiet)
+        except OSError as error:
+            raise ThroughtimeError(
+                f"cannot write the encoded text into {folder}: {error}. Make room, or set "
+                "THROUGHTIME_CACHE to another folder."
+            ) from error
+    return Corpus(np.memmap(ids_path, dtype, "r"), counts)
+
+
+def read_counts(path: Path) -> Counts | None:
+    """What `write` counted; None where it is missing or damaged."""
+    if not path.exists():
+        return None
+    try:
+        return Counts(**json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        return None
 
 
 def dtype_for(vocabulary: Vocabulary) -> type:
@@ -86,7 +98,7 @@ def cache_key(text: Text, vocabulary: Vocabulary, eos: str) -> str:
 
 def write(
     text: Text, vocabulary: Vocabulary, eos: str, ids_path: Path, counts_path: Path, quiet: bool
-) -> None:
+) -> Counts:
     """Encode and write both files, each whole or not at all; concurrent writers do no harm."""
     ids_path.parent.mkdir(parents=True, exist_ok=True)
     dtype = dtype_for(vocabulary)
@@ -121,6 +133,7 @@ def write(
     with tempfile.NamedTemporaryFile("w", dir=ids_path.parent, suffix=".tmp", delete=False) as out:
         json.dump(asdict(counts), out)
     os.replace(out.name, counts_path)
+    return counts
 
 
 def count_characters(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import gzip
 import zlib
@@ -22,7 +23,7 @@ def find_files(patterns: list[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            files = sorted(p for p in path.rglob("*") if p.is_file() and not hidden(p, path))
         elif path.exists():
             files = [path]
         else:
@@ -34,12 +35,38 @@ def find_files(patterns: list[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def hidden(path: Path, below: Path) -> bool:
+    """Whether a file or a folder on the way to it begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """Open for reading, decompressing .gz."""
     try:
         return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+class Decoder:
+    """Strict UTF-8, a piece at a time; an error names the file and the byte in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.offset = path, 0
+        self.decoder = codecs.getincrementaldecoder("utf-8")("strict")
+
+    def __call__(self, data: bytes, *, final: bool = False) -> str:
+        begun = len(self.decoder.getstate()[0])
+        try:
+            text = self.decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            at = self.offset - begun + error.start
+            raise InputError(
+                f"{self.path}: not UTF-8 at byte {at} (0x{error.object[error.start]:02x}). Convert "
+                "the file, or train on bytes with --level byte."
+            ) from error
+        self.offset += len(data)
+        return text
 
 
 @dataclass(frozen=True)
@@ -70,10 +97,14 @@ class Text:
         return text
 
     def chunks(self) -> Iterator[tuple[str | bytes, bool]]:
-        """Pieces of whole lines, about a megabyte each, and whether a file ends with the piece."""
+        """Pieces of whole lines, about a megabyte each, and whether a file ends with the piece.
+
+        A line of more than a megabyte is cut after a space.
+        """
         position = 0
         for path in self.files:
             pending: str | bytes | None = None
+            whole_file = True
             for chunk in self._file_chunks(path):
                 first = max(0, self.start - position)
                 last = len(chunk) if self.stop is None else max(0, self.stop - position)
@@ -83,45 +114,47 @@ class Text:
                         yield pending, False
                     pending = piece
                 if self.stop is not None and position >= self.stop:
+                    whole_file = last >= len(chunk)
                     break
             if pending:
-                yield pending, True
+                yield pending, whole_file
             if self.stop is not None and position >= self.stop:
                 return
 
     def _file_chunks(self, path: Path) -> Iterator[str | bytes]:
-        offset, line = 0, 1
+        line = 1
+        decode = Decoder(path)
         with open_bytes(path) as file:
-            while True:
-                try:
-                    data = file.read(CHUNK)
-                    data += file.readline() if data else b""
-                except (OSError, EOFError, zlib.error) as error:
-                    raise InputError(f"{path}: cannot be read: {error}.") from error
-                if not data:
-                    return
+            while data := self._read(path, file):
                 if self.raw:
                     yield data
-                else:
-                    chunk = self._decode(path, data, offset)
-                    if self.column is not None:
-                        rows = chunk.splitlines()
-                        chunk = "".join(
-                            self._field(path, line + i, row) + "\n" for i, row in enumerate(rows)
-                        )
-                        line += len(rows)
-                    yield chunk
-                offset += len(data)
+                    continue
+                chunk = decode(data)
+                if self.column is not None:
+                    rows = chunk.removesuffix("\n").split("\n")
+                    chunk = "".join(
+                        self._field(path, line + i, row) + "\n" for i, row in enumerate(rows)
+                    )
+                    line += len(rows)
+                yield chunk
+        if not self.raw and (rest := decode(b"", final=True)):
+            yield rest
 
-    def _decode(self, path: Path, data: bytes, offset: int) -> str:
+    @staticmethod
+    def _read(path: Path, file: BinaryIO) -> bytes:
+        """A megabyte and the rest of its last line, or of its last word if the line is long."""
         try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            at = offset + error.start
-            raise InputError(
-                f"{path}: not UTF-8 at byte {at} (0x{data[error.start]:02x}). Convert the file, or "
-                "train on bytes with --level byte."
-            ) from error
+            data = file.read(CHUNK)
+            data += file.readline(CHUNK) if data else b""
+            if len(data) == 2 * CHUNK and not data.endswith(b"\n"):
+                for _ in range(CHUNK):
+                    byte = file.read(1)
+                    data += byte
+                    if not byte or byte.isspace():
+                        break
+            return data
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path}: cannot be read: {error}.") from error
 
     def _field(self, path: Path, line: int, row: str) -> str:
         fields = row.split("\t")

@@ -23,7 +23,6 @@ from .text import Text
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 PAD, UNK, BOS, EOS = range(4)
-WORD = re.compile(r"\w+|[^\w\s]+")  # the split of tokenizers' Whitespace
 DEFAULT_SIZE = {"word": 50_000, "subword": 8_000}
 
 
@@ -131,9 +130,13 @@ class Vocabulary:
         decoder = self.decoder()
         return "".join([*map(decoder.push, ids), decoder.close()])
 
+    def to_json(self) -> str:
+        """The text of tokenizer.json."""
+        return self.tokenizer.to_str(pretty=True)
+
     def save(self, path: Path) -> None:
         """Write tokenizer.json."""
-        path.write_text(self.tokenizer.to_str(pretty=True), "utf-8")
+        path.write_text(self.to_json(), "utf-8")
 
     @classmethod
     def load(cls, path: Path, level: str) -> Vocabulary:
@@ -151,10 +154,11 @@ class Vocabulary:
 class Decoder:
     """Ids to text as they come: no partial UTF-8, words joined by spaces, <eos> as a new line."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, after: str = "") -> None:
+        """`after`: the text already there, which tells whether a space goes before a word."""
         self.vocabulary = vocabulary
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._at_line_start = True
+        self._at_line_start = not after or after[-1].isspace()
 
     def push(self, i: int) -> str:
         """The text that this id completes, perhaps none."""
@@ -195,11 +199,17 @@ def count_characters(chunks: Iterable[str]) -> Counter[str]:
 
 def count_words(chunks: Iterable[str], words: str) -> Counter[str]:
     """How often each word occurs."""
-    counts: Counter[str] = Counter()
+    pieces: Counter[str] = Counter()
     specials = re.compile("|".join(map(re.escape, SPECIALS)))
     for chunk in chunks:
-        plain = specials.sub(" ", chunk)
-        counts.update(plain.split() if words == "spaces" else WORD.findall(plain))
+        pieces.update(specials.sub(" ", chunk).split())
+    if words == "spaces":
+        return pieces
+    counts: Counter[str] = Counter()
+    split = pre_tokenizers.Whitespace().pre_tokenize_str  # the split that encoding uses
+    for piece, count in pieces.items():
+        for word, _ in split(piece):
+            counts[word] += count
     return counts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +253,7 @@ def scores(loss: float, counts: Counts) -> dict[str, float]:
         "bits_per_token": loss / math.log(2),
         "nats_per_char": per_char,
         "bits_per_char": per_char / math.log(2),
-        "perplexity": math.exp(loss) if loss < 700 else math.inf,
+        "perplexity": math.exp(min(loss, 700.0)),
     }
 
 
@@ -276,7 +276,7 @@ class Evaluation:
 def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> Evaluation:
     """Exact likelihood of `text`, read as one stream; None: the run's own validation text."""
     if text is None:
-        _, text = texts(replace(task.config))
+        _, text = texts(task.config)
     corpus = corpora.encode(text, task.vocabulary, task.config.data.eos)
     started = time.perf_counter()
     with terminal.progress("evaluating", len(corpus)) as advance:
