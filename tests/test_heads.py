@@ -68,6 +68,11 @@ def test_cutoffs_that_do_not_rise_below_the_vocabulary_are_refused(cutoffs):
         heads.AdaptiveSoftmax(16, 100, cutoffs)
 
 
+def test_too_narrow_for_its_clusters_is_refused():
+    with pytest.raises(InputError, match="at least 16"):
+        heads.AdaptiveSoftmax(15, 100, [10, 40])
+
+
 def test_a_small_vocabulary_is_told_it_needs_no_adaptive_softmax():
     with pytest.raises(InputError, match="head full"):
         heads.AdaptiveSoftmax(16, 100)

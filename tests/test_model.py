@@ -15,7 +15,7 @@ CONFIGS = {
     "tied": {"tied": True},
     "tied through a projection": {"tied": True, "embedding_size": 5},
     "tied after output layers": {"tied": True, "output_layers": [6]},
-    "adaptive": {"head": "adaptive", "cutoffs": [5, 15]},
+    "adaptive": {"head": "adaptive", "cutoffs": [5, 15], "hidden_size": 16},
 }
 
 

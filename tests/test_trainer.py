@@ -197,7 +197,7 @@ def test_early_stopping_stops(settings):
 def test_the_best_weights_are_kept_apart_from_the_last(settings, monkeypatch):
     from throughtime.tasks.language import Language
 
-    losses = iter([3.0, 1.0, 2.0])
+    losses = iter([3.0, 1.0, 2.0, 2.0])
     short = settings("short", max_steps=8, optim={"schedule": "constant"})
     tt.train(short)
     monkeypatch.setattr(Language, "evaluate", lambda *_, **__: {"loss": next(losses)})

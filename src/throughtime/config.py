@@ -236,7 +236,7 @@ def check(config: Any, where: str = "") -> None:
             raise InputError(f"{name} must be a list, got {value!r}.")
         elif value is not None and name in LIMITS:
             low, high = LIMITS[name]
-            if not low <= value <= high:
+            if not low <= typing.cast(float, value) <= high:
                 limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
                 raise InputError(f"{name} must be {limit}, got {value}.")
     if where == "optim." and len(config.betas) != 2:

@@ -123,6 +123,12 @@ class AdaptiveSoftmax(nn.Module):
                 f"model.cutoffs must rise and stay below the vocabulary of {vocabulary}; got "
                 f"{cutoffs}. A vocabulary this small needs no adaptive softmax: --model.head full."
             )
+        smallest = 4 ** len(cutoffs)  # each cluster is a quarter as wide as the one before
+        if size < smallest:
+            raise InputError(
+                f"{len(cutoffs)} cutoffs need a width of at least {smallest} before the adaptive "
+                f"softmax; got {size}."
+            )
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(size, vocabulary, cutoffs, head_bias=True)
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:

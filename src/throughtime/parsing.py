@@ -95,18 +95,27 @@ def train_parser(task: str, cls: type) -> Parser:
     parser.add_argument("--resume", action="store_true", help="Go on with the run in --out.")
     parser.add_argument("--overwrite", action="store_true", help="Replace the run in --out.")
     parser.add_argument("--task", help=argparse.SUPPRESS)
-    texts = argument_help(cls)
+    add_settings(parser, cls)
+    return parser
+
+
+def add_settings(parser: Parser, cls: type, section: str = "") -> None:
+    """One option for each setting: hyphens at the top, dotted names as in YAML below."""
+    texts, hints = argument_help(cls), typing.get_type_hints(cls)
+    group = parser.add_argument_group(section.rstrip(".") or "settings", summary(cls))
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(field.default_factory):
-            parser.add_class_arguments(field.default_factory, field.name)
+            add_settings(parser, typing.cast(type, field.default_factory), f"{field.name}.")
             continue
-        kind = typing.get_type_hints(cls)[field.name]
-        name = f"--{field.name.replace('_', '-')}"
-        if typing.get_origin(kind) is list:
-            parser.add_argument(name, nargs="+", type=str, default=[], help=texts[field.name])
+        kind = hints[field.name]
+        default = field.default
+        if default is dataclasses.MISSING:
+            default = typing.cast(Any, field.default_factory)()
+        name = f"--{section}{field.name}" if section else f"--{field.name.replace('_', '-')}"
+        if kind == list[str]:
+            group.add_argument(name, nargs="+", type=str, default=default, help=texts[field.name])
         else:
-            parser.add_argument(name, type=kind, default=field.default, help=texts[field.name])
-    return parser
+            group.add_argument(name, type=kind, default=default, help=texts[field.name])
 
 
 def evaluate_parser() -> Parser:
@@ -198,7 +207,8 @@ def check_config_files(cls: type, arguments: list[str]) -> None:
             if not path.is_file():
                 raise InputError(f"--config {path}: no such file.")
             values = configs.load_yaml(path)
-            values.pop("task", None)
+            for name in ("task", "resume", "overwrite"):  # what --print_config prints besides
+                values.pop(name, None)
             try:
                 configs.from_dict(cls, values)
             except InputError as error:

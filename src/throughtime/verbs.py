@@ -212,6 +212,8 @@ def generate(
             f"max_new_tokens must be at least 0 and num_samples at least 1; got {max_new_tokens} "
             f"and {num_samples}."
         )
+    if num_beams < 1:
+        raise InputError(f"num_beams must be at least 1, got {num_beams}.")
     if num_beams > 1 and num_samples > num_beams:
         raise InputError(f"num_samples {num_samples} exceeds num_beams {num_beams}.")
     machine.prepare(None)

@@ -6,13 +6,14 @@ The table names the classes without importing them, so that the command line ans
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..config import LanguageConfig
 from ..errors import one_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 TASKS: dict[str, tuple[type, str]] = {
     "lm": (LanguageConfig, "language:Language"),
