@@ -30,7 +30,9 @@ from throughtime.optimization import make_optimizer
 from throughtime.tasks.language import Language
 from throughtime.trainer import Trainer
 
-STEPS = 60
+ROWS = ((64, 32, 128, 200), (64, 32, 512, 40), (20, 20, 200, 400))
+"""T, B, n and training steps of a turn."""
+
 WARM = 10
 
 
@@ -41,24 +43,24 @@ def main() -> None:
     machine.prepare(None)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'T, B, n':>16} {'ours':>10} {'bare':>10} {'ratio':>7}   tokens/s")
-    for T, B, n in ((64, 32, 128), (64, 32, 512), (20, 20, 200)):
+    for T, B, n, steps in ROWS:
         with tempfile.TemporaryDirectory() as folder:
             text = Path(folder) / "text.txt"
             text.write_text("the cat, which already ate a lot of food, was full.\n" * 12_000)
             ours, bare = [], []
             for k in range(rounds):
-                task = make_task(text, T, B, n, f"{folder}/run{k}")
+                task = make_task(text, T, B, n, steps, f"{folder}/run{k}")
                 ours.append(run_ours(task))
                 bare.append(run_bare(task))
         a, b = statistics.median(ours), statistics.median(bare)
         print(f"{f'{T}, {B}, {n}':>16} {a:>10,.0f} {b:>10,.0f} {a / b:>7.3f}")
 
 
-def make_task(text: Path, T: int, B: int, n: int, out: str) -> Language:
+def make_task(text: Path, T: int, B: int, n: int, steps: int, out: str) -> Language:
     config = LanguageConfig(
         train=[str(text)],
         out=out,
-        max_steps=STEPS,
+        max_steps=steps,
         model=ModelConfig(hidden_size=n),
         loop=LoopConfig(
             batch_size=B, window=T, eval_every="0", sample_every="0", log_every=str(WARM)
@@ -84,17 +86,18 @@ def run_bare(task: Language) -> float:
     model = task.build_model()
     optimizer = make_optimizer(model, task.config.optim)
     state = model.initial_state(task.config.loop.batch_size)
-    for step in range(STEPS):
+    steps = task.config.max_steps or 0
+    for step in range(steps):
         if step == WARM:
             started = time.perf_counter()
-        tokens, targets, _ = task.batch(0, step)
+        tokens, targets, _ = task.batch(0, step % task.steps_per_epoch)
         optimizer.zero_grad()
         loss, state = model(tokens, targets, state)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), task.config.optim.clip_norm)
         optimizer.step()
         state = type(state)(*(part.detach() for part in state))
-    return (STEPS - WARM) * task.tokens_per_step / (time.perf_counter() - started)
+    return (steps - WARM) * task.tokens_per_step / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def main() -> int:
     bits = result.metrics["bits_per_char"]
     print(f"""
 validation, on files that were not trained on
-  this LSTM after {result.seconds:.0f} s      {bits:.3f} bits per character
-  {order}-gram (Witten-Bell)        {floor / math.log(2):.3f} bits per character
+  {f"this LSTM after {result.seconds:.0f} s":26} {bits:.3f} bits per character
+  {f"{order}-gram (Witten-Bell)":26} {floor / math.log(2):.3f} bits per character
 
 the run is in {out}; go on with
   .venv/bin/throughtime generate {out} --prime "def main(" --temperature 0.7

@@ -13,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
@@ -28,7 +29,9 @@ def main() -> None:
     for line in shorten(lines):
         console.print(Text(line[:WIDTH], style=style(line)), soft_wrap=True)
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    console.save_svg(str(TARGET), title="throughtime")
+    # the reader's own monospaced font: a picture that fetches nothing
+    plain = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.S)
+    console.save_svg(str(TARGET), title="throughtime", code_format=plain)
     print(TARGET)
 
 
@@ -51,7 +54,13 @@ def shorten(lines: list[str]) -> list[str]:
                 shown.append("  ⋮")
             continue
         shown += block[:9] if block in samples else block
-    return [line for line in shown if not re.match(r"(encoding|building) the", line)]
+    shown = [line for line in shown if not re.match(r"(encoding|building) the|real|user|sys", line)]
+    # of two progress lines with nothing between them, the first is enough
+    return [
+        line
+        for before, line in zip(["", *shown], shown)
+        if not (re.match(r" *\d+%", line) and re.match(r" *\d+%|  ⋮", before))
+    ]
 
 
 def style(line: str) -> str:

@@ -49,6 +49,7 @@ class Language:
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
             )
         self.device = device or torch.device("cpu")
+        self.quiet = False
 
     @classmethod
     def prepare(
@@ -89,6 +90,7 @@ class Language:
                 quiet=quiet,
             )
         task = cls(config, vocabulary, folder=folder, device=device)
+        task.quiet = quiet
         if processes.rank == 0:
             corpora.encode(train, vocabulary, eos)
             corpora.encode(valid, vocabulary, eos)
@@ -166,13 +168,12 @@ class Language:
     def evaluate(self, model: Any, *, quick: bool) -> dict[str, float]:
         """Validation metrics over parallel streams, as many as in training."""
         streams = max(1, min(self.config.loop.batch_size, len(self.valid) // EVALUATION_WINDOW))
-        nats, tokens = stream_nats(
-            model,
-            self.valid,
-            streams,
-            min(EVALUATION_WINDOW, len(self.valid) // streams),
-            limit=QUICK_TOKENS if quick else None,
-        )
+        window = min(EVALUATION_WINDOW, len(self.valid) // streams)
+        if quick:
+            nats, tokens = stream_nats(model, self.valid, streams, window, limit=QUICK_TOKENS)
+        else:
+            with terminal.progress("evaluating", len(self.valid), self.quiet) as advance:
+                nats, tokens = stream_nats(model, self.valid, streams, window, advance=advance)
         return scores(nats / tokens, self.valid.counts)
 
     def describe(self, metrics: dict[str, float]) -> str:
