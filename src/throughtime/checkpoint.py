@@ -53,7 +53,7 @@ class RunFolder:
         """Raise `InputError` if the folder holds anything that may not be overwritten."""
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; --out names a folder.")
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists() or all(is_temporary(p) for p in self.path.iterdir()):
             return
         if not overwrite:
             raise InputError(
@@ -177,7 +177,12 @@ def atomically(path: Path) -> Iterator[Path]:
         raise
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether `atomically` made this file."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left in a run folder."""
-    for path in folder.glob(".*.*.tmp"):
+    for path in filter(is_temporary, folder.iterdir()):
         path.unlink(missing_ok=True)

@@ -6,14 +6,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .cell import Cell
 from .config import ModelConfig
 from .errors import InputError
 from .heads import AdaptiveSoftmax, OutputLayers, Softmax
-from .stack import Stack
+from .stack import Stack, drop
 
 
 class LanguageModel(nn.Module):
@@ -109,12 +108,8 @@ class LanguageModel(nn.Module):
         return self.stack.initial_state(batch)
 
     def drop(self, x: Tensor, p: float) -> Tensor:
-        """Dropout; locked: one mask for all time steps."""
-        if not (self.training and p):
-            return x
-        if self.locked_dropout:
-            return x * F.dropout(torch.ones_like(x[:1]), p)
-        return F.dropout(x, p)
+        """Dropout in training, locked where asked for."""
+        return drop(x, p, self.locked_dropout) if self.training else x
 
 
 def initialise(model: nn.Module, bound: float) -> None:

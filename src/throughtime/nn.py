@@ -19,7 +19,7 @@ from . import cells, scans
 from . import lengths as ragged
 from .cell import Cell, Weights
 from .errors import BackendUnavailable, InputError, one_of
-from .stack import scan_in_direction
+from .stack import scan_layers
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -111,27 +111,22 @@ class _Face(torch.nn.RNNBase):
         self, x: Tensor, states: list[Tensor], lengths: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         cell = self._cell()
-        finals = []
-        for layer in range(self.num_layers):
-            ys = []
-            for backward in range(self.directions):
-                k = layer * self.directions + backward
-                y, final = scan_in_direction(
-                    cell,
-                    self._weights(f"_l{layer}" + ("_reverse" if backward else "")),
-                    x,
-                    cell.State(*(part[k] for part in states)),
-                    lengths,
-                    None,
-                    self.backend,
-                    backward=bool(backward),
-                )
-                ys.append(y)
-                finals.append(final)
-            x = torch.cat(ys, -1)
-            if layer < self.num_layers - 1:
-                x = F.dropout(x, self.dropout, self.training)
-        return x, [torch.stack(parts) for parts in zip(*finals)]
+        suffixes = ("", "_reverse")[: self.directions]
+        weights = [
+            self._weights(f"_l{layer}{suffix}")
+            for layer in range(self.num_layers)
+            for suffix in suffixes
+        ]
+
+        def between(layer: int, y: Tensor, x: Tensor) -> Tensor:
+            last = layer == self.num_layers - 1
+            return y if last else F.dropout(y, self.dropout, self.training)
+
+        state = cell.State(*states)
+        y, final = scan_layers(
+            cell, weights, x, state, lengths, None, self.backend, self.directions, between
+        )
+        return y, list(final)
 
     @property
     def directions(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -155,36 +155,18 @@ class Stack(nn.Module):
     ) -> tuple[Tensor, Any]:
         """`forward` without its checks; time-major."""
         weight_drop = self.weight_drop if self.training else 0.0
-        finals = []
-        for layer in range(self.num_layers):
-            ys = []
-            for direction in range(self.directions):
-                k = layer * self.directions + direction
-                y, final = scan_in_direction(
-                    self.cell,
-                    self.weights[k].forward(weight_drop),
-                    x,
-                    self.cell.State(*(part[k] for part in state)),
-                    lengths,
-                    reset,
-                    self.backend,
-                    backward=direction == 1,
-                )
-                ys.append(y)
-                finals.append(final)
-            y = torch.cat(ys, -1) if len(ys) > 1 else ys[0]
+        weights = [w.forward(weight_drop) for w in self.weights]
+
+        def between(layer: int, y: Tensor, x: Tensor) -> Tensor:
             if self.skips and layer > 0:
                 y = y + x
-            x = self.drop(y) if layer < self.num_layers - 1 else y
-        return x, self.cell.State(*(torch.stack(parts) for parts in zip(*finals)))
-
-    def drop(self, y: Tensor) -> Tensor:
-        """Between-layer dropout; locked: one mask for all time steps."""
-        if not (self.training and self.dropout):
+            if self.training and layer < self.num_layers - 1:
+                y = drop(y, self.dropout, self.locked_dropout)
             return y
-        if not self.locked_dropout:
-            return F.dropout(y, self.dropout)
-        return y * F.dropout(torch.ones_like(y[:1]), self.dropout)
+
+        return scan_layers(
+            self.cell, weights, x, state, lengths, reset, self.backend, self.directions, between
+        )
 
     def extra_repr(self) -> str:
         """What `print(stack)` shows."""
@@ -193,7 +175,43 @@ class Stack(nn.Module):
         return said + f", backend={self.backend!r}"
 
 
-def scan_in_direction(
+def drop(x: Tensor, p: float, locked: bool) -> Tensor:
+    """Dropout on x [T, B, n]; locked: one mask for all time steps."""
+    if not p:
+        return x
+    return x * F.dropout(torch.ones_like(x[:1]), p) if locked else F.dropout(x, p)
+
+
+def scan_layers(
+    cell: Cell,
+    weights: Sequence[Weights],
+    x: Tensor,
+    state: Any,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    backend: str,
+    directions: int,
+    between: Callable[[int, Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Any]:
+    """Layer after layer, one scan for each direction; weights and state ordered as in `Stack`.
+
+    `between(layer, y, x)` is what the next layer sees, from a layer's output and its input.
+    """
+    finals = []
+    for layer in range(len(weights) // directions):
+        ys = []
+        for direction in range(directions):
+            k = layer * directions + direction
+            before = cell.State(*(part[k] for part in state))
+            scan = scan_backward if direction else scans.run
+            y, final = scan(cell, weights[k], x, before, lengths, reset, backend)
+            ys.append(y)
+            finals.append(final)
+        x = between(layer, torch.cat(ys, -1) if directions > 1 else ys[0], x)
+    return x, cell.State(*(torch.stack(parts) for parts in zip(*finals)))
+
+
+def scan_backward(
     cell: Cell,
     w: Weights,
     x: Tensor,
@@ -201,12 +219,8 @@ def scan_in_direction(
     lengths: Tensor | None,
     reset: Tensor | None,
     backend: str,
-    *,
-    backward: bool,
 ) -> tuple[Tensor, Any]:
-    """One scan, forwards, or backwards within each sequence's own length."""
-    if not backward:
-        return scans.run(cell, w, x, state, lengths, reset, backend)
+    """One scan, each sequence read from its own last step to its first."""
     if reset is not None:
         # Read backwards, a sequence that starts at t is left after step t: t-1 begins anew.
         starts_next = torch.cat([reset[1:], torch.zeros_like(reset[:1])])

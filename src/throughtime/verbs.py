@@ -7,8 +7,8 @@ import dataclasses
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,49 +207,42 @@ def generate(
     text has one, unless `ignore_eos`, and at `max_new_tokens`. Beam search is deterministic and
     gives its `num_samples` best.
     """
-    if max_new_tokens < 0 or num_samples < 1:
+    if max_new_tokens < 0 or num_samples < 1 or num_beams < 1:
         raise InputError(
-            f"max_new_tokens must be at least 0 and num_samples at least 1; got {max_new_tokens} "
-            f"and {num_samples}."
+            "max_new_tokens must be at least 0, num_samples and num_beams at least 1; got "
+            f"{max_new_tokens}, {num_samples} and {num_beams}."
         )
-    if num_beams < 1:
-        raise InputError(f"num_beams must be at least 1, got {num_beams}.")
     if num_beams > 1 and num_samples > num_beams:
         raise InputError(f"num_samples {num_samples} exceeds num_beams {num_beams}.")
+    sampling = Sampling(temperature, top_k, top_p)
     machine.prepare(None)
     task, model = load(run, device=device, checkpoint=checkpoint)
     ids, unknown = task.read_prime(prime)
     if unknown:
         terminal.warn(f"{unknown} tokens of the prime are not in the vocabulary: read as <unk>.")
-    forbidden = (PAD, BOS, UNK) if forbid_unk else (PAD, BOS)
-    stop = task.config.data.eos != "none" and not ignore_eos
-    eos = EOS if stop else None
-    if not stop and task.config.data.eos == "none":
-        forbidden += (EOS,)
-    hear = on_text or (lambda sample, piece: None)
+    has_eos = task.config.data.eos != "none"
+    forbidden = (PAD, BOS, *((UNK,) if forbid_unk else ()), *(() if has_eos else (EOS,)))
+    eos = EOS if has_eos and not ignore_eos else None
     if num_beams > 1:
         found = beam_search(
             model, ids, max_new_tokens, num_beams, eos=eos, forbidden=forbidden, length_penalty=1.0
         )
-        streams = [iter(tokens) for tokens, _ in found[:num_samples]]
+        streams: list[Iterable[int]] = [tokens for tokens, _ in found[:num_samples]]
     else:
-        sampling = Sampling(temperature, top_k, top_p, forbidden)
         seed = secrets.randbelow(2**31) if seed is None else seed
+        seeded = [torch.Generator(task.device).manual_seed(seed + k) for k in range(num_samples)]
+        sampling = replace(sampling, forbidden=forbidden)
         streams = [
-            sample(
-                model,
-                ids,
-                max_new_tokens,
-                sampling,
-                eos=eos,
-                generator=torch.Generator(task.device).manual_seed(seed + k),
-            )
-            for k in range(num_samples)
+            sample(model, ids, max_new_tokens, sampling, eos=eos, generator=generator)
+            for generator in seeded
         ]
+    hear = on_text or (lambda sample, piece: None)
     return [write(tokens, prime, task, k, hear) for k, tokens in enumerate(streams)]
 
 
-def write(tokens: Any, prime: str, task: Language, k: int, hear: Callable[[int, str], None]) -> str:
+def write(
+    tokens: Iterable[int], prime: str, task: Language, k: int, hear: Callable[[int, str], None]
+) -> str:
     """Decode one stream of tokens as they come, after the prime."""
     decoder = Decoder(task.vocabulary, after=prime)
     pieces = [prime]
