@@ -16,11 +16,11 @@ import torch
 
 from . import config as configs
 from . import machine, scans, terminal
-from .cell_names import CELLS, find_cell, source_file
+from .cell_names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
 from .data.corpus import cache_folder
 from .data.text import Text
-from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
+from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder
 from .decoding import Sampling, beam_search, sample
 from .errors import InputError, one_of
 from .machine import Processes
@@ -76,13 +76,9 @@ def train(
             remove_leftovers(folder.path)
         elif processes.rank == 0:
             folder.refuse_existing(overwrite)
-        kind = task_class(task)
-        prepared = kind.prepare(
-            config,
-            folder=folder.path if resume else None,
-            tokenizer=folder.tokenizer if resume and folder.trainer.exists() else None,
-            device=device,
-            processes=processes,
+        resumed = folder if resume else None
+        prepared = task_class(task).prepare(
+            config, resumed=resumed, device=device, processes=processes
         )
         trainer = Trainer(prepared, folder, processes)
         if resume and folder.trainer.exists():
@@ -91,7 +87,9 @@ def train(
         if processes.rank == 0:
             if not resume:
                 folder.create(overwrite)
-            begin(folder, task, config, prepared)
+            # config.yaml first: a run killed from here on can be resumed
+            folder.save_config(task, config)
+            prepared.save(folder)
         processes.wait()
         if processes.rank == 0:
             parameters = sum(p.numel() for p in trainer.model.parameters())
@@ -101,13 +99,6 @@ def train(
         processes.leave()
     c = trainer.counters
     return Result(folder.path, metrics, c.step, c.elapsed, c.skipped)
-
-
-def begin(folder: RunFolder, task: str, config: configs.LanguageConfig, prepared: Language) -> None:
-    """Write what does not change while training: from the first file on, a run can be resumed."""
-    folder.save_config(task, config)
-    folder.keep(source_file(config.cell, folder.path))
-    folder.save_text(folder.tokenizer, prepared.vocabulary.to_json())
 
 
 def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
@@ -151,10 +142,7 @@ def load(
             f"{folder.path} has no checkpoint (model.safetensors): training has not reached its "
             "first save."
         )
-    vocabulary = Vocabulary.load(folder.tokenizer, config.level)
-    task = task_class(name)(
-        config, vocabulary, folder=folder.path, device=machine.choose_device(device)
-    )
+    task = task_class(name).load(config, folder, machine.choose_device(device))
     model = task.build_model()
     folder.load_weights(model, checkpoint)
     return task, model.eval()

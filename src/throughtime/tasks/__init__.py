@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from ..checkpoint import RunFolder
+    from ..machine import Processes
+
 TASKS: dict[str, tuple[type, str]] = {
     "lm": (LanguageConfig, "language:Language"),
 }
@@ -33,6 +36,31 @@ class Task(Protocol):
     steps_per_epoch: int
     tokens_per_step: int
     fingerprint: str
+
+    @classmethod
+    def prepare(
+        cls,
+        config: Any,
+        *,
+        resumed: RunFolder | None = None,
+        device: torch.device | None = None,
+        processes: Processes | None = None,
+    ) -> Task:
+        """The task with its data, for training; `resumed` is the folder of a run that goes on."""
+        ...
+
+    @classmethod
+    def load(cls, config: Any, folder: RunFolder, device: torch.device) -> Task:
+        """The task of a run without its data, to evaluate or write with."""
+        ...
+
+    def save(self, folder: RunFolder) -> None:
+        """Write what `load` needs besides the configuration and the weights."""
+        ...
+
+    def summary(self) -> str:
+        """The data in one line."""
+        ...
 
     def build_model(self) -> nn.Module:
         """The untrained network."""

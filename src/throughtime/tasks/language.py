@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .. import terminal
-from ..cell_names import find_cell
+from ..cell_names import find_cell, source_file
+from ..checkpoint import RunFolder
 from ..config import LanguageConfig
 from ..data import corpus as corpora
 from ..data.corpus import Corpus, Counts
@@ -34,16 +34,19 @@ QUICK_TOKENS = 200_000
 class Language:
     """A language model's data, loss, metrics and samples. `Task` says what each part is for."""
 
+    train: Corpus
+    valid: Corpus
+    streams: Streams
+
     def __init__(
         self,
         config: LanguageConfig,
         vocabulary: Vocabulary,
-        *,
-        folder: Path | None = None,
         device: torch.device | None = None,
+        folder: RunFolder | None = None,
     ) -> None:
         self.config, self.vocabulary = config, vocabulary
-        self.cell = find_cell(config.cell, folder)
+        self.cell = find_cell(config.cell, folder.path if folder else None)
         if config.model.head == "adaptive" and config.level != "word":
             raise InputError(
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
@@ -56,12 +59,11 @@ class Language:
         cls,
         config: LanguageConfig,
         *,
-        folder: Path | None = None,
-        tokenizer: Path | None = None,
+        resumed: RunFolder | None = None,
         device: torch.device | None = None,
         processes: Processes | None = None,
     ) -> Language:
-        """The task with its data: vocabulary built, or read from `tokenizer`; text encoded.
+        """The task with its data: vocabulary built, or read from a resumed run; text encoded.
 
         Sets `config.data.eos` to what auto comes to.
         """
@@ -72,26 +74,14 @@ class Language:
             raise InputError("data.column reads text: it does not go with --level byte.")
         quiet = processes.rank > 0
         train, valid = texts(config, quiet=quiet)
-        eos = config.data.eos
-        if eos == "auto":
-            several = len(train.files) > 1
-            eos = "line" if config.level == "word" else "file" if several else "none"
-            config.data.eos = eos
-        if tokenizer is not None:
-            vocabulary = Vocabulary.load(tokenizer, config.level)
+        eos = config.data.eos = settle_eos(config, train)
+        if resumed and resumed.trainer.exists():
+            vocabulary = Vocabulary.load(resumed.tokenizer, config.level)
         else:
-            vocabulary = Vocabulary.build(
-                train,
-                config.level,
-                size=config.data.vocab_size,
-                min_count=config.data.min_count,
-                lowercase=config.data.lowercase,
-                words=config.data.words,
-                quiet=quiet,
-            )
-        task = cls(config, vocabulary, folder=folder, device=device)
+            vocabulary = build_vocabulary(config, train, quiet=quiet)
+        task = cls(config, vocabulary, device, resumed)
         task.quiet = quiet
-        if processes.rank == 0:
+        if processes.rank == 0:  # the others find the cache filled
             corpora.encode(train, vocabulary, eos)
             corpora.encode(valid, vocabulary, eos)
         processes.wait()
@@ -107,9 +97,15 @@ class Language:
         )
         return task
 
-    train: Corpus
-    valid: Corpus
-    streams: Streams
+    @classmethod
+    def load(cls, config: LanguageConfig, folder: RunFolder, device: torch.device) -> Language:
+        """The task of a run, without its data."""
+        return cls(config, Vocabulary.load(folder.tokenizer, config.level), device, folder)
+
+    def save(self, folder: RunFolder) -> None:
+        """Write the vocabulary, and the source of a cell of the user's own."""
+        folder.keep(source_file(self.config.cell, folder.path))
+        folder.save_text(folder.tokenizer, self.vocabulary.to_json())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -201,6 +197,29 @@ class Language:
         at_lines = self.config.data.eos == "line"
         ids = self.vocabulary.encode(prime, eos_at_lines=at_lines).tolist() if prime else []
         return self.opening() + ids, ids.count(UNK)
+
+
+def settle_eos(config: LanguageConfig, train: Text) -> Literal["line", "file", "none"]:
+    """Where <eos> stands: auto is at line ends for words, at file ends for several files."""
+    if config.data.eos != "auto":
+        return config.data.eos
+    if config.level == "word":
+        return "line"
+    return "file" if len(train.files) > 1 else "none"
+
+
+def build_vocabulary(config: LanguageConfig, text: Text, *, quiet: bool) -> Vocabulary:
+    """The vocabulary that the configuration asks for."""
+    data = config.data
+    return Vocabulary.build(
+        text,
+        config.level,
+        size=data.vocab_size,
+        min_count=data.min_count,
+        lowercase=data.lowercase,
+        words=data.words,
+        quiet=quiet,
+    )
 
 
 def texts(config: LanguageConfig, *, quiet: bool = False) -> tuple[Text, Text]:
