@@ -16,6 +16,7 @@ import throughtime as tt
 from throughtime import trainer as trainers
 from throughtime.config import from_dict
 from throughtime.errors import InputError, ThroughtimeError, TrainingDiverged
+from throughtime.tasks import task_class
 
 TEXT = "the cat, which already ate a lot, was full. the cats, which ate, were full.\n"
 
@@ -119,6 +120,23 @@ def test_adaptive_softmax_trains_at_word_level(settings, corpus):
 def test_bf16_trains(settings):
     result = tt.train(settings(loop={"precision": "bf16"}, max_steps=30))
     assert result.metrics["loss"] < 3.3
+
+
+def test_training_carries_the_state_from_window_to_window_and_starts_anew_each_epoch(settings):
+    config = settings(optim={"lr": 1e-12}, model={"dropout": 0.0}, max_steps=None, epochs=2,
+                      loop={"log_every": "1", "eval_every": "0"})  # fmt: skip
+    tt.train(config)
+    logged = [line["loss"] for line in lines(config.out, "train")]
+    task = task_class("lm").prepare(config)
+    _, model = tt.load(config.out)
+    state, expected = model.initial_state(4), []
+    for i in range(task.steps_per_epoch):
+        tokens, targets, _ = task.batch(0, i)
+        nats, state = model.nats(tokens, targets, state)
+        expected.append(nats.mean().item())
+    assert logged == pytest.approx(2 * expected, rel=1e-5)
+    forgetful = model.nats(*task.batch(0, 1)[:2], model.initial_state(4))[0].mean().item()
+    assert forgetful != pytest.approx(expected[1], rel=1e-4)
 
 
 def test_full_bptt_recomputed_in_parts_gives_the_same_gradients(settings):
