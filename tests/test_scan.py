@@ -455,3 +455,14 @@ def test_data_that_is_not_finite_is_accepted_in_the_padding():
     p.x[3, 0] = p.x[4, 2] = float("nan")
     y, _ = tt.scan(tt.LSTM, p.w, p.x, p.state, lengths=p.lengths)
     assert bool(y.isfinite().all())
+
+
+def test_another_dtype_or_no_tensor_at_all_is_named():
+    stack = tt.Stack(tt.GRU, 3, 4)
+    w = tt.GRU().weights(3, 4)
+    with pytest.raises(InputError, match=r"torch.float32, as the weights are; got torch.float64"):
+        stack(torch.zeros(2, 1, 3, dtype=torch.float64))
+    with pytest.raises(InputError, match=r"got torch.int64"):
+        tt.scan(tt.GRU, w, torch.zeros(2, 1, 3, dtype=torch.int64))
+    with pytest.raises(InputError, match="must be a tensor, got list"):
+        stack.step([[1.0, 2.0, 3.0]])

@@ -556,6 +556,35 @@ def test_a_run_without_a_checkpoint_says_so(settings, tmp_path):
         tt.evaluate(tmp_path / "empty")
 
 
+def test_weights_without_their_trainer_are_never_trained_over(settings):
+    config = settings(max_steps=2)
+    tt.train(config)
+    (Path(config.out) / "trainer.pt").unlink()
+    before = load_file(Path(config.out) / "model.safetensors")
+    with pytest.raises(InputError, match=r"no trainer\.pt"):
+        tt.train(config, resume=True)
+    assert same_bits(before, load_file(Path(config.out) / "model.safetensors"))
+
+
+def test_files_of_a_run_can_be_read_by_whom_the_umask_allows(settings):
+    config = settings(max_steps=2)
+    tt.train(config)
+    assert len({path.stat().st_mode for path in Path(config.out).iterdir()}) == 1
+
+
+def test_evaluations_leave_most_of_a_time_budget_to_training(settings, monkeypatch):
+    from throughtime.tasks.language import Language
+
+    def slow(self, model, *, quick):
+        time.sleep(0.5)
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(Language, "evaluate", slow)
+    monkeypatch.setattr(Language, "describe", lambda self, metrics: "")
+    tt.train(settings(max_steps=None, max_time="2s", loop={"eval_every": "5%"}))
+    assert 2 <= len(lines(settings().out, "valid")) <= 3
+
+
 def test_a_full_disk_leaves_the_last_good_checkpoint(settings, monkeypatch):
     config = settings(loop={"save_every": "1"})
     calls = iter(range(1000))

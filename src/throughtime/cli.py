@@ -127,7 +127,8 @@ def evaluate(arguments: list[str]) -> int:
         print(json.dumps({"run": str(options.run), "data": options.data, **result}))
         return 0
     for name, value in result.items():
-        shown = f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
+        decimals = 0 if isinstance(value, int) or value >= 1000 else 4
+        shown = f"{value:,.{decimals}f}"
         print(f"{name.replace('_', ' '):18} {shown:>14}")
     return 0
 

@@ -96,7 +96,7 @@ class OptimConfig:
         schedule: constant; cosine, down to final_lr over the whole budget; plateau, lr times decay
             when validation has not improved for patience evaluations; decay, lr times decay at each
             epoch after decay_after epochs.
-        warmup: Steps over which lr rises from 0.
+        warmup: Steps over which lr rises from 0, but no more than a twentieth of the budget.
         final_lr: Where cosine ends, as a share of lr.
         decay: Factor for plateau and decay.
         decay_after: Epochs before decay begins.
@@ -225,6 +225,11 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 def check(config: Any, where: str = "") -> None:
     """Raise `InputError` for a setting outside its choices or limits, or of the wrong kind."""
+    if not where:
+        if not config.out:
+            raise InputError("no run folder. Give --out runs/NAME.")
+        if config.max_time is not None and seconds(config.max_time) <= 0:
+            raise InputError(f"max_time must be more than zero, got {config.max_time!r}.")
     hints = typing.get_type_hints(type(config))
     for setting in dataclasses.fields(config):
         name, value, hint = where + setting.name, getattr(config, setting.name), hints[setting.name]

@@ -36,7 +36,7 @@ class Schedule:
     def lr(self, step: int, epoch: int, progress: float) -> float:
         """After `step` steps, in `epoch` (from 0), with this share of the budget spent."""
         c = self.config
-        lr = c.lr * min(1.0, (step + 1) / c.warmup) if c.warmup else c.lr
+        lr = c.lr * min(1.0, max((step + 1) / c.warmup, progress / 0.05)) if c.warmup else c.lr
         if c.schedule == "cosine":
             cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
             return lr * (c.final_lr + (1 - c.final_lr) * cosine)

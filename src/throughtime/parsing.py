@@ -25,16 +25,17 @@ class Parser(ArgumentParser):
 
     def one_line(self, message: str) -> str:
         """The message on one line, with the nearest option for one that is unknown."""
-        known = [o for action in self._actions for o in action.option_strings]
+        names = [o.removeprefix("--") for a in self._actions for o in a.option_strings]
         text = " ".join(message.split())
         if match := re.search(r"unrecognized arguments: (\S+)", text):
             given = match[1].partition("=")[0]
-            return f"unknown option {given}.{did_you_mean(given, known)}"
+            near = did_you_mean(given.removeprefix("--"), names).replace("'", "'--", 1)
+            return f"unknown option {given}.{near}"
         # jsonargparse speaks of keys, Python types and internal names; we of options
         text = re.sub(r'Parser key "([\w.]+)":', r"\1:", text)
-        text = re.sub(r"Expected a typing.Literal\[(.*?)\]\.", r"expected one of \1.", text)
-        text = re.sub(r"Expected an? <class '(\w+)'>\.", r"expected \1.", text)
-        return text.replace("Got value:", "got:")
+        text = re.sub(r"Expected a typing.Literal\[(.*?)\]\.", r"expected one of \1;", text)
+        text = re.sub(r"Expected an? <class '(\w+)'>\.", r"expected \1;", text)
+        return text.replace("; Got value:", "; got")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,9 @@ def train_command(arguments: list[str]) -> TrainCommand | None:
     values.pop("config", None)
     if resume and overwrite:
         raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them.")
-    return TrainCommand(task, configs.from_dict(cls, values), resume, overwrite)
+    config = configs.from_dict(cls, values)
+    configs.check(config)  # before torch is imported: mistakes are told at once
+    return TrainCommand(task, config, resume, overwrite)
 
 
 def saved_settings(out: str | None, task: str) -> Path:

@@ -109,6 +109,7 @@ class Stack(nn.Module):
         reset: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """y and the final state of a whole batch of sequences."""
+        scans.check_kind(x, self.weights[0].W_x.dtype)
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             layout = "[B, T, " if self.batch_first else "[T, B, "
             raise ShapeError(f"x must be {layout}{self.input_size}]; got {list(x.shape)}.")
@@ -139,6 +140,7 @@ class Stack(nn.Module):
                 "a bidirectional stack needs the entire sequence: it cannot step through a stream "
                 "or generate. Build the stack with bidirectional=False."
             )
+        scans.check_kind(x, self.weights[0].W_x.dtype)
         if x.dim() != 2 or x.shape[-1] != self.input_size:
             raise ShapeError(f"x must be [B, {self.input_size}], one step; got {list(x.shape)}.")
         scans.check_finite(x[None], None)

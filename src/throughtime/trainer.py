@@ -30,6 +30,8 @@ from .optimization import Schedule, clip, make_optimizer
 from .tasks import Task
 
 FORMAT = 1
+EVALUATION_SHARE = 0.2
+"""Of a time budget, evaluations may take so much before the next one is left out."""
 
 
 class Interrupted(Exception):
@@ -49,6 +51,7 @@ class Counters:
     best_step: int = 0
     without_improvement: int = 0
     evaluated_step: int = -1
+    evaluating: float = 0.0
     tokens: int = 0
     running: float = math.nan
     lr: float = 0.0
@@ -95,7 +98,7 @@ class Trainer:
     # ---- the loop -----------------------------------------------------------------------------
 
     def run(self) -> dict[str, float]:
-        """Train until the budget is spent; return the last evaluation's metrics.
+        """Train until the budget is spent; return the metrics of the best weights (rank 0 only).
 
         Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
         """
@@ -115,13 +118,21 @@ class Trainer:
             if self.metrics_bytes is None:
                 self.save()
             if self.spent():
-                self.display.say("the budget is spent: give a larger one to train on.")
+                self.display.say(
+                    "this run's budget is spent already; a larger --max-time, --epochs or "
+                    "--max-steps trains on."
+                )
             self._loop()
             self._log()
             if self.counters.evaluated_step != self.counters.step:
                 self._evaluate()
             self.save()
-        return self.task.evaluate(self.model, quick=False)
+        metrics = {}
+        if self.processes.rank == 0:  # the figures at the end are those of the weights kept
+            self.folder.load_weights(self.model)
+            metrics = self.task.evaluate(self.model, quick=False)
+        self.processes.wait()
+        return metrics
 
     def _loop(self) -> None:
         while not self.spent() and not self._gave_up():
@@ -130,7 +141,7 @@ class Trainer:
                 self._log()
             if self._due("sample") and self.processes.rank == 0:
                 self._show_sample()
-            if self._due("eval"):
+            if self._due("eval") and self._affordable():
                 self._evaluate()
                 self.save()
             elif self._due("save"):
@@ -161,7 +172,8 @@ class Trainer:
             c.clipped += clipped
             c.logged_loss += value
             c.logged_steps += 1
-            c.running = value if math.isnan(c.running) else 0.98 * c.running + 0.02 * value
+            weight = max(0.05, 1 / c.step)
+            c.running = value if math.isnan(c.running) else c.running + weight * (value - c.running)
         else:
             self._skip(value, norm)
         self._clock()
@@ -208,7 +220,9 @@ class Trainer:
             c.without_improvement += 1
         c.evaluated_step = c.step
         self.schedule.evaluated(improved)
+        began = c.elapsed
         self._clock()
+        c.evaluating += c.elapsed - began
         if self.metrics:
             self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
         mark = " (best)" if improved else f" (best {c.best:.4f} at step {c.best_step})"
@@ -274,6 +288,11 @@ class Trainer:
         """Whether the budget is spent."""
         return self._progress() >= 1
 
+    def _affordable(self) -> bool:
+        """Whether evaluating would leave most of a time budget to training."""
+        c = self.counters
+        return self.max_seconds == math.inf or c.evaluating <= EVALUATION_SHARE * c.elapsed
+
     def _gave_up(self) -> bool:
         patience = self.config.loop.early_stopping
         if not patience or self.counters.without_improvement < patience:
@@ -310,8 +329,7 @@ class Trainer:
         everyone = self.processes.gather(mine)
         if self.processes.rank or self.counters.skipped_in_a_row:
             return  # the last good checkpoint stays while steps are being skipped
-        if not self.folder.model.exists():
-            self.folder.save_weights(self.model)
+        # trainer.pt first: weights without it mean that it was lost
         self.folder.save_trainer(
             {
                 "format": FORMAT,
@@ -324,6 +342,8 @@ class Trainer:
                 "metrics_bytes": self.metrics.position() if self.metrics else 0,
             }
         )
+        if not self.folder.model.exists():
+            self.folder.save_weights(self.model)
 
     def resume(self) -> None:
         """Take up the folder's checkpoint."""

@@ -63,9 +63,7 @@ def train(
     """
     config = copy.deepcopy(config)  # preparing settles what is left to auto
     configs.check(config)
-    config.out = None if config.out is None else str(config.out)
-    if not config.out:
-        raise InputError("no run folder. Give --out runs/NAME.")
+    config.out = str(config.out)
     folder = RunFolder(config.out)
     machine.prepare(config.threads)
     device = machine.choose_device(config.device)
@@ -73,6 +71,11 @@ def train(
     try:
         if resume:
             check_unchanged(folder, task, config)
+            if folder.model.exists() and not folder.trainer.exists():
+                raise InputError(
+                    f"{folder.path} has weights (model.safetensors) but no trainer.pt: it cannot "
+                    "go on. Choose another --out, or replace it with --overwrite."
+                )
             remove_leftovers(folder.path)
         elif processes.rank == 0:
             folder.refuse_existing(overwrite)
@@ -207,9 +210,10 @@ def generate(
     task, model = load(run, device=device, checkpoint=checkpoint)
     ids, unknown = task.read_prime(prime)
     if unknown:
-        terminal.warn(f"{unknown} tokens of the prime are not in the vocabulary: read as <unk>.")
+        terminal.warn(f"not in the vocabulary, read as <unk>: {unknown} of the prime's tokens.")
     has_eos = task.config.data.eos != "none"
-    forbidden = (PAD, BOS, *((UNK,) if forbid_unk else ()), *(() if has_eos else (EOS,)))
+    no_unk = forbid_unk or task.config.level != "word"  # only words are left out of a vocabulary
+    forbidden = (PAD, BOS, *((UNK,) if no_unk else ()), *(() if has_eos else (EOS,)))
     eos = EOS if has_eos and not ignore_eos else None
     if num_beams > 1:
         found = beam_search(

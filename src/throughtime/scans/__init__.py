@@ -109,6 +109,7 @@ def as_cell(cell: Cell | type[Cell]) -> Cell:
 
 def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
     """Raise `ShapeError` unless x and w fit the cell; return T, B, n."""
+    check_kind(x, w.W_x.dtype)
     if x.dim() != 3:
         raise ShapeError(f"x must be [T, B, n_x], three dimensions; got {list(x.shape)}.")
     G, n = len(cell.gates), w.W_a.shape[-1]
@@ -127,6 +128,14 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
                 f"got {list(given[name])}."
             )
     return x.shape[0], x.shape[1], n
+
+
+def check_kind(x: Any, dtype: torch.dtype) -> None:
+    """Raise `InputError` unless x is a tensor of the weights' dtype (autocast converts)."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"x must be a tensor, got {type(x).__name__}.")
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(f"x must be {dtype}, as the weights are; got {x.dtype}.")
 
 
 def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:

@@ -52,7 +52,7 @@ class Language:
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
             )
         self.device = device or torch.device("cpu")
-        self.quiet = False
+        self.quiet, self.files = False, 0
 
     @classmethod
     def prepare(
@@ -80,7 +80,7 @@ class Language:
         else:
             vocabulary = build_vocabulary(config, train, quiet=quiet)
         task = cls(config, vocabulary, device, resumed)
-        task.quiet = quiet
+        task.quiet, task.files = quiet, len(train.files)
         if processes.rank == 0:  # the others find the cache filled
             corpora.encode(train, vocabulary, eos)
             corpora.encode(valid, vocabulary, eos)
@@ -130,7 +130,8 @@ class Language:
     def summary(self) -> str:
         """The data in one line."""
         c = self.train.counts
-        text = (
+        text = f"{self.files} files, " if self.files > 1 else ""
+        text += (
             f"{c.tokens:,} training tokens ({c.characters:,} characters), "
             f"{len(self.valid):,} for validation, vocabulary {len(self.vocabulary):,}"
         )
