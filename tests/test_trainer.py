@@ -258,6 +258,14 @@ def test_evaluation_is_exact_and_knows_no_batch_size(settings):
     assert found.unk_rate == 0
 
 
+def test_a_last_evaluation_that_is_cut_says_so(settings, monkeypatch, capsys):
+    monkeypatch.setattr("throughtime.tasks.language.FINAL_SECONDS", 0.0)
+    monkeypatch.setattr("throughtime.tasks.language.EVALUATION_WINDOW", 16)
+    config = settings(max_steps=2)
+    tt.train(config)
+    assert "64 of 368 validation tokens" in capsys.readouterr().err
+
+
 def test_unseen_characters_are_counted_not_fatal(settings, tmp_path):
     config = settings()
     tt.train(config)

@@ -28,7 +28,10 @@ EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned: it changes no result."""
 
 QUICK_TOKENS = 200_000
-"""Validation tokens looked at during training; the last evaluation sees all."""
+"""Validation tokens looked at during training."""
+
+FINAL_SECONDS = 30.0
+"""The last evaluation sees all validation tokens, or as many as this time allows."""
 
 
 class Language:
@@ -170,7 +173,14 @@ class Language:
             nats, tokens = stream_nats(model, self.valid, streams, window, limit=QUICK_TOKENS)
         else:
             with terminal.progress("evaluating", len(self.valid), self.quiet) as advance:
-                nats, tokens = stream_nats(model, self.valid, streams, window, advance=advance)
+                nats, tokens = stream_nats(
+                    model, self.valid, streams, window, advance=advance, patience=FINAL_SECONDS
+                )
+            if tokens < len(self.valid) // streams * streams and not self.quiet:
+                terminal.say(
+                    f"the last figures are over {tokens:,} of {len(self.valid):,} validation tokens,"
+                    f" {FINAL_SECONDS:.0f} s; throughtime evaluate reads all"
+                )
         return scores(nats / tokens, self.valid.counts)
 
     def describe(self, metrics: dict[str, float]) -> str:
@@ -241,11 +251,13 @@ def stream_nats(
     window: int,
     *,
     limit: int | None = None,
+    patience: float = math.inf,
     advance: Any = None,
 ) -> tuple[float, int]:
     """Total nats and tokens of a corpus read as parallel streams with carried state.
 
-    With one stream that is the exact likelihood of the whole. `limit` stops after so many tokens.
+    With one stream that is the exact likelihood of the whole. `limit` stops after so many tokens,
+    `patience` after so many seconds.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -253,6 +265,7 @@ def stream_nats(
     streams = Streams(corpus.ids, batch_size, window, BOS)
     state = model.initial_state(batch_size)
     nats, tokens = 0.0, 0
+    began = time.perf_counter()
     for i in range(len(streams)):
         inputs, targets = streams[i]
         losses, state = model.nats(inputs.to(device), targets.to(device), state)
@@ -260,7 +273,7 @@ def stream_nats(
         tokens += targets.numel()
         if advance is not None:
             advance(targets.numel())
-        if limit is not None and tokens >= limit:
+        if (limit is not None and tokens >= limit) or time.perf_counter() - began > patience:
             break
     model.train(training)
     return nats, tokens
