@@ -178,8 +178,8 @@ class Language:
                 )
             if tokens < len(self.valid) // streams * streams and not self.quiet:
                 terminal.say(
-                    f"the last figures are over {tokens:,} of {len(self.valid):,} validation tokens,"
-                    f" {FINAL_SECONDS:.0f} s; throughtime evaluate reads all"
+                    f"the last figures are over {tokens:,} of {len(self.valid):,} validation "
+                    f"tokens, {FINAL_SECONDS:.0f} s; throughtime evaluate reads all"
                 )
         return scores(nats / tokens, self.valid.counts)
 
