@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import terminal
 from ..cell_names import find_cell, source_file
 from ..checkpoint import RunFolder
-from ..config import LanguageConfig
+from ..config import LanguageConfig, seconds
 from ..data import corpus as corpora
 from ..data.corpus import Corpus, Counts
 from ..data.streams import Streams
@@ -56,6 +56,7 @@ class Language:
             )
         self.device = device or torch.device("cpu")
         self.quiet, self.files = False, 0
+        self.quick_tokens = QUICK_TOKENS
 
     @classmethod
     def prepare(
@@ -170,7 +171,13 @@ class Language:
         streams = max(1, min(self.config.loop.batch_size, len(self.valid) // EVALUATION_WINDOW))
         window = min(EVALUATION_WINDOW, len(self.valid) // streams)
         if quick:
-            nats, tokens = stream_nats(model, self.valid, streams, window, limit=QUICK_TOKENS)
+            # of a time budget, a twentieth; every later one looks at the same tokens as the first
+            budget = self.config.max_time
+            patience = 0.05 * seconds(budget) if budget else math.inf
+            nats, tokens = stream_nats(
+                model, self.valid, streams, window, limit=self.quick_tokens, patience=patience
+            )
+            self.quick_tokens = min(self.quick_tokens, tokens)
         else:
             with terminal.progress("evaluating", len(self.valid), self.quiet) as advance:
                 nats, tokens = stream_nats(
