@@ -9,14 +9,10 @@ process; medians.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
-from throughtime.cli import prepare_environment
+import timing  # first: it prepares the environment that torch reads
 
-prepare_environment()
-
+# isort: split
 import torch
 from torch import nn
 
@@ -64,32 +60,33 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'layers, n':>12} {'ours':>9} {'nn.LSTM':>9} {'ratio':>7}   characters/s, batch 1")
     for layers, n in ((1, 128), (1, 512), (2, 512), (1, 1024)):
-        config = ModelConfig(hidden_size=n, num_layers=layers, embedding_size=64)
-        model = LanguageModel(tt.LSTM, len(LETTERS), config).eval()
-        bare = Bare(model).eval()
+        times = against_bare(layers, n, "auto", least=rounds)
+        a, b = (CHARACTERS / times.median(name) for name in ("ours", "bare"))
+        print(f"{f'{layers}, {n}':>12} {a:>9,.0f} {b:>9,.0f} {times.ratio('bare', 'ours'):>7.2f}")
 
-        def ours(generator: torch.Generator, model: LanguageModel = model) -> str:
-            tokens = sample(model, [0], CHARACTERS, generator=generator)
-            return "".join(LETTERS[token] for token in tokens)
 
-        assert ours(seeded()) == bare.write(seeded())  # the same weights, the same text
-        times: dict[str, list[float]] = {"ours": [], "bare": []}
-        for _ in range(rounds):
-            times["ours"].append(timed(ours))
-            times["bare"].append(timed(bare.write))
-        a, b = (CHARACTERS / statistics.median(times[name]) for name in ("ours", "bare"))
-        print(f"{f'{layers}, {n}':>12} {a:>9,.0f} {b:>9,.0f} {a / b:>7.2f}")
+def against_bare(
+    layers: int, n: int, backend: str, *, seconds: float = 0.0, least: int = 3
+) -> timing.Times:
+    """Seconds of ours and of the bare loop for one text, in turns."""
+    torch.manual_seed(1)
+    config = ModelConfig(hidden_size=n, num_layers=layers, embedding_size=64, backend=backend)
+    model = LanguageModel(tt.LSTM, len(LETTERS), config).eval()
+    bare = Bare(model).eval()
+
+    def ours() -> str:
+        tokens = sample(model, [0], CHARACTERS, generator=seeded())
+        return "".join(LETTERS[token] for token in tokens)
+
+    def theirs() -> str:
+        return bare.write(seeded())
+
+    assert ours() == theirs()  # the same weights, the same text
+    return timing.take_turns({"ours": ours, "bare": theirs}, seconds, least=least, warm=0)
 
 
 def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(1)
-
-
-def timed(write: Callable[[torch.Generator], str]) -> float:
-    generator = seeded()
-    started = time.perf_counter()
-    write(generator)
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
