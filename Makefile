@@ -20,13 +20,19 @@ check: .venv/ready       ## lint, format, types, layers
 docs: .venv/ready        ## run the commands of README and docs, check their links
 	$(BIN)/python -m pytest tests/test_docs.py
 
-bench: .venv/ready       ## every measurement that needs no data set, as ratios to named peers
+bench: .venv/bench       ## every measurement that needs no data set, as ratios to named peers
+	$(BIN)/python benchmarks/layers.py
+	$(BIN)/python benchmarks/language.py
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/vocabulary.py
 
 .venv/ready: pyproject.toml scripts/install.py
 	$(PYTHON) scripts/install.py
+	@touch $@
+
+.venv/bench: .venv/ready
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[bench]"
 	@touch $@
 
 clean:

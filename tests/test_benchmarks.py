@@ -1,0 +1,102 @@
+"""The benchmarks run, at sizes that measure nothing; their peers compute what our cells do."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import throughtime as tt
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+HERE = ["lstm", "gru-rnn", "loop", "cells", "threads", "bfloat16"]
+"""The sections that need no compiler, no other package and no further process."""
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def layer(benchmark):
+    """A layer by the cell's name, on the reference."""
+
+    def make(name, shape=(3, 2, 5)):
+        module = benchmark("layer")
+        o = module.Options((shape,), 0.0, "reference", "cpu", 1)
+        return module.Layer(module.CELLS[name], shape, o, torch.float64)
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["SimpleGRU", "GRU", "PeepholeLSTM", "DecayUnit"])
+def test_the_loops_are_the_cells(benchmark, layer, name):
+    layer = layer(name)
+    y = tt.scan(layer.cell, layer.w, layer.x, backend="reference")[0]
+    peer = benchmark("peers").LOOPS[layer.cell](layer.w, layer.x)
+    for a, b in [
+        (peer, y),
+        *zip(
+            torch.autograd.grad(peer, layer.parameters, layer.dy),
+            torch.autograd.grad(y, layer.parameters, layer.dy),
+        ),
+    ]:
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "RNN", "GRUResetAfter"])
+def test_the_layers_are_the_cells(benchmark, layer, name):
+    layer = layer(name)
+    with torch.no_grad():
+        layer.w.b.uniform_(-1, 1)
+    y = tt.scan(layer.cell, layer.w, layer.x, backend="reference")[0]
+    peer = benchmark("peers").torch_layer(layer.cell, layer.w)(layer.x)[0]
+    torch.testing.assert_close(peer, y, rtol=1e-12, atol=1e-12)
+
+
+def test_layers_runs(benchmark, tmp_path, capsys):
+    found = tmp_path / "found.json"
+    options = ["--shapes", "4,2,8", "--seconds", "0", "--threads", "1", "--json", str(found)]
+    benchmark("layers").main(["--backend", "reference", "--section", *HERE, *options])
+    sections = json.loads(found.read_text())["sections"]
+    rows = {name: len(section["rows"]) for name, section in sections.items()}
+    assert rows == {
+        "lstm": 2, "gru-rnn": 4, "loop": 8, "cells": 12, "threads": 0, "bfloat16": 0,
+    }  # fmt: skip
+    out = capsys.readouterr().out
+    assert "| PeepholeLSTM" in out
+    assert "geometric mean" in out
+
+
+def test_what_a_backend_cannot_run_is_said(benchmark, capsys):
+    options = ["--shapes", "4,2,8", "--seconds", "0", "--threads", "1"]
+    benchmark("layers").main(["--backend", "native", "--section", "loop", *options])
+    out = capsys.readouterr().out
+    assert "SimpleGRU left out: native cannot run it" in out
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRUResetAfter", "GRU"])
+def test_onnx_runtime_computes_the_cells(benchmark, name):
+    pytest.importorskip("onnx", reason="onnx is in the extra bench")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra bench")
+    layer, peers = benchmark("layer"), benchmark("peers")
+    o = layer.Options((), 0.0, "reference", "cpu", 1)
+    ours = layer.Layer(layer.CELLS[name], (5, 3, 7), o)
+    with torch.no_grad():
+        ours.w.b.uniform_(-1, 1)
+    peer = peers.OnnxLayer(peers.onnx_model(ours.cell, ours.w, 5, 3), ours.x, 7, 1, False)
+    peer()
+    torch.testing.assert_close(peer.result(), ours.scan(ours.x).detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_language_runs(benchmark, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("THROUGHTIME_DATA", raising=False)
+    options = ["--seconds", "0", "--threads", "1", "--sizes", "4,2,8", "--layers", "1"]
+    benchmark("language").main([*options, "--json", str(tmp_path / "found.json")])
+    sections = json.loads((tmp_path / "found.json").read_text())["sections"]
+    assert [row["cell"] for row in sections["training"]["rows"]] == ["lstm", "gru-reset-after"]
+    assert len(sections["generation"]["rows"]) == 1
+    assert "random words" in capsys.readouterr().out
