@@ -1,10 +1,10 @@
-"""The training loop against a bare loop over the same model and batches: tokens per second.
+"""The training loop against bare loops over the same batches: tokens per second.
 
-    python benchmarks/loop.py [--rounds 5]
+    python benchmarks/loop.py [--rounds 5] [--device cuda] [--precision bf16]
 
 Ours does what a run does: budget, schedule, clipping, checks for non-finite steps, carried state,
-metrics, display. The bare loop has forward, backward, clipping and the optimizer's step. Both take
-turns in one process; medians.
+metrics, display. The bare loops have forward, backward, clipping and the optimizer's step: one over
+our model, one over torch.nn.LSTM and torch's cross entropy. All take turns in one process; medians.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from throughtime.cli import prepare_environment
 prepare_environment()
 
 import torch
+from torch import Tensor, nn
 
 from throughtime import machine
 from throughtime.checkpoint import RunFolder
@@ -30,43 +31,80 @@ from throughtime.optimization import make_optimizer
 from throughtime.tasks.language import Language
 from throughtime.trainer import Trainer
 
-ROWS = ((64, 32, 128, 200), (64, 32, 512, 40), (20, 20, 200, 400))
+ROWS = {
+    "cpu": ((64, 32, 128, 200), (64, 32, 512, 40), (20, 20, 200, 400)),
+    "cuda": ((64, 32, 128, 200), (64, 32, 512, 200), (128, 128, 1024, 100)),
+}
 """T, B, n and training steps of a turn."""
 
 WARM = 10
 
 
+class Bare(nn.Module):
+    """What one writes without a library."""
+
+    def __init__(self, vocabulary: int, n: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, n)
+        self.lstm = nn.LSTM(n, n)
+        self.linear = nn.Linear(n, vocabulary)
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        zeros = self.linear.weight.new_zeros(1, batch, self.lstm.hidden_size)
+        return zeros, zeros
+
+    def forward(self, tokens: Tensor, targets: Tensor, state: tuple[Tensor, ...]):
+        y, state = self.lstm(self.embedding(tokens), state)
+        logits = self.linear(y).flatten(0, 1)
+        return nn.functional.cross_entropy(logits, targets.flatten()), state
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--device", choices=ROWS, default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    options = parser.parse_args()
     machine.prepare(None)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"{'T, B, n':>16} {'ours':>10} {'bare':>10} {'ratio':>7}   tokens/s")
-    for T, B, n, steps in ROWS:
+    on = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    print(f"torch {torch.__version__}, {on}, {torch.get_num_threads()} threads")
+    print(f"{'T, B, n':>16} {'ours':>10} {'bare':>10} {'nn.LSTM':>10} {'ratios':>12}   tokens/s")
+    for T, B, n, steps in ROWS[options.device]:
         with tempfile.TemporaryDirectory() as folder:
             text = Path(folder) / "text.txt"
             text.write_text("the cat, which already ate a lot of food, was full.\n" * 12_000)
-            ours, bare = [], []
-            for k in range(rounds):
-                task = make_task(text, T, B, n, steps, f"{folder}/run{k}")
-                ours.append(run_ours(task))
-                bare.append(run_bare(task))
-        a, b = statistics.median(ours), statistics.median(bare)
-        print(f"{f'{T}, {B}, {n}':>16} {a:>10,.0f} {b:>10,.0f} {a / b:>7.3f}")
+            times: dict[str, list[float]] = {"ours": [], "bare": [], "torch": []}
+            for k in range(options.rounds):
+                task = make_task(text, T, B, n, steps, f"{folder}/run{k}", options)
+                times["ours"].append(run_ours(task))
+                times["bare"].append(run_bare(task, task.build_model()))
+                theirs = Bare(len(task.vocabulary), n).to(task.device)
+                times["torch"].append(run_bare(task, theirs))
+        a, b, c = (statistics.median(measured) for measured in times.values())
+        print(
+            f"{f'{T}, {B}, {n}':>16} {a:>10,.0f} {b:>10,.0f} {c:>10,.0f} {a / b:>6.3f}"
+            f" {a / c:>5.3f}"
+        )
 
 
-def make_task(text: Path, T: int, B: int, n: int, steps: int, out: str) -> Language:
+def make_task(
+    text: Path, T: int, B: int, n: int, steps: int, out: str, options: argparse.Namespace
+) -> Language:
     config = LanguageConfig(
         train=[str(text)],
         out=out,
         max_steps=steps,
         model=ModelConfig(hidden_size=n),
         loop=LoopConfig(
-            batch_size=B, window=T, eval_every="0", sample_every="0", log_every=str(WARM)
+            batch_size=B,
+            window=T,
+            precision=options.precision,
+            eval_every="0",
+            sample_every="0",
+            log_every=str(WARM),
         ),
     )
-    return Language.prepare(config)
+    return Language.prepare(config, device=torch.device(options.device))
 
 
 def run_ours(task: Language) -> float:
@@ -80,24 +118,31 @@ def run_ours(task: Language) -> float:
     return steps * task.tokens_per_step / (last["elapsed"] - first["elapsed"])
 
 
-def run_bare(task: Language) -> float:
+def run_bare(task: Language, model: nn.Module) -> float:
     """Tokens per second of a loop that does nothing more than it must."""
-    torch.manual_seed(task.config.seed)
-    model = task.build_model()
     optimizer = make_optimizer(model, task.config.optim)
     state = model.initial_state(task.config.loop.batch_size)
     steps = task.config.max_steps or 0
+    bf16 = task.config.loop.precision == "bf16"
     for step in range(steps):
         if step == WARM:
-            started = time.perf_counter()
+            started = now(task.device)
         tokens, targets, _ = task.batch(0, step % task.steps_per_epoch)
         optimizer.zero_grad()
-        loss, state = model(tokens, targets, state)
+        with torch.autocast(task.device.type, torch.bfloat16, enabled=bf16):
+            loss, state = model(tokens, targets, state)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), task.config.optim.clip_norm)
         optimizer.step()
-        state = type(state)(*(part.detach() for part in state))
-    return (steps - WARM) * task.tokens_per_step / (time.perf_counter() - started)
+        state = [part.detach() for part in state]
+    return (steps - WARM) * task.tokens_per_step / (now(task.device) - started)
+
+
+def now(device: torch.device) -> float:
+    """The time when the device has done all it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 if __name__ == "__main__":

@@ -170,20 +170,27 @@ def laid_out(tensor: Tensor, layout: str) -> Tensor:
 
 
 def outcome(
-    p: Problem, backend: str = "reference", dtype: torch.dtype = torch.float64
+    p: Problem,
+    backend: str = "reference",
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
 ) -> dict[str, Tensor]:
-    """y, the final state, and the gradient of a random function of both by every input."""
+    """y, the final state, and the gradient of a random function of both by every input.
+
+    Only the scan is on `device`; the leaves and the results are on the CPU.
+    """
     leaves = {"x": p.x, "W_x": p.w.W_x, "W_a": p.w.W_a, "b": p.w.b, **p.w.vectors}
     if p.state is not None:
         leaves |= {f"initial {name}": part for name, part in p.state._asdict().items()}
     leaves = {name: leaf.detach().to(dtype).requires_grad_() for name, leaf in leaves.items()}
-    at = {name: laid_out(leaf, p.layout) for name, leaf in leaves.items()}
+    at = {name: laid_out(leaf.to(device), p.layout) for name, leaf in leaves.items()}
     w = tt.Weights(at["W_x"], at["W_a"], at["b"], {v: at[v] for v in p.cell.vectors})
     state = None
     if p.state is not None:
         state = p.cell.State(*(at[f"initial {name}"] for name in p.cell.state))
     y, final = tt.scan(p.cell, w, at["x"], state, lengths=p.lengths, reset=p.reset, backend=backend)
     results = {"y": y, **{f"final {name}": part for name, part in final._asdict().items()}}
+    results = {name: result.cpu() for name, result in results.items()}
     generator = torch.Generator().manual_seed(99)
     loss = sum((r * normal(generator, *r.shape).to(dtype)).sum() for r in results.values())
     gradients = [torch.zeros_like(leaf) for leaf in leaves.values()]
@@ -203,7 +210,10 @@ Three times the greatest difference of any backend, cell and named problem over 
 
 
 def assert_close(
-    got: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype = torch.float64
+    got: dict[str, Tensor],
+    expected: dict[str, Tensor],
+    dtype: torch.dtype = torch.float64,
+    roundings: int = ROUNDINGS,
 ) -> None:
     """Each result within a few roundings of `dtype`, at the magnitude of the expected tensor."""
     assert got.keys() == expected.keys()
@@ -212,7 +222,7 @@ def assert_close(
         assert got[name].shape == right.shape, name
         if not right.numel():
             continue
-        allowed = ROUNDINGS * torch.finfo(dtype).eps * max(1.0, float(right.abs().max()))
+        allowed = roundings * torch.finfo(dtype).eps * max(1.0, float(right.abs().max()))
         error = float((got[name].detach().double() - right.double()).abs().max())
         assert error <= allowed, f"{name}: off by {error:.1e}, allowed {allowed:.1e}"  # NaN fails
 

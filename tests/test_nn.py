@@ -63,7 +63,7 @@ def assert_equal_layers(ours, theirs, x, hx, dtype) -> None:
             y = y.data
         outs = [y, *as_tuple(final)]
         generator = torch.Generator().manual_seed(7)
-        loss = sum((o * torch.randn(o.shape, generator=generator).to(dtype)).sum() for o in outs)
+        loss = sum((o * torch.randn(o.shape, generator=generator).to(o)).sum() for o in outs)
         gradients = torch.autograd.grad(loss, leaves + inputs)
         results.append([*outs, *gradients])
     if len(results) == 4:  # batch sizes, sorted and unsorted indices

@@ -128,7 +128,7 @@ def test_training_carries_the_state_from_window_to_window_and_starts_anew_each_e
     tt.train(config)
     logged = [line["loss"] for line in lines(config.out, "train")]
     task = task_class("lm").prepare(config)
-    _, model = tt.load(config.out)
+    _, model = tt.load(config.out, device="cpu")
     state, expected = model.initial_state(4), []
     for i in range(task.steps_per_epoch):
         tokens, targets, _ = task.batch(0, i)
@@ -234,7 +234,9 @@ def test_the_best_weights_are_kept_apart_from_the_last(settings, monkeypatch):
     monkeypatch.setattr(Language, "describe", lambda self, metrics: str(metrics))
     config = settings(max_steps=12, optim={"schedule": "constant"})
     tt.train(config)
-    best, last = (tt.load(config.out, checkpoint=c)[1].state_dict() for c in ("best", "last"))
+    best, last = (
+        tt.load(config.out, device="cpu", checkpoint=c)[1].state_dict() for c in ("best", "last")
+    )
     assert same_bits(best, weights(short.out))
     assert same_bits(last, weights(config.out))
     assert not same_bits(best, last)
@@ -243,10 +245,11 @@ def test_the_best_weights_are_kept_apart_from_the_last(settings, monkeypatch):
 def test_evaluation_is_exact_and_knows_no_batch_size(settings):
     config = settings()
     tt.train(config)
-    task, model = tt.load(config.out)
+    task, model = tt.load(config.out, device="cpu")
     text = Path(config.train[0]).read_text()[:500]
     Path(config.out).with_name("other.txt").write_text(text)
-    found = tt.evaluate(config.out, str(Path(config.out).with_name("other.txt")))
+    other = str(Path(config.out).with_name("other.txt"))
+    found = tt.evaluate(config.out, other, device="cpu")
     ids = torch.from_numpy(task.vocabulary.encode(text).astype("int64"))
     state, total, before = model.initial_state(1), 0.0, torch.tensor([2])
     for token in ids:

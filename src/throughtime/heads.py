@@ -65,10 +65,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        scale = float(grad)
         parts = [part.to(dtype) for part, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
-        if scale != 1:
-            parts = [part * scale for part in parts]
+        if grad.is_cuda or grad != 1:  # to ask a GPU is to wait for it
+            parts = [part * grad.to(part.dtype) for part in parts]
         return *parts, None
 
 

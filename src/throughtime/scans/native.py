@@ -15,8 +15,8 @@ from torch import Tensor
 from ..cell import Cell, Weights
 from ..cells import LSTM, RNN, GRUResetAfter
 
-CELLS = (RNN("tanh"), RNN("relu"), GRUResetAfter(), LSTM())
-"""What torch has."""
+CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
+"""What torch has, with cuDNN's numbers for them."""
 
 _VF = torch._VF  # the functions behind torch.nn.LSTM, GRU, RNN and their cells
 
@@ -78,8 +78,10 @@ def piece(cell: Cell, w: Weights, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     parameters = [w.W_x, w.W_a, w.b, second_bias(cell, w)]
     if x.shape[0] == 1:  # torch's layers repack the weights at every call, its cells do not
         return one_step(cell, parameters, x[0], state)
-    options = (True, 1, 0.0, torch.is_grad_enabled(), False, False)
     carried = [part[None].contiguous() for part in state]
+    if torch.cudnn_is_acceptable(x):
+        return by_cudnn(cell, parameters, x, carried)
+    options = (True, 1, 0.0, torch.is_grad_enabled(), False, False)
     if isinstance(cell, LSTM):
         y, a, c = _VF.lstm(x, carried, parameters, *options)
         return y, cell.State(a=a[0], c=c[0])
@@ -89,6 +91,24 @@ def piece(cell: Cell, w: Weights, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     layer = _VF.rnn_tanh if cell == RNN("tanh") else _VF.rnn_relu
     y, a = layer(x, carried[0], parameters, *options)
     return y, cell.State(a=a[0])
+
+
+def by_cudnn(
+    cell: Cell, parameters: list[Tensor], x: Tensor, state: list[Tensor]
+) -> tuple[Tensor, Any]:
+    """`piece` on cuDNN, which reads all weights from one buffer.
+
+    torch.nn's functions copy parameters that lie apart one by one and warn of it at every call.
+    """
+    with torch.no_grad():
+        buffer = torch.cat([part.flatten() for part in parameters])
+    a, c = state[0], state[1] if len(state) > 1 else None
+    y, a, c, *_ = _VF._cudnn_rnn(
+        *(x, parameters, len(parameters), buffer, a, c),
+        *(CELLS[cell], parameters[1].shape[-1], 0, 1, False),  # no projection, one layer
+        *(0.0, torch.is_grad_enabled(), False, [], None),  # no dropout, one direction
+    )
+    return y, cell.State(*(part[0] for part in (a, c)[: len(state)]))
 
 
 def one_step(cell: Cell, parameters: list[Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
