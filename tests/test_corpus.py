@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from throughtime.cache import cache_folder
 from throughtime.data import corpus as corpora
 from throughtime.data.streams import Streams
 from throughtime.data.text import Text
@@ -64,8 +65,8 @@ def test_a_damaged_cache_is_made_again(text):
     vocabulary = Vocabulary.build(text, "char")
     first = corpora.encode(text, vocabulary, "none")
     whole = first.ids.tolist()
-    (ids,) = (corpora.cache_folder() / "corpora").glob("*.ids")
-    (counts,) = (corpora.cache_folder() / "corpora").glob("*.json")
+    (ids,) = (cache_folder() / "corpora").glob("*.ids")
+    (counts,) = (cache_folder() / "corpora").glob("*.json")
     for path in (ids, counts):
         path.write_bytes(path.read_bytes()[:-2])
         again = corpora.encode(text, vocabulary, "none")
@@ -83,7 +84,7 @@ def test_a_failed_write_leaves_nothing_behind(text, monkeypatch):
         m.setattr("os.replace", fail)
         with pytest.raises(ThroughtimeError, match=r"disk full.*THROUGHTIME_CACHE"):
             corpora.encode(text, vocabulary, "none")
-    assert not list((corpora.cache_folder() / "corpora").iterdir())
+    assert not list((cache_folder() / "corpora").iterdir())
 
 
 # ---- streams ------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import torch
 
 from . import config as configs
 from . import machine, scans, terminal
+from .cache import cache_folder
 from .cell_names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
-from .data.corpus import cache_folder
 from .data.text import Text
 from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder
 from .decoding import Sampling, beam_search, sample

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import terminal
+from ..cache import cache_folder
 from ..errors import InputError, ThroughtimeError
 from .text import Text
 from .vocabulary import EOS, UNK, Vocabulary
@@ -39,14 +40,6 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def cache_folder() -> Path:
-    """Where derived files live: $THROUGHTIME_CACHE, or throughtime in the user's cache folder."""
-    chosen = os.environ.get("THROUGHTIME_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "throughtime"
 
 
 def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False) -> Corpus:

@@ -16,9 +16,13 @@ from torch import Tensor
 from .. import lengths as ragged
 from ..cell import Cell, Weights
 from ..errors import BackendUnavailable, InputError, NonFiniteError, ShapeError, one_of
-from . import native, reference
+from . import compiled, native, reference
 
-BACKENDS: dict[str, ModuleType] = {"native": native, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {
+    "compiled": compiled,
+    "native": native,
+    "reference": reference,
+}
 """The backends, fastest first: each has `why_not(cell, w, x)` and `run(…)`."""
 
 

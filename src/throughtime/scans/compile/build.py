@@ -1,0 +1,151 @@
+"""A program becomes a library: compiled with the system's compiler on first use, then cached.
+
+The cache, `scans` in the cache folder, is keyed by the text of the program, the headers that it
+includes, the compiler and the processor. Each entry is the library, its C++ to read, and a
+checksum; an entry that does not fit its checksum is built anew. A lock makes concurrent first
+uses wait for one build.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from ... import terminal
+from ...cache import cache_folder
+from ...errors import ThroughtimeError
+
+RUNTIME = Path(__file__).parent / "runtime"
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno",
+         "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
+REALS = {"float32": "typedef float real;\n#define REAL_IS_FLOAT 1\n", "float64": "typedef double real;\n#define REAL_IS_FLOAT 0\n"}  # fmt: skip
+
+
+class BuildFailed(ThroughtimeError):
+    """No library could be made of a program; the message is the reason."""
+
+
+def compiler() -> list[str] | None:
+    """The C++ compiler: $CXX with its options, or the first of c++, g++, clang++ that exists."""
+    chosen = shlex.split(os.environ.get("CXX", ""))
+    for command in [chosen] if chosen else [["c++"], ["g++"], ["clang++"]]:
+        if path := shutil.which(command[0]):
+            return [path, *command[1:]]
+    return None
+
+
+def source(program: str, dtype: str) -> str:
+    """The translation unit: the program between the runtime's headers."""
+    return f'{REALS[dtype]}#include "products.h"\n{program}#include "entry.h"\n'
+
+
+@functools.lru_cache
+def headers() -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(RUNTIME.glob("*.h")))
+
+
+@functools.lru_cache
+def processor() -> str:
+    """What the compiler's -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("flags", "Features", "model name", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def native_flag() -> str:
+    return "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
+
+
+def key(text: str, command: list[str]) -> str:
+    """The name of a program's entry in the cache."""
+    binary = Path(command[0]).resolve().stat()
+    told = (*command, *FLAGS, str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
+    return hashlib.sha256("\0".join(told).encode() + headers()).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=None)
+def load(program: str, dtype: str, name: str) -> ctypes.CDLL:
+    """The library of a program, from the cache or compiled now; raise `BuildFailed`.
+
+    `name` is what the notice calls it. OpenMP is torch's: its runtime is loaded already.
+    """
+    command = compiler()
+    if command is None:
+        raise BuildFailed(
+            "there is no C++ compiler: none of $CXX, c++, g++, clang++ was found. Install one "
+            "(Debian: apt install g++; macOS: xcode-select --install)."
+        )
+    text = source(program, dtype)
+    folder = cache_folder() / "scans"
+    path = folder / f"{key(text, command)}.so"
+    if not intact(path):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(path.with_suffix(".lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not intact(path):  # nobody built it while we waited
+                    build(text, path, command, name)
+        except OSError as error:
+            raise BuildFailed(
+                f"the cache cannot be written: {error}. THROUGHTIME_CACHE moves it."
+            ) from error
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BuildFailed(f"the compiled library does not load: {error}") from error
+
+
+def intact(path: Path) -> bool:
+    """Whether the library at `path` is what was built."""
+    checksum = path.with_suffix(".sha256")
+    if not (path.exists() and checksum.exists()):
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == checksum.read_text()
+
+
+def build(text: str, path: Path, command: list[str], name: str) -> None:
+    """Compile beside `path`, then put everything in its place at once."""
+    started = time.monotonic()
+    path.with_suffix(".cpp").write_text(text)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        fresh = Path(folder) / "fresh.so"
+        done = subprocess.run(
+            [
+                *command,
+                *FLAGS,
+                native_flag(),
+                f"-I{RUNTIME}",
+                str(path.with_suffix(".cpp")),
+                "-o",
+                str(fresh),
+            ],  # fmt: skip
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if "error" in line]
+            first = (errors or done.stderr.strip().splitlines() or ["no message"])[0]
+            raise BuildFailed(
+                f"the compiler {command[0]} failed on {path.with_suffix('.cpp')}: {first}"
+            )
+        checksum = Path(folder) / "sha256"
+        checksum.write_text(hashlib.sha256(fresh.read_bytes()).hexdigest())
+        os.replace(checksum, path.with_suffix(".sha256"))
+        os.replace(fresh, path)
+    terminal.say(
+        f"compiled {name} for this processor, once, in {time.monotonic() - started:.1f} s "
+        f"({path.parent})"
+    )

@@ -1,0 +1,164 @@
+// Forward: z = b + W_x x for a chunk of time, then step by step the products and the pieces.
+
+#pragma once
+
+#include "plan.h"
+
+struct Forward {
+    const Plan plan;
+    real *zeros, *z, *input, *product[Cell::PRODUCTS + 1];
+    long scratch;
+
+    explicit Forward(const Call &c) : plan(c) {
+        Arena arena{c.scratch};
+        zeros = arena.take(std::max(c.n, c.n_x) + W);
+        z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
+        input = arena.take(plan.ldn * Cell::INPUTS * c.n_x);
+        for (int p = 0; p < Cell::PRODUCTS; p++)
+            product[p] = arena.take(plan.ldn * Cell::products[p].count * c.n);
+        scratch = arena.used;
+    }
+
+    void run() {
+        const Call &c = plan.c;
+        std::fill(zeros, zeros + std::max(c.n, c.n_x) + W, real(0));
+        plan.clear_padding(c.y, c.n);
+        for (long b = plan.alive[0]; b < c.B; b++)
+            for (int k = 0; k < Cell::STATES; k++)
+                std::copy_n(c.start[k] + plan.order[b] * c.n, c.n, c.final[k] + plan.order[b] * c.n);
+        together(plan.threads(), [this](Member m) { Part(*this, m).run(); });
+    }
+
+    // What one member does: all steps, for its own units.
+    struct Part {
+        const Forward &f;
+        const Plan &plan;
+        const Call &c;
+        Member m;
+        long unit0, unit1;
+        std::vector<const real *> left;  // rows of an operand
+        std::vector<real *> right;       // rows of z
+
+        Part(const Forward &f, Member m)
+            : f(f), plan(f.plan), c(f.plan.c), m(m), unit0(m.first(plan.nv)),
+              unit1(m.last(plan.nv)), left(std::max(plan.chunk_rows, c.B)), right(left.size()) {}
+
+        real *z_row(long t, long b, long from) const {
+            return f.z + (plan.offset[t] - (c.keep ? 0 : plan.offset[from]) + b) * plan.ldz;
+        }
+        Packed mine(real *packed, int count, long K) const {
+            return {packed + unit0 * count * W * K, K};
+        }
+
+        void run() {
+            if (unit0 == unit1) {  // more threads than vectors of units: keep step with the others
+                for (auto [from, to] : plan.chunks)
+                    for (long t = from; t < to; t++) wait_all();
+                return;
+            }
+            pack_rows(mine(f.input, Cell::INPUTS, c.n_x).at, c.W_x, c.n_x, c.n, unit0, unit1, 0,
+                      Cell::INPUTS);
+            for (int p = 0; p < Cell::PRODUCTS; p++) {
+                Product q = Cell::products[p];
+                pack_rows(mine(f.product[p], q.count, c.n).at, c.W_a, c.n, c.n, unit0, unit1,
+                          q.slot, q.count);
+            }
+            for (auto [from, to] : plan.chunks) {
+                inputs(from, to);
+                for (long t = from; t < to; t++) step(t, from);
+            }
+        }
+
+        void wait_all() const {
+            for (int s = Cell::RUNS_0 ? 0 : 1; s <= Cell::STAGES; s++) m.wait();
+        }
+
+        // z = b + W_x x, zero in the slots that see no x.
+        void inputs(long from, long to) {
+            long rows = 0;
+            for (long t = from; t < to; t++)
+                for (long b = 0; b < plan.alive[t]; b++, rows++) {
+                    left[rows] = plan.x_row(t, b);
+                    right[rows] = z_row(t, b, from);
+                }
+            for (long u = unit0; u < unit1; u++) {
+                vec initial[S] = {};
+                for (int s = 0; s < Cell::INPUTS; s++)
+                    initial[s] = load(c.b + Cell::gate[s] * c.n + u * W, plan.lanes(u));
+                for (long r = 0; r < rows; r++) {
+                    if (Cell::DIRECT >= 0)
+                        initial[std::max(Cell::DIRECT, 0)] = load(left[r] + u * W, plan.lanes(u));
+                    for (int s = 0; s < S; s++) store(right[r] + (u * S + s) * W, initial[s]);
+                }
+            }
+            multiply(unit0, unit1, 0, Cell::INPUTS, mine(f.input, Cell::INPUTS, c.n_x), rows);
+        }
+
+        // z[right] += left * w, in the slots given, for the units [u0, u1).
+        void multiply(long u0, long u1, int slot, int count, Packed w, long rows) {
+            long first = (u0 - unit0) * count, last = (u1 - unit0) * count, column[MAX_V];
+            for (long i = first; i < last; i += MAX_V) {
+                int V = std::min<long>(MAX_V, last - i);
+                for (int v = 0; v < V; v++)
+                    column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
+                chunk_product(V, {1, w.K, 0}, left.data(), 0, w.chunk(i), right.data(), column,
+                              rows);
+            }
+        }
+
+        void step(long t, long from) {
+            for (long b = 0; b < plan.alive[t]; b++) right[b] = z_row(t, b, from);
+            if constexpr (Cell::RUNS_0) {
+                pieces<0>(t, unit0, unit1);
+                m.wait();
+            }
+            if constexpr (Cell::STAGES > 0) stages<1>(t);
+        }
+
+        template <int s> void stages(long t) {
+            for (long u = unit0; u < unit1; u += MAX_V) {
+                long u1 = std::min(unit1, u + MAX_V);
+                for (int p = 0; p < Cell::PRODUCTS; p++) {
+                    Product q = Cell::products[p];
+                    if (q.stage != s) continue;
+                    for (long b = 0; b < plan.alive[t]; b++)
+                        left[b] = plan.operand_row(q.operand, t, b, f.zeros);
+                    multiply(u, u1, q.slot, q.count, mine(f.product[p], q.count, c.n), plan.alive[t]);
+                }
+                pieces<s>(t, u, u1);
+            }
+            m.wait();
+            if constexpr (s < Cell::STAGES) stages<s + 1>(t);
+        }
+
+        template <int s> void pieces(long t, long u0, long u1) {
+            for (long b = 0; b < plan.alive[t]; b++) {
+                const real *before[Cell::STATES];
+                for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
+                for (long u = u0; u < u1; u++)
+                    plan.lanes(u) == W ? piece<s>(t, b, u, before, W)
+                                       : piece<s>(t, b, u, before, plan.lanes(u));
+            }
+        }
+
+        template <int s>
+        inline __attribute__((always_inline)) void piece(long t, long b, long u,
+                                                         const real *const *before, int lanes) {
+            vec z[S], state[Cell::STATES], p[Cell::VECTORS + 1], out[Cell::STATES];
+            vec value[Cell::OPERANDS + 1];
+            for (int i = 0; i < S; i++) z[i] = load(right[b] + (u * S + i) * W);
+            for (int k = 0; k < Cell::STATES; k++) state[k] = load(before[k] + u * W, lanes);
+            for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
+            Cell::template forward<s>(z, state, p, value, out);
+            for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
+                if (Cell::made[j] == s) store(plan.value_row(j, t, b) + u * W, value[j], lanes);
+            if constexpr (s == Cell::STAGES) {
+                for (int k = 0; k < Cell::STATES; k++) {
+                    store(plan.state_row(k, t, b) + u * W, out[k], lanes);
+                    if (b >= plan.alive[t + 1])
+                        store(c.final[k] + plan.order[b] * c.n + u * W, out[k], lanes);
+                }
+            }
+        }
+    };
+};

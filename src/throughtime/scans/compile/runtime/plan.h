@@ -1,0 +1,165 @@
+// What one call brings, where its rows and buffers lie, and the weights in the order of the loops.
+//
+// Words. A *slot* is one affine map of a gate, n numbers wide. z holds the slots of every row, W
+// units at a time side by side: z[row][vector of units][slot][lane]. A *product* multiplies one
+// *operand* (a state at t-1, or a value that the equations made) with the weights of some slots.
+// A *stage* is the pointwise piece that runs once the products of its number are there. A *row* is
+// one sequence at one time step; rows are numbered in order of time, and the sequences are sorted
+// so that those still running at t are the first alive[t].
+
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "products.h"
+#include "team.h"
+
+constexpr int MOST = 16;  // states, operands or vectors of a cell
+
+struct Call {
+    int64_t T, B, n_x, n, threads;
+    int64_t keep;            // z, states and operands of every row stay, for the backward
+    const int64_t *lengths;  // [B] or null
+    const uint8_t *reset;    // [T, B] or null
+    const real *x;
+    int64_t x_time, x_batch;  // strides
+    const real *W_x, *W_a, *b;
+    const real *vectors[MOST];
+    const real *start[MOST];  // [B, n] the states before the first step
+    real *y;                  // [T, B, n] the first state
+    real *final[MOST];        // [B, n]
+    real *z;                  // [rows, ...] where kept
+    real *states[MOST];       // [rows, n] where kept, else [2 B, n]; the first state is y
+    real *operands[MOST];     // [rows, n] where kept, else [B, n]; by number, states first
+    const real *dy;
+    int64_t dy_time, dy_batch;
+    const real *dfinal[MOST];
+    real *dx, *dW_x, *dW_a, *db;  // null where nobody asks
+    real *dvectors[MOST];
+    real *dstart[MOST];
+    real *scratch;
+};
+
+constexpr int S = Cell::SLOTS;
+constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
+
+struct Plan {
+    const Call &c;
+    long nv, xv;               // vectors of units, of inputs
+    long ldz, ldn, ldx;        // numbers in a row of z, of units padded, of inputs padded
+    long chunk_rows = 0;       // the most rows of a chunk
+    std::vector<long> order;   // [B] the sequence at each sorted place
+    std::vector<long> alive;   // [T + 1] sequences that still run at each step
+    std::vector<long> offset;  // [T + 1] the first row of each step
+    std::vector<std::pair<long, long>> chunks;  // steps [from, to)
+
+    explicit Plan(const Call &call)
+        : c(call), order(call.B), alive(call.T + 1), offset(call.T + 1) {
+        for (long b = 0; b < c.B; b++) order[b] = b;
+        if (c.lengths)
+            std::stable_sort(order.begin(), order.end(),
+                             [&](long a, long b) { return c.lengths[a] > c.lengths[b]; });
+        for (long b = 0; b < c.B; b++)
+            for (long t = 0; t < (c.lengths ? c.lengths[b] : c.T); t++) alive[t]++;
+        nv = (c.n + W - 1) / W, xv = (c.n_x + W - 1) / W;
+        ldz = nv * S * W, ldn = nv * W, ldx = xv * W;
+        for (long t = 0; t < c.T; t++) offset[t + 1] = offset[t] + alive[t];
+        for (long from = 0, to; from < c.T && alive[from]; from = to) {
+            for (to = from + 1; to < c.T && alive[to];) {
+                if (offset[to + 1] - offset[from] > CHUNK_ROWS) break;
+                to++;
+            }
+            chunks.push_back({from, to});
+            chunk_rows = std::max(chunk_rows, offset[to] - offset[from]);
+        }
+    }
+
+    // As many threads as have a vector of units each, and enough to do between two barriers.
+    int threads() const {
+        long work = c.B * c.n * c.n * S / 16384;
+        return std::max(1l, std::min({(long)c.threads, nv, work}));
+    }
+    // Zero beyond the end of each sequence.
+    void clear_padding(real *y, long width) const {
+        for (long t = 0; t < c.T; t++)
+            for (long b = alive[t]; b < c.B; b++)
+                std::fill_n(y + (t * c.B + order[b]) * width, width, real(0));
+    }
+    int lanes(long unit_vector) const { return std::min<long>(W, c.n - unit_vector * W); }
+    bool is_reset(long t, long b) const { return c.reset && c.reset[t * c.B + order[b]]; }
+    const real *x_row(long t, long b) const { return c.x + t * c.x_time + order[b] * c.x_batch; }
+    real *y_row(long t, long b) const { return c.y + (t * c.B + order[b]) * c.n; }
+    real *state_row(int k, long t, long b) const {
+        if (k == 0) return y_row(t, b);
+        return c.states[k] + (c.keep ? offset[t] + b : (t & 1) * c.B + b) * c.n;
+    }
+    // State k before step t.
+    const real *before(int k, long t, long b, const real *zeros) const {
+        if (is_reset(t, b)) return zeros;
+        return t ? state_row(k, t - 1, b) : c.start[k] + order[b] * c.n;
+    }
+    real *value_row(int operand, long t, long b) const {
+        return c.operands[operand] + (c.keep ? offset[t] + b : b) * c.n;
+    }
+    const real *operand_row(int operand, long t, long b, const real *zeros) const {
+        if (operand < Cell::STATES) return before(operand, t, b, zeros);
+        return value_row(operand, t, b);
+    }
+};
+
+// Hands out stretches of the scratch buffer; with none, only counts.
+struct Arena {
+    real *base;
+    long used = 0;
+    real *take(long count) {
+        real *at = base ? base + used : nullptr;
+        used += (count + W - 1) / W * W;
+        return at;
+    }
+};
+
+struct Packed {  // the units of one member, chunk by chunk: [chunk][k][vector][lane]
+    real *at;
+    long K;
+    real *chunk(long vector) const { return at + vector * K * W; }
+};
+
+// w[chunk][k][v][lane] = row[unit of v, lane][k]: weights whose rows belong to the result's units.
+static void pack_rows(real *to, const real *weights, long K, long n, long unit0, long unit1,
+                      int slot0, int count) {
+    long last = unit1 * count;
+    for (long f0 = unit0 * count; f0 < last; f0 += MAX_V) {
+        int V = std::min<long>(MAX_V, last - f0);
+        for (long k0 = 0; k0 < K; k0 += W)
+            for (int v = 0; v < V; v++) {
+                long unit = (f0 + v) / count * W;
+                const real *from = weights + (Cell::gate[slot0 + (f0 + v) % count] * n + unit) * K;
+                long k1 = std::min(K, k0 + W);
+                for (int lane = 0; lane < W; lane++)
+                    for (long k = k0; k < k1; k++)
+                        to[(k * V + v) * W + lane] = unit + lane < n ? from[lane * K + k] : 0;
+            }
+        to += K * V * W;
+    }
+}
+
+// w[chunk][k][v][lane] = row[k][column of v, lane]: weights whose rows are what is summed over.
+static void pack_columns(real *to, const real *weights, long width, long n, long nv, long vector0,
+                         long vector1, int slot0, int count) {
+    for (long f0 = vector0; f0 < vector1; f0 += MAX_V) {
+        int V = std::min<long>(MAX_V, vector1 - f0);
+        for (long unit_vector = 0; unit_vector < nv; unit_vector++)
+            for (int slot = slot0; slot < slot0 + count; slot++)
+                for (int lane = 0; lane < W; lane++, to += V * W) {
+                    long unit = unit_vector * W + lane;
+                    const real *from = weights + (Cell::gate[slot] * n + unit) * width;
+                    for (int v = 0; v < V; v++) {
+                        long column = (f0 + v) * W;
+                        int lanes = std::min<long>(W, width - column);
+                        store(to + v * W, unit < n ? load(from + column, lanes) : vec{});
+                    }
+                }
+    }
+}

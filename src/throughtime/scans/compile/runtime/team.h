@@ -1,0 +1,67 @@
+// Threads that walk through time together: torch's OpenMP workers, a barrier, equal rounding.
+
+#pragma once
+
+#include <atomic>
+#include <omp.h>
+#include <sched.h>
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+static inline unsigned rounding_mode() { return _mm_getcsr(); }
+static inline void set_rounding_mode(unsigned mode) { _mm_setcsr(mode); }
+static inline void pause_() { _mm_pause(); }
+#elif defined(__aarch64__)
+static inline unsigned long rounding_mode() {
+    unsigned long mode;
+    asm volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+static inline void set_rounding_mode(unsigned long mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
+static inline void pause_() { asm volatile("yield"); }
+#else
+static inline int rounding_mode() { return 0; }
+static inline void set_rounding_mode(int) {}
+static inline void pause_() {}
+#endif
+
+// Everyone waits for everyone. Spins, since a step is short; yields the core when others need it.
+class Barrier {
+    std::atomic<int> waiting{0}, round{0};
+
+  public:
+    void wait(int size) {
+        if (size == 1) return;
+        int now = round.load(std::memory_order_relaxed);
+        if (waiting.fetch_add(1, std::memory_order_acq_rel) == size - 1) {
+            waiting.store(0, std::memory_order_relaxed);
+            round.store(now + 1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; round.load(std::memory_order_acquire) == now; spins++)
+            spins < 4000 ? pause_() : (void)sched_yield();
+    }
+};
+
+struct Member {
+    int id, size;
+    Barrier &barrier;
+
+    void wait() const { barrier.wait(size); }
+    // This member's part of `count` things.
+    long first(long count) const { return count * id / size; }
+    long last(long count) const { return count * (id + 1) / size; }
+};
+
+// work(member) on `threads` threads, each with the caller's treatment of denormal numbers.
+template <class F> static void together(int threads, F work) {
+    Barrier barrier;
+    auto mode = rounding_mode();
+#pragma omp parallel num_threads(threads)
+    {
+        auto before = rounding_mode();
+        set_rounding_mode(mode);
+        work(Member{omp_get_thread_num(), omp_get_num_threads(), barrier});
+        set_rounding_mode(before);
+    }
+}

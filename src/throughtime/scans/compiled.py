@@ -1,0 +1,42 @@
+"""The compiled backend: native code for any cell, made from its equations, on the CPU.
+
+`compile/` has the way: the tracer, the C++ that it prints, the time loop around it, the operator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..cell import Cell, Weights
+from .compile import programs
+
+DTYPES = (torch.float32, torch.float64)
+
+
+def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
+    """Compiled scans run on the CPU, for pointwise equations, where there is a C++ compiler."""
+    if x.device.type != "cpu":
+        return f"compiled scans run on the CPU; x is on {x.device}."
+    if x.dtype not in DTYPES or w.W_x.dtype != x.dtype:
+        return f"compiled scans are for float32 and float64; x is {x.dtype}, W_x {w.W_x.dtype}."
+    if torch.is_autocast_enabled("cpu"):
+        return f"autocast asks for {torch.get_autocast_dtype('cpu')}."
+    return programs.why_not(cell, str(x.dtype).removeprefix("torch."))
+
+
+def run(
+    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Shapes as in `scan`."""
+    from .compile import operator
+
+    vectors = [w.vectors[name] for name in cell.vectors]
+    leaves = (x, w.W_x, w.W_a, w.b, *vectors, *state)
+    keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+    y, *made = torch.ops.throughtime.scan(
+        programs.find(cell), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset, keep
+    )
+    return y, cell.State(*made[: len(cell.state)])
