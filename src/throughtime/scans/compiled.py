@@ -34,9 +34,7 @@ def run(
     from .compile import operator
 
     vectors = [w.vectors[name] for name in cell.vectors]
-    leaves = (x, w.W_x, w.W_a, w.b, *vectors, *state)
-    keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
-    y, *made = torch.ops.throughtime.scan(
-        programs.find(cell), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset, keep
+    y, *final = operator.apply(
+        programs.find(cell), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset
     )
-    return y, cell.State(*made[: len(cell.state)])
+    return y, cell.State(*final)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,31 +49,49 @@ class Call(ctypes.Structure):
     ]
 
 
+class Native:
+    """A program's library for one dtype, and what its first line tells of the cell."""
+
+    def __init__(self, program: str, dtype: torch.dtype) -> None:
+        cell = programs.CELLS.get(program)
+        told = facts(program)
+        self.states, self.operands, self.slots = told["states"], told["operands"], told["slots"]
+        library = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
+        self.forward, self.backward = library.forward, library.backward
+        self.forward_scratch, self.backward_scratch = (
+            library.forward_scratch,
+            library.backward_scratch,
+        )
+        self.forward_scratch.restype = self.backward_scratch.restype = _integer
+
+
+native = functools.lru_cache(maxsize=None)(Native)
+
+
 @functools.lru_cache(maxsize=None)
 def facts(program: str) -> dict[str, int]:
     """What the first line of a program tells of its cell."""
     return json.loads(program.split("\n", 1)[0].removeprefix("// "))
 
 
-@functools.lru_cache(maxsize=None)
-def library(program: str, dtype: torch.dtype) -> ctypes.CDLL:
-    cell = programs.CELLS.get(program)
-    loaded = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
-    loaded.forward_scratch.restype = loaded.backward_scratch.restype = _integer
-    return loaded
+def kept_sizes(cell: dict[str, int], T: Any, B: Any, n: Any, itemsize: int, keep: bool) -> Any:
+    """The sizes of z and of a buffer for each other state and each operand.
+
+    z is as wide as the processor's vectors ask for, at most 64 bytes; nothing where not kept.
+    """
+    lanes = 64 // itemsize
+    wide = (n + lanes - 1) // lanes * lanes
+    z = T * B * wide * cell["slots"] if keep else 0
+    state = (T * B if keep else 2 * B) * wide
+    operand = (T * B if keep else B) * wide
+    return z, state, operand
 
 
-def kept_shapes(
-    program: str, T: Any, B: Any, n: Any, itemsize: int, keep: bool
-) -> tuple[Any, list[Any]]:
-    """The sizes of z and of the buffers for the other states and the operands."""
+def kept_size(program: str, T: Any, B: Any, n: Any, itemsize: int, keep: bool) -> Any:
+    """The size of all of them."""
     cell = facts(program)
-    lanes = 64 // itemsize  # whatever the processor's vectors, they fit into this padding
-    width = (n + lanes - 1) // lanes * lanes
-    rows = T * B
-    states = [(rows if keep else 2 * B) * n] * (cell["states"] - 1)
-    operands = [(rows if keep else B) * n] * (cell["operands"] - cell["states"])
-    return (rows * width * cell["slots"] if keep else 0), states + operands
+    z, state, operand = kept_sizes(cell, T, B, n, itemsize, keep)
+    return z + (cell["states"] - 1) * state + (cell["operands"] - cell["states"]) * operand
 
 
 def scan(
@@ -87,21 +106,20 @@ def scan(
     reset: Tensor | None,
     keep: bool,
 ) -> list[Tensor]:
-    """y, the final states, and what the backward needs: z, the other states, the operands."""
+    """y, the final states, and what the backward needs, in one buffer."""
     T, B, _ = x.shape
     n = W_a.shape[-1]
     y = x.new_empty(T, B, n)
     finals = [x.new_empty(B, n) for _ in state]
-    size, others = kept_shapes(program, T, B, n, x.element_size(), keep)
-    kept = [x.new_empty(size), *(x.new_empty(size) for size in others)]
+    kept = x.new_empty(kept_size(program, T, B, n, x.element_size(), keep))
+    run = native(program, x.dtype)
     held: list[Any] = []
-    call = _call(held, program, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, keep)
+    call = _call(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, keep)
     _fill(call.final, finals)
-    native = library(program, x.dtype)
-    scratch = x.new_empty(native.forward_scratch(ctypes.byref(call)))
-    call.scratch = scratch.data_ptr()
-    native.forward(ctypes.byref(call))
-    return [y, *finals, *(kept if keep else [])]
+    at = ctypes.byref(call)
+    call.scratch = scratch(run.forward_scratch(at), x.dtype)
+    run.forward(at)
+    return [y, *finals, kept] if keep else [y, *finals]
 
 
 def scan_backward(
@@ -117,7 +135,7 @@ def scan_backward(
     lengths: Tensor | None,
     reset: Tensor | None,
     y: Tensor,
-    kept: Sequence[Tensor],
+    kept: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     """The gradients by x, W_x, W_a, b, each vector, each initial state; empty where not wanted."""
@@ -126,12 +144,11 @@ def scan_backward(
         t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted, strict=True)
     ]
     held: list[Any] = []
-    call = _call(held, program, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, True)
+    run = native(program, x.dtype)
+    call = _call(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, True)
     if dy is not None:
-        dy = dy if dy.stride(-1) == 1 or dy.shape[-1] == 1 else dy.contiguous()
+        dy = dy if dy.stride(-1) == 1 else dy.contiguous()
         call.dy, call.dy_time, call.dy_batch = dy.data_ptr(), dy.stride(0), dy.stride(1)
-        if dy.shape[-1] == 1 and dy.stride(-1) != 1:
-            held.append(dy)
     dfinal = [None if d is None else d.contiguous() for d in dfinal]
     _fill(call.dfinal, dfinal)
     asked = [g if want else None for g, want in zip(gradients, wanted)]
@@ -139,16 +156,32 @@ def scan_backward(
         setattr(call, name, None if gradient is None else gradient.data_ptr())
     _fill(call.dvectors, asked[4 : 4 + len(vectors)])
     _fill(call.dstart, asked[4 + len(vectors) :])
-    native = library(program, x.dtype)
-    scratch = x.new_empty(native.backward_scratch(ctypes.byref(call)))
-    call.scratch = scratch.data_ptr()
-    native.backward(ctypes.byref(call))
+    at = ctypes.byref(call)
+    call.scratch = scratch(run.backward_scratch(at), x.dtype)
+    run.backward(at)
     return gradients
+
+
+_buffers = threading.local()
+
+
+def scratch(size: int, dtype: torch.dtype) -> int:
+    """The address of `size` numbers to work in, the same at every call of a thread.
+
+    The first touch of fresh memory costs more than a product that fills it. A buffer much larger
+    than what is asked for is given back.
+    """
+    buffers = _buffers.__dict__
+    held = buffers.get(dtype)
+    if held is None or not size <= held.numel() <= 4 * size + 2**20:
+        buffers[dtype] = held = None  # free before taking anew
+        buffers[dtype] = held = torch.empty(size, dtype=dtype)
+    return held.data_ptr()
 
 
 def _call(
     held: list[Any],
-    program: str,
+    run: Native,
     x: Tensor,
     W_x: Tensor,
     W_a: Tensor,
@@ -158,7 +191,7 @@ def _call(
     lengths: Tensor | None,
     reset: Tensor | None,
     y: Tensor,
-    kept: Sequence[Tensor],
+    kept: Tensor,
     keep: bool,
 ) -> Call:
     """What both directions read; `held` keeps contiguous copies alive as long as the call."""
@@ -183,12 +216,18 @@ def _call(
     for to, tensors in ((call.vectors, vectors), (call.start, state)):
         for i, tensor in enumerate(tensors):
             to[i] = dense(tensor)
-    call.y, call.z = y.data_ptr(), kept[0].data_ptr()
-    others = len(state) - 1
-    for k, buffer in enumerate(kept[1 : 1 + others]):
-        call.states[k + 1] = buffer.data_ptr()
-    for j, buffer in enumerate(kept[1 + others :]):
-        call.operands[len(state) + j] = buffer.data_ptr()
+    call.y, call.z = y.data_ptr(), kept.data_ptr()
+    if run.operands > 1:
+        item = x.element_size()
+        cell = {"slots": run.slots}
+        z, size, operand = (part * item for part in kept_sizes(cell, T, B, call.n, item, keep))
+        at = kept.data_ptr() + z
+        for k in range(1, run.states):
+            call.states[k] = at
+            at += size
+        for j in range(run.states, run.operands):
+            call.operands[j] = at
+            at += operand
     return call
 
 
@@ -205,7 +244,7 @@ _inputs = (
 _library.define(f"scan(str program, {_inputs}, bool keep) -> Tensor[]")
 _library.define(
     f"scan_backward(str program, Tensor? dy, Tensor?[] dfinal, {_inputs}, Tensor y, "
-    "Tensor[] kept, bool[] wanted) -> Tensor[]"
+    "Tensor kept, bool[] wanted) -> Tensor[]"
 )
 _library.impl("scan", scan, "CPU")
 _library.impl("scan_backward", scan_backward, "CPU")
@@ -226,9 +265,10 @@ def _(
 ) -> list[Tensor]:
     T, B, _ = x.shape
     n = W_a.shape[-1]
-    size, others = kept_shapes(program, T, B, n, x.element_size(), keep)
     made = [x.new_empty(T, B, n), *(x.new_empty(B, n) for _ in state)]
-    return made + ([x.new_empty(size) for size in (size, *others)] if keep else [])
+    if keep:
+        made.append(x.new_empty(kept_size(program, T, B, n, x.element_size(), keep)))
+    return made
 
 
 @torch.library.register_fake("throughtime::scan_backward", lib=_library)
@@ -245,36 +285,67 @@ def _(
     lengths: Tensor | None,
     reset: Tensor | None,
     y: Tensor,
-    kept: Sequence[Tensor],
+    kept: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     like = [x, W_x, W_a, b, *vectors, *state]
     return [t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted)]
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    program, x, W_x, W_a, b, vectors, state, lengths, reset, _ = inputs
-    ctx.program, ctx.vectors, ctx.states = program, len(vectors), len(state)
-    y, kept = output[0], output[1 + len(state) :]
-    ctx.lengths, ctx.reset = lengths, reset
-    ctx.save_for_backward(x, W_x, W_a, b, *vectors, *state, y, *kept)
+class _Scan(torch.autograd.Function):
+    """Both operators as one differentiable function, without torch's machinery for operators."""
+
+    @staticmethod
+    def forward(ctx: Any, program: str, V: int, lengths: Any, reset: Any, *inputs: Tensor) -> Any:
+        x, W_x, W_a, b, *rest = inputs
+        *made, kept = scan(program, x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset, True)
+        _save(ctx, program, V, lengths, reset, inputs, made[0], kept)
+        return tuple(made)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> Any:
+        return (None, None, None, None, *_differentiate(ctx, given, ctx.needs_input_grad[4:]))
 
 
-def _differentiate(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
-    x, W_x, W_a, b, *rest = ctx.saved_tensors
-    V, K = ctx.vectors, ctx.states
-    vectors, state, y, kept = rest[:V], rest[V : V + K], rest[V + K], rest[V + K + 1 :]
-    needs = ctx.needs_input_grad
-    wanted = [*needs[1:5], *(needs[5] or [False] * V), *(needs[6] or [False] * K)]
-    inputs = (x, W_x, W_a, b, vectors, state, ctx.lengths, ctx.reset)
+def _save(
+    ctx: Any,
+    program: str,
+    V: int,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    inputs: Sequence[Tensor],
+    y: Tensor,
+    kept: Tensor,
+) -> None:
+    ctx.program, ctx.V, ctx.lengths, ctx.reset = program, V, lengths, reset
+    ctx.set_materialize_grads(False)  # zeros cost time, and mostly y alone has a gradient
+    ctx.save_for_backward(*inputs, y, kept)
+
+
+def _differentiate(
+    ctx: Any, given: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients by x, W_x, W_a, b, the vectors and the states."""
+    x, W_x, W_a, b, *rest, y, kept = ctx.saved_tensors
+    inputs = (x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], ctx.lengths, ctx.reset)
     if torch.is_grad_enabled():  # the derivative of this derivative may be asked for
-        gradients = _by_reference(ctx.program, given[: 1 + K], inputs, wanted)
-    else:
-        found = torch.ops.throughtime.scan_backward(
-            ctx.program, given[0], list(given[1 : 1 + K]), *inputs, y, list(kept), wanted
-        )
-        gradients = [g if want else None for g, want in zip(found, wanted)]
-    return (None, *gradients[:4], gradients[4 : 4 + V], gradients[4 + V :], None, None, None)
+        return _by_reference(ctx.program, given, inputs, wanted)
+    backward = scan_backward if _plain(x) else torch.ops.throughtime.scan_backward
+    found = backward(ctx.program, given[0], list(given[1:]), *inputs, y, kept, list(wanted))
+    return [g if want else None for g, want in zip(found, wanted)]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    program, x, W_x, W_a, b, vectors, state, lengths, reset, _ = inputs
+    leaves = (x, W_x, W_a, b, *vectors, *state)
+    _save(ctx, program, len(vectors), lengths, reset, leaves, output[0], output[-1])
+
+
+def _gradients(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
+    V, K, needs = ctx.V, facts(ctx.program)["states"], ctx.needs_input_grad
+    wanted = [*needs[1:5], *(needs[5] or [False] * V), *(needs[6] or [False] * K)]
+    found = _differentiate(ctx, given[: 1 + K], wanted)
+    return (None, *found[:4], found[4 : 4 + V], found[4 + V :], None, None, None)
 
 
 def _by_reference(
@@ -302,6 +373,37 @@ def _by_reference(
     return [next(found) if want else None for want in wanted]
 
 
-torch.library.register_autograd(
-    "throughtime::scan", _differentiate, setup_context=_save, lib=_library
-)
+torch.library.register_autograd("throughtime::scan", _gradients, setup_context=_setup, lib=_library)
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether numbers are computed now, and nobody records what is done with them."""
+    return type(x) in (Tensor, torch.nn.Parameter) and not (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+def apply(
+    program: str,
+    x: Tensor,
+    W_x: Tensor,
+    W_a: Tensor,
+    b: Tensor,
+    vectors: Sequence[Tensor],
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    reset: Tensor | None,
+) -> Sequence[Tensor]:
+    """y and the final states: directly where that is the same, else as an operator of torch."""
+    leaves = (x, W_x, W_a, b, *vectors, *state)
+    keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+    if not _plain(x):
+        made = torch.ops.throughtime.scan(
+            program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
+        )
+        return made[: 1 + len(state)]
+    if keep:
+        return _Scan.apply(program, len(vectors), lengths, reset, *leaves)
+    return scan(program, x, W_x, W_a, b, vectors, state, lengths, reset, False)

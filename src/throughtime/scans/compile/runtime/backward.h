@@ -8,7 +8,7 @@
 
 #include "plan.h"
 
-constexpr long BLOCK_ROWS = 128;  // rows summed at a time in dW
+constexpr long BLOCK_ROWS = 256;  // rows summed at a time in dW
 constexpr int GR = least(GRAD_R, W);
 
 // c[r][v] += sum over k of a[k][r] * w[k][v], both packed.
@@ -18,7 +18,10 @@ static void gradient_tile(long K, const real *a, const real *w, real *const *c, 
 #pragma GCC unroll 8
     for (int r = 0; r < GR; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) sum[r][v] = load(c[r] + column + v * W);
+        for (int v = 0; v < V; v++) {
+            sum[r][v] = vec{};
+            __builtin_prefetch(c[r] + column + v * W);
+        }
     for (long k = 0; k < K; k++, a += GR, w += V * W) {
         vec right[V];
 #pragma GCC unroll 4
@@ -33,7 +36,10 @@ static void gradient_tile(long K, const real *a, const real *w, real *const *c, 
 #pragma GCC unroll 8
     for (int r = 0; r < GR; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) store(c[r] + column + v * W, sum[r][v]);
+        for (int v = 0; v < V; v++) {
+            real *to = c[r] + column + v * W;
+            store(to, load(to) + sum[r][v]);
+        }
 }
 
 static void gradient_tile(int V, long K, const real *a, const real *w, real *const *c, long column) {
@@ -50,7 +56,7 @@ struct Backward {
     real *zeros, *dz, *input, *product[Cell::PRODUCTS + 1];
     real *carry[Cell::STATES], *dvalue[MOST], *db, *dvector, *dx;
     real *packed_left, *packed_right;            // one block of rows of dz and of what it meets
-    real *dW_x, *dW_a, *nowhere;                 // padded sums, where the widths are odd
+    real *nowhere;                               // where the sums of padding go
     long scratch;
 
     explicit Backward(const Call &c) : plan(c) {
@@ -68,8 +74,6 @@ struct Backward {
         packed_left = arena.take(BLOCK_ROWS * plan.ldz);
         packed_right = arena.take(BLOCK_ROWS * std::max(plan.ldn, plan.ldx));
         nowhere = arena.take(std::max(plan.ldn, plan.ldx));
-        dW_x = c.dW_x && plan.ldx != c.n_x ? arena.take(Cell::GATES * c.n * plan.ldx) : nullptr;
-        dW_a = c.dW_a && plan.ldn != c.n ? arena.take(Cell::GATES * c.n * plan.ldn) : nullptr;
         scratch = arena.used;
     }
 
@@ -131,17 +135,14 @@ struct Backward {
             clear(f.db, S);
             clear(f.dvector, Cell::VECTORS);
             for (int g = 0; g < Cell::GATES; g++) {
-                clear_rows(c.dW_x, f.dW_x, g, c.n_x, plan.ldx);
-                clear_rows(c.dW_a, f.dW_a, g, c.n, plan.ldn);
+                clear_rows(c.dW_x, g, c.n_x);
+                clear_rows(c.dW_a, g, c.n);
             }
         }
-        // Zero in the rows of gate g that belong to own units, in the sums or their padded copy.
-        void clear_rows(real *sums, real *padded, int g, long width, long padded_width) const {
-            if (!sums) return;
-            real *at = padded ? padded : sums;
-            long ld = padded ? padded_width : width, first = g * c.n + unit0 * W;
-            long count = std::min(unit1 * W, c.n) - std::min(unit0 * W, c.n);
-            std::fill_n(at + first * ld, count * ld, real(0));
+        // Zero in the rows of gate g that belong to own units.
+        void clear_rows(real *sums, int g, long width) const {
+            long first = std::min(unit0 * W, c.n), last = std::min(unit1 * W, c.n);
+            if (sums) std::fill_n(sums + (g * c.n + first) * width, (last - first) * width, real(0));
         }
 
         void step(long t, long from) {
@@ -183,7 +184,8 @@ struct Backward {
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++) column[v] = (i + v) * W;
-                chunk_product(V, k, left.data(), 0, w.chunk(i - first), sums.data(), column, count);
+                chunk_product(V, k, left.data(), w.chunk(i - first), {sums.data(), sums.data()},
+                              column, count);
             }
         }
         std::vector<real *> targets = std::vector<real *>(left.size());
@@ -273,17 +275,16 @@ struct Backward {
 
         // dW_x += dz x and dW_a += dz v for the rows of a chunk, some at a time.
         void weight_gradients(long from, long to) {
-            if (c.dW_x)
-                weight_gradient(from, to, 0, Cell::INPUTS, -1, f.dW_x ? f.dW_x : c.dW_x, c.n_x,
-                                f.dW_x ? plan.ldx : c.n_x);
+            if (c.dW_x) weight_gradient(from, to, 0, Cell::INPUTS, -1, c.dW_x, c.n_x);
             if (c.dW_a)
-                for (const Product &q : Cell::products)
-                    weight_gradient(from, to, q.slot, q.count, q.operand, f.dW_a ? f.dW_a : c.dW_a,
-                                    c.n, f.dW_a ? plan.ldn : c.n);
+                for (int p = 0; p < Cell::PRODUCTS; p++) {
+                    Product q = Cell::products[p];
+                    weight_gradient(from, to, q.slot, q.count, q.operand, c.dW_a, c.n);
+                }
             m.wait();  // dz is free for the next chunk
         }
         void weight_gradient(long from, long to, int slot, int count, int operand, real *sums,
-                             long width, long ld) {
+                             long width) {
             long size = 0;
             for (long t = from; t < to; t++)
                 for (long b = 0; b < plan.alive[t]; b++, size++) {
@@ -297,7 +298,7 @@ struct Backward {
                 pack_rows_of(rows.data() + k, K, width);
                 pack_dz(left.data() + k, K, slot, count);
                 m.wait();
-                gradient_block(K, slot, count, sums, width, ld);
+                gradient_block(K, slot, count, sums, width);
             }
         }
         // packed_right[panel][k][GRAD_V][lane], the panels shared out among the members.
@@ -322,10 +323,11 @@ struct Backward {
                         for (long k = 0; k < K; k++, to += GR)
                             memcpy(to, from[k] + (u * S + s) * W + tile * GR, GR * sizeof(real));
         }
-        void gradient_block(long K, int slot, int count, real *sums, long width, long ld) {
+        void gradient_block(long K, int slot, int count, real *sums, long width) {
             long vectors = (width + W - 1) / W;
             for (long i = 0; i < vectors; i += GRAD_V) {
                 int V = std::min<long>(GRAD_V, vectors - i);
+                bool whole = (i + V) * W <= width;
                 const real *a = f.packed_left + unit0 * S * W * BLOCK_ROWS;
                 for (long u = unit0; u < unit1; u++)
                     for (int s = slot; s < slot + count; s++)
@@ -333,12 +335,24 @@ struct Backward {
                             real *row[GR];
                             for (int r = 0; r < GR; r++) {
                                 long unit = u * W + tile * GR + r;
-                                row[r] = unit < c.n ? sums + (Cell::gate[s] * c.n + unit) * ld
+                                row[r] = unit < c.n ? sums + (Cell::gate[s] * c.n + unit) * width
                                                     : f.nowhere;
                             }
-                            gradient_tile(V, K, a, f.packed_right + i * W * K, row, i * W);
+                            const real *w = f.packed_right + i * W * K;
+                            whole ? gradient_tile(V, K, a, w, row, i * W)
+                                  : gradient_edge(V, K, a, w, row, i * W, width - i * W);
                         }
             }
+        }
+        // The tile at the right edge, where fewer than V whole vectors are left.
+        static void gradient_edge(int V, long K, const real *a, const real *w, real *const *to,
+                                  long column, long width) {
+            vec sums[GR][GRAD_V] = {};
+            real *row[GR];
+            for (int r = 0; r < GR; r++) row[r] = (real *)sums[r];
+            gradient_tile(V, K, a, w, row, 0);
+            for (int r = 0; r < GR; r++)
+                for (long i = 0; i < width; i++) to[r][column + i] += row[r][i];
         }
 
         // What was summed in other places goes to where it was asked for.
@@ -365,11 +379,6 @@ struct Backward {
                     std::copy_n(f.db + s * plan.ldn + first, last - first,
                                 c.db + Cell::gate[s] * c.n + first);
             }
-            for (int g = 0; g < Cell::GATES; g++)
-                for (long i = g * c.n + first; i < g * c.n + last; i++) {
-                    if (f.dW_x) std::copy_n(f.dW_x + i * plan.ldx, c.n_x, c.dW_x + i * c.n_x);
-                    if (f.dW_a) std::copy_n(f.dW_a + i * plan.ldn, c.n, c.dW_a + i * c.n);
-                }
         }
     };
 };

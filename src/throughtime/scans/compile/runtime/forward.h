@@ -6,12 +6,13 @@
 
 struct Forward {
     const Plan plan;
-    real *zeros, *z, *input, *product[Cell::PRODUCTS + 1];
+    real *zeros, *bias, *z, *input, *product[Cell::PRODUCTS + 1];
     long scratch;
 
     explicit Forward(const Call &c) : plan(c) {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
+        bias = arena.take(plan.ldz);
         z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
         input = arena.take(plan.ldn * Cell::INPUTS * c.n_x);
         for (int p = 0; p < Cell::PRODUCTS; p++)
@@ -36,12 +37,14 @@ struct Forward {
         const Call &c;
         Member m;
         long unit0, unit1;
-        std::vector<const real *> left;  // rows of an operand
-        std::vector<real *> right;       // rows of z
+        std::vector<const real *> left;        // rows of an operand
+        std::vector<real *> right;             // rows of z
+        std::vector<const real *> first_sums;  // the bias, for every row
 
         Part(const Forward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), unit0(m.first(plan.nv)),
-              unit1(m.last(plan.nv)), left(std::max(plan.chunk_rows, c.B)), right(left.size()) {}
+              unit1(m.last(plan.nv)), left(std::max(plan.chunk_rows, c.B)), right(left.size()),
+              first_sums(left.size(), f.bias) {}
 
         real *z_row(long t, long b, long from) const {
             return f.z + (plan.offset[t] - (c.keep ? 0 : plan.offset[from]) + b) * plan.ldz;
@@ -63,17 +66,28 @@ struct Forward {
                 pack_rows(mine(f.product[p], q.count, c.n).at, c.W_a, c.n, c.n, unit0, unit1,
                           q.slot, q.count);
             }
+            set_bias();
             for (auto [from, to] : plan.chunks) {
                 inputs(from, to);
                 for (long t = from; t < to; t++) step(t, from);
             }
         }
 
+        // A row of z before any product: b in the slots that see x, zero in the others.
+        void set_bias() const {
+            for (long u = unit0; u < unit1; u++)
+                for (int s = 0; s < S; s++)
+                    store(f.bias + (u * S + s) * W,
+                          s < Cell::INPUTS
+                              ? load(c.b + Cell::gate[s] * c.n + u * W, plan.lanes(u))
+                              : vec{});
+        }
+
         void wait_all() const {
             for (int s = Cell::RUNS_0 ? 0 : 1; s <= Cell::STAGES; s++) m.wait();
         }
 
-        // z = b + W_x x, zero in the slots that see no x.
+        // z = b + W_x x.
         void inputs(long from, long to) {
             long rows = 0;
             for (long t = from; t < to; t++)
@@ -81,27 +95,24 @@ struct Forward {
                     left[rows] = plan.x_row(t, b);
                     right[rows] = z_row(t, b, from);
                 }
-            for (long u = unit0; u < unit1; u++) {
-                vec initial[S] = {};
-                for (int s = 0; s < Cell::INPUTS; s++)
-                    initial[s] = load(c.b + Cell::gate[s] * c.n + u * W, plan.lanes(u));
-                for (long r = 0; r < rows; r++) {
-                    if (Cell::DIRECT >= 0)
-                        initial[std::max(Cell::DIRECT, 0)] = load(left[r] + u * W, plan.lanes(u));
-                    for (int s = 0; s < S; s++) store(right[r] + (u * S + s) * W, initial[s]);
-                }
-            }
-            multiply(unit0, unit1, 0, Cell::INPUTS, mine(f.input, Cell::INPUTS, c.n_x), rows);
+            if (Cell::DIRECT >= 0)
+                for (long r = 0; r < rows; r++)
+                    for (long u = unit0; u < unit1; u++)
+                        store(right[r] + (u * S + std::max(Cell::DIRECT, 0)) * W,
+                              load(left[r] + u * W, plan.lanes(u)));
+            multiply(unit0, unit1, 0, Cell::INPUTS, mine(f.input, Cell::INPUTS, c.n_x),
+                     first_sums.data(), rows);
         }
 
-        // z[right] += left * w, in the slots given, for the units [u0, u1).
-        void multiply(long u0, long u1, int slot, int count, Packed w, long rows) {
+        // z[right] = from + left * w, in the slots given, for the units [u0, u1).
+        void multiply(long u0, long u1, int slot, int count, Packed w, const real *const *from,
+                      long rows) {
             long first = (u0 - unit0) * count, last = (u1 - unit0) * count, column[MAX_V];
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++)
                     column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
-                chunk_product(V, {1, w.K, 0}, left.data(), 0, w.chunk(i), right.data(), column,
+                chunk_product(V, {1, w.K, 0}, left.data(), w.chunk(i), {from, right.data()}, column,
                               rows);
             }
         }
@@ -116,14 +127,17 @@ struct Forward {
         }
 
         template <int s> void stages(long t) {
-            for (long u = unit0; u < unit1; u += MAX_V) {
-                long u1 = std::min(unit1, u + MAX_V);
+            for (long u = unit0; u < unit1; u += BLOCK_UNITS) {
+                long u1 = std::min(unit1, u + BLOCK_UNITS);
                 for (int p = 0; p < Cell::PRODUCTS; p++) {
                     Product q = Cell::products[p];
                     if (q.stage != s) continue;
                     for (long b = 0; b < plan.alive[t]; b++)
                         left[b] = plan.operand_row(q.operand, t, b, f.zeros);
-                    multiply(u, u1, q.slot, q.count, mine(f.product[p], q.count, c.n), plan.alive[t]);
+                    // Slots that see x hold their sums so far; the others begin at zero, as in `bias`.
+                    multiply(u, u1, q.slot, q.count, mine(f.product[p], q.count, c.n),
+                             q.slot < Cell::INPUTS ? right.data() : first_sums.data(),
+                             plan.alive[t]);
                 }
                 pieces<s>(t, u, u1);
             }

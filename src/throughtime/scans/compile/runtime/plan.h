@@ -137,9 +137,11 @@ static void pack_rows(real *to, const real *weights, long K, long n, long unit0,
                 long unit = (f0 + v) / count * W;
                 const real *from = weights + (Cell::gate[slot0 + (f0 + v) % count] * n + unit) * K;
                 long k1 = std::min(K, k0 + W);
+                vec block[W];
                 for (int lane = 0; lane < W; lane++)
-                    for (long k = k0; k < k1; k++)
-                        to[(k * V + v) * W + lane] = unit + lane < n ? from[lane * K + k] : 0;
+                    block[lane] = unit + lane < n ? load(from + lane * K + k0, k1 - k0) : vec{};
+                transpose(block);
+                for (long k = k0; k < k1; k++) store(to + (k * V + v) * W, block[k - k0]);
             }
         to += K * V * W;
     }

@@ -5,10 +5,12 @@
 
 #pragma once
 
+#include <algorithm>
+
 #include "vectors.h"
 
 #if defined(__AVX512F__)
-constexpr int MAX_R = 8, MAX_V = 4, REGISTERS = 25;  // 32, less the weights and a broadcast
+constexpr int MAX_R = 8, MAX_V = 3, REGISTERS = 25;  // 32, less the weights and a broadcast
 constexpr int GRAD_R = 8, GRAD_V = 3;
 #elif defined(__AVX2__)
 constexpr int MAX_R = 6, MAX_V = 2, REGISTERS = 13;
@@ -17,6 +19,7 @@ constexpr int GRAD_R = 4, GRAD_V = 3;
 constexpr int MAX_R = 6, MAX_V = 4, REGISTERS = 25;
 constexpr int GRAD_R = 4, GRAD_V = 4;
 #endif
+constexpr int BLOCK_UNITS = 12;  // vectors of units whose products and pieces follow each other
 constexpr int BLOCK_K = 128;  // rows of packed weights that stay in the nearest cache
 
 constexpr int least(int a, int b) { return a < b ? a : b; }
@@ -34,17 +37,27 @@ struct Stretch {
     long outer, run, jump;
 };
 
-// c[r][v] += sum over k of a[r][k] * w[k][v].
+// Where the rows of a result are: what the sums are added to, and where they go.
+struct Rows {
+    const real *const *from;
+    real *const *to;
+};
+
+// to[r][v] = from[r][v] + sum over k of a[r][k] * w[k][v]. On the way it fetches into the cache what
+// comes next: a line for each k, `step` numbers apart.
 template <int R, int V>
-static void tile(Stretch k, const real *const *a, long at, const real *w, real *const *c,
-                 const long *column) {
+static void tile(Stretch k, const real *const *a, long at, const real *w, Rows c,
+                 const long *column, const real *next, long step) {
     vec sum[R][V];
     const real *row[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
         row[r] = a[r] + at;
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) sum[r][v] = load(c[r] + column[v]);
+        for (int v = 0; v < V; v++) {
+            sum[r][v] = vec{};
+            __builtin_prefetch(c.to[r] + column[v]);
+        }
     }
     for (long o = 0; o < k.outer; o++) {
         for (long i = 0; i < k.run; i++) {
@@ -52,6 +65,8 @@ static void tile(Stretch k, const real *const *a, long at, const real *w, real *
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) right[v] = *(const vec *)(w + v * W);
             w += V * W;
+            __builtin_prefetch(next);
+            next += step;
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
                 vec left = all(row[r][i]);
@@ -65,10 +80,12 @@ static void tile(Stretch k, const real *const *a, long at, const real *w, real *
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) store(c[r] + column[v], sum[r][v]);
+        for (int v = 0; v < V; v++)
+            store(c.to[r] + column[v], load(c.from[r] + column[v]) + sum[r][v]);
 }
 
-typedef void (*Tile)(Stretch, const real *const *, long, const real *, real *const *, const long *);
+typedef void (*Tile)(Stretch, const real *const *, long, const real *, Rows, const long *,
+                     const real *, long);
 
 template <int V, int R> constexpr Tile tile_or_null() {
     if constexpr (R <= tile_rows(V) && V <= MAX_V)
@@ -90,22 +107,29 @@ static Tile tile_of(int R, int V) {
     }
 }
 
-// c[row][column] += a[row] * w for `rows` rows and the V vectors at `column`; w is one packed chunk.
-static void chunk_product(int V, Stretch k, const real *const *a, long at, const real *w,
-                          real *const *c, const long *column, long rows) {
+// to[row] = from[row] + a[row] * w for `rows` rows and the V vectors at `column`; w is one packed
+// chunk. Sums of BLOCK_K products are added up one after the other.
+static void chunk_product(int V, Stretch k, const real *const *a, const real *w, Rows c,
+                          const long *column, long rows) {
     long tiles = (rows + tile_rows(V) - 1) / tile_rows(V);
     // Blocks of whole stretches, or, where there is but one, of its parts.
     long outer_step = k.run >= BLOCK_K ? 1 : BLOCK_K / k.run;
     long run_step = k.run <= BLOCK_K ? k.run : BLOCK_K;
     for (long o = 0; o < k.outer; o += outer_step)
         for (long i = 0; i < k.run; i += run_step) {
-            Stretch block = {k.outer - o < outer_step ? k.outer - o : outer_step,
-                             k.run - i < run_step ? k.run - i : run_step, k.jump};
-            const real *from = w + (o * k.run + i) * V * W;
+            Stretch block = {std::min(outer_step, k.outer - o), std::min(run_step, k.run - i),
+                             k.jump};
+            const real *weights = w + (o * k.run + i) * V * W;
+            const real *next = weights + block.outer * block.run * V * W;
             for (long t = 0; t < tiles; t++) {
                 long first = rows * t / tiles, last = rows * (t + 1) / tiles;
-                tile_of(last - first, V)(block, a + first, at + o * k.jump + i, from, c + first,
-                                         column);
+                long part = t + V - tiles;  // the last tiles fetch the weights that follow
+                bool fetches = part >= 0;
+                tile_of(last - first, V)(
+                    block, a + first, o * k.jump + i, weights, {c.from + first, c.to + first},
+                    column, fetches ? next + part * (next - weights) / V : weights,
+                    fetches ? W : 0);
             }
+            c.from = c.to;
         }
 }

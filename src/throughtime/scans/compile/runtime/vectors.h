@@ -11,6 +11,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -58,6 +63,42 @@ static inline mask every_lane() { return ~mask{}; }
 static inline mask is_nan(vec x) { return x != x; }
 static inline vec where(mask m, vec a, vec b) { return m ? a : b; }
 
+// Rows and columns of W vectors change places, in log2(W) rounds of exchanged halves.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAS_SHUFFLE 1
+#endif
+#endif
+#if HAS_SHUFFLE
+template <int H, int SIDE, int... I>
+static inline vec exchanged(vec a, vec b, std::integer_sequence<int, I...>) {
+    // Lane i of side 0: a where bit H of i is clear, else b from H lanes before; side 1 mirrors it.
+    return __builtin_shufflevector(
+        a, b, (SIDE == 0 ? (I & H ? W + I - H : I) : (I & H ? W + I : I + H))...);
+}
+template <int H = W / 2> static inline void transpose(vec *m) {
+    if constexpr (H > 0) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i++) {
+            if (i & H) continue;
+            vec a = m[i], b = m[i + H];
+            m[i] = exchanged<H, 0>(a, b, std::make_integer_sequence<int, W>());
+            m[i + H] = exchanged<H, 1>(a, b, std::make_integer_sequence<int, W>());
+        }
+        transpose<H / 2>(m);
+    }
+}
+#else
+static inline void transpose(vec *m) {
+    for (int i = 0; i < W; i++)
+        for (int j = 0; j < i; j++) {
+            real kept = m[i][j];
+            m[i][j] = m[j][i];
+            m[j][i] = kept;
+        }
+}
+#endif
+
 // A function of the C library, lane by lane.
 template <class F> static inline vec each(vec x, F f) {
     for (int i = 0; i < W; i++) x[i] = f(x[i]);
@@ -89,7 +130,16 @@ static inline vec sign_(vec x) {
 
 #if REAL_IS_FLOAT
 
-static inline vec horner(vec) = delete;
+// 1 / x for an x that is neither zero, denormal, infinite nor near the largest number.
+static inline vec reciprocal_(vec x) {
+#if defined(__AVX512F__)
+    vec y = (vec)_mm512_rcp14_ps((__m512)x);
+    return y + y * (1 - x * y);  // Newton's step doubles the digits
+#else
+    return 1 / x;
+#endif
+}
+
 template <class... C> static inline vec horner(vec x, float c0, C... c) {
     if constexpr (sizeof...(c) == 0)
         return all(c0);
@@ -97,54 +147,64 @@ template <class... C> static inline vec horner(vec x, float c0, C... c) {
         return c0 + x * horner(x, c...);
 }
 
-// e^x = 2^k (1 + p): the integer k as a float, and p = e^r - 1 with r = x - k ln 2.
+// NaN stays NaN.
+static inline vec at_most(vec x, float bound) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)all(bound), (__m512)x);
+#else
+    return x > bound ? all(bound) : x;
+#endif
+}
+static inline vec at_least(vec x, float bound) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)all(bound), (__m512)x);
+#else
+    return x < bound ? all(bound) : x;
+#endif
+}
+
+// e^x = 2^k (1 + p), for |x| <= 104: k = round(x / ln 2) and p = e^r - 1 with r = x - k ln 2.
 struct PowerOfTwo {
-    vec k, p;
+    vec shifted, p;
+    static constexpr float SHIFT = 12582912.0f + 127;  // 1.5 * 2^23 rounds to integers; the bias
+
     explicit PowerOfTwo(vec x) {
-        k = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // adding 1.5 * 2^23 rounds to integers
-        vec r = x - k * 0.693359375f;                       // ln 2 in two parts
-        r = r + k * 2.12194440e-4f;
+        shifted = x * 1.44269504f + SHIFT;
+        vec r = x - k() * 0.693359375f;  // ln 2 in two parts
+        r = r + k() * 2.12194440e-4f;
         p = r + r * r * horner(r, 0.49999997f, 0.16666542f, 0.041667204f, 0.0083666472f,
                                0.0013882496f);
     }
-    // 2^k for -126 <= k <= 127.
-    static vec exp2(vec k) {
-        return (vec)((mask)(k + 12583039.0f) << 23);  // 1.5 * 2^23 + 127, the bias of exponents
-    }
+    vec k() const { return shifted - SHIFT; }
+    vec two_k() const { return (vec)((mask)shifted << 23); }  // where -126 <= k <= 127
+    static vec exp2(vec k) { return (vec)((mask)(k + SHIFT) << 23); }
 };
 
 static inline vec exp_(vec x) {
-    vec at = x < -104.0f ? all(-104.0f) : x;
-    at = at > 89.0f ? all(89.0f) : at;
-    PowerOfTwo e(at);
-    vec half = (e.k * 0.5f + 12582912.0f) - 12582912.0f;  // two factors: neither over- nor underflows
-    return (1 + e.p) * PowerOfTwo::exp2(half) * PowerOfTwo::exp2(e.k - half);
+    PowerOfTwo e(at_most(at_least(x, -104.0f), 89.0f));
+    vec half = (e.k() * 0.5f + 12582912.0f) - 12582912.0f;
+    // Two factors: neither over- nor underflows.
+    return (1 + e.p) * PowerOfTwo::exp2(half) * PowerOfTwo::exp2(e.k() - half);
 }
 
 static inline vec expm1_(vec x) {
-    vec at = x < -20.0f ? all(-20.0f) : x;
-    at = at > 89.0f ? all(89.0f) : at;
-    PowerOfTwo e(at);
-    vec half = PowerOfTwo::exp2(e.k - 1);
+    PowerOfTwo e(at_most(at_least(x, -20.0f), 89.0f));
+    vec half = PowerOfTwo::exp2(e.k() - 1);
     return 2 * (half * e.p + (half - 0.5f));
 }
 
 static inline vec sigmoid_(vec x) {
-    vec at = x < -87.0f ? all(-87.0f) : x;
-    at = at > 87.0f ? all(87.0f) : at;
-    PowerOfTwo e(-at);
-    vec two_k = PowerOfTwo::exp2(e.k);
-    return 1 / (1 + two_k + two_k * e.p);
+    PowerOfTwo e(at_most(at_least(-x, -87.0f), 87.0f));
+    vec two_k = e.two_k();
+    return reciprocal_(1 + two_k + two_k * e.p);
 }
 
 // (e^2x - 1) / (e^2x + 1), the numerator without cancellation.
 static inline vec tanh_(vec x) {
-    vec at = x < -10.0f ? all(-10.0f) : x;
-    at = at > 10.0f ? all(10.0f) : at;
-    PowerOfTwo e(2 * at);
-    vec two_k = PowerOfTwo::exp2(e.k);
+    PowerOfTwo e(at_most(at_least(2 * x, -20.0f), 20.0f));
+    vec two_k = e.two_k();
     vec em1 = two_k * e.p + (two_k - 1);
-    return em1 / (em1 + 2);
+    return em1 * reciprocal_(em1 + 2);
 }
 
 static inline vec log_(vec x) {
