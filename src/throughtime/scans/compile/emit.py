@@ -79,8 +79,9 @@ def emit(trace: Trace) -> str:
     touches = []
     for stage in trace.stages:
         reads = stage.reads if stage else ()
-        slots = [int(read[2:-1]) for read in reads if read.startswith("z[")]
-        touches.append(sum(1 << slot for slot in slots))
+        touched = [int(read[2:-1]) for read in reads if read.startswith("z[")]
+        touched += [len(trace.gates) + int(r[2:-1]) for r in reads if r.startswith("p[")]
+        touches.append(sum(1 << column for column in touched))
     lines = [
         f"// {json.dumps(facts)}",
         "struct Cell {",
@@ -123,13 +124,13 @@ def _body(stage: Stage, direction: str) -> list[str]:
     if direction == "forward":
         return _Body(stage.forward, list(stage.reads), list(stage.makes)).lines
     given = [*stage.reads, *(f"d{name}" for name in stage.makes)]
-    return _Body(stage.backward, given, [f"d{name}" for name in stage.reads], add="dp[").lines
+    return _Body(stage.backward, given, [f"d{name}" for name in stage.reads]).lines
 
 
 class _Body:
     """The statements of one graph: one for each node, one for each output."""
 
-    def __init__(self, graph: fx.Graph, given: list[str], made: list[str], add: str = "?") -> None:
+    def __init__(self, graph: fx.Graph, given: list[str], made: list[str]) -> None:
         self.text: dict[fx.Node, str] = {}
         self.kind: dict[fx.Node, str] = {}
         self.lines: list[str] = []
@@ -141,9 +142,7 @@ class _Body:
             elif node.op == "output":
                 for name, value in zip(made, node.args[0], strict=True):
                     if value is not None:
-                        # Vectors gather the gradients of all rows.
-                        how = "+=" if name.startswith(add) else "="
-                        self.lines.append(f"{name} {how} {self.vector(value)};")
+                        self.lines.append(f"{name} = {self.vector(value)};")
             elif node.op == "get_attr":
                 self.constant(node)
             else:

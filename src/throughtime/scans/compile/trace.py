@@ -34,6 +34,8 @@ INPUT = torch.ops.throughtime_trace.input.default
 RECURRENT = torch.ops.throughtime_trace.recurrent.default
 
 BATCH, WIDTH = 2, 3  # of the stand-ins
+MOST = 16
+"""States and operands, or vectors, of a cell, as in `runtime/plan.h`."""
 
 
 class Untraceable(ThroughtimeError):
@@ -177,6 +179,7 @@ class _Tracing:
     def trace(self) -> Trace:
         self.find_halves()
         self.order_slots()
+        self.check_size()
         names = self.names()
         last = max([0, *(product.stage for product in self.products)])
         stages = []
@@ -271,6 +274,14 @@ class _Tracing:
         if reads_x or self.x in self.values or self.x in self.new_states:
             self.direct = len(self.slots)
             self.slots.append((self.x, self.cell.gates[0]))
+
+    def check_size(self) -> None:
+        operands = len(self.states) + len(self.values)
+        if operands > MOST or len(self.vectors) > MOST or len(self.slots) > 3 * MOST:
+            raise Untraceable(
+                f"it has {len(self.slots)} affine maps, {len(self.vectors)} vectors and "
+                f"{operands} values to multiply; at most {3 * MOST}, {MOST} and {MOST} fit."
+            )
 
     def operand_number(self, node: Any) -> int:
         if node in self.states:

@@ -62,7 +62,7 @@ struct Backward {
     explicit Backward(const Call &c) : plan(c) {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
-        dz = arena.take(plan.chunk_rows * plan.ldz);
+        dz = arena.take(plan.chunk_rows * plan.lddz);
         input = c.dx ? arena.take(plan.ldn * Cell::INPUTS * plan.ldx) : nullptr;
         dx = c.dx ? arena.take(plan.chunk_rows * plan.ldx) : nullptr;
         for (int p = 0; p < Cell::PRODUCTS; p++)
@@ -89,20 +89,23 @@ struct Backward {
         const Plan &plan;
         const Call &c;
         Member m;
-        long unit0, unit1, column0, column1;  // own vectors of units, of inputs
+        Share mine;
+        long unit0, unit1, column0, column1;  // own vectors of units in dW, of inputs in dx
         std::vector<const real *> left, rows;
-        std::vector<real *> right;
+        std::vector<real *> right, targets;
 
         Part(const Backward &f, Member m)
-            : f(f), plan(f.plan), c(f.plan.c), m(m), unit0(m.first(plan.nv)),
+            : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m), unit0(m.first(plan.nv)),
               unit1(m.last(plan.nv)), column0(m.first(plan.xv)), column1(m.last(plan.xv)),
-              left(std::max(plan.chunk_rows, c.B)), rows(left.size()), right(left.size()) {}
+              left(std::max(plan.chunk_rows, c.B)), rows(left.size()), right(left.size()),
+              targets(left.size()) {}
 
         void run() {
             prepare();
             for (long i = plan.chunks.size() - 1; i >= 0; i--) {
                 auto [from, to] = plan.chunks[i];
                 for (long t = to - 1; t >= from; t--) step(t, from);
+                m.wait();
                 if (c.dx) input_gradient(from, to);
                 weight_gradients(from, to);
             }
@@ -110,11 +113,17 @@ struct Backward {
         }
 
         real *dz_row(long t, long b, long from) const {
-            return f.dz + (plan.offset[t] - plan.offset[from] + b) * plan.ldz;
+            return f.dz + (plan.offset[t] - plan.offset[from] + b) * plan.lddz;
         }
-        Packed mine(int p) const {
+        Packed own(int p) const {
             long K = plan.ldn * Cell::products[p].count;
-            return {f.product[p] + unit0 * W * K, K};
+            return {f.product[p] + mine.unit0 * W * K, K};
+        }
+        // Whether a stage from `first` on gives column i of dz a part.
+        static constexpr bool touched(int i, int first = 0) {
+            bool any = false;
+            for (int s = first; s <= Cell::STAGES; s++) any |= Cell::touches[s] >> i & 1;
+            return any;
         }
         // The own units of rows of padded width.
         void clear(real *rows_of_units, long count) const {
@@ -125,19 +134,21 @@ struct Backward {
         void prepare() {
             for (int p = 0; p < Cell::PRODUCTS; p++) {
                 Product q = Cell::products[p];
-                pack_columns(mine(p).at, c.W_a, c.n, c.n, plan.nv, unit0, unit1, q.slot, q.count);
+                pack_columns(f.product[p] + mine.pack0 * W * plan.ldn * q.count, c.W_a, c.n, c.n,
+                             plan.nv, mine.pack0, mine.pack1, q.slot, q.count);
             }
             long K = plan.ldn * Cell::INPUTS;
             if (c.dx)
                 pack_columns(f.input + column0 * W * K, c.W_x, c.n_x, c.n, plan.nv, column0,
                              column1, 0, Cell::INPUTS);
             for (int k = 0; k < Cell::STATES; k++) clear(f.carry[k], c.B);
-            clear(f.db, S);
+            clear(f.db, Cell::INPUTS);
             clear(f.dvector, Cell::VECTORS);
             for (int g = 0; g < Cell::GATES; g++) {
                 clear_rows(c.dW_x, g, c.n_x);
                 clear_rows(c.dW_a, g, c.n);
             }
+            m.wait();
         }
         // Zero in the rows of gate g that belong to own units.
         void clear_rows(real *sums, int g, long width) const {
@@ -146,17 +157,19 @@ struct Backward {
         }
 
         void step(long t, long from) {
-            for (long b = 0; b < plan.alive[t]; b++) right[b] = dz_row(t, b, from);
+            for (long i = 0; i < mine.count(t); i++) right[i] = dz_row(t, mine.place(i), from);
             pieces<Cell::STAGES>(t);
             stages<Cell::STAGES>(t);
-            for (long b = 0; b < plan.alive[t]; b++)
-                if (plan.is_reset(t, b))
-                    for (int k = 0; k < Cell::STATES; k++) clear(f.carry[k] + b * plan.ldn, 1);
+            for (long i = 0; i < mine.count(t); i++)
+                if (plan.is_reset(t, mine.place(i)))
+                    for (int k = 0; k < Cell::STATES; k++)
+                        std::fill_n(f.carry[k] + mine.place(i) * plan.ldn + mine.unit0 * W,
+                                    (mine.unit1 - mine.unit0) * W, real(0));
         }
 
         // After the pieces of stage s: its products, then the pieces of the stage before.
         template <int s> void stages(long t) {
-            m.wait();
+            mine.wait();
             if constexpr (s > 0) {
                 for (int p = 0; p < Cell::PRODUCTS; p++)
                     if (Cell::products[p].stage == s) multiply(t, p);
@@ -171,54 +184,44 @@ struct Backward {
         void multiply(long t, int p) {
             Product q = Cell::products[p];
             real *to = q.operand < Cell::STATES ? f.carry[q.operand] : f.dvalue[q.operand];
-            std::vector<real *> &sums = targets;
-            for (long b = 0; b < plan.alive[t]; b++) {
-                sums[b] = to + b * plan.ldn;
-                left[b] = right[b] + q.slot * W;
+            for (long i = 0; i < mine.count(t); i++) {
+                targets[i] = to + mine.place(i) * plan.ldn;
+                left[i] = right[i] + q.slot * W;
             }
-            columns(unit0, unit1, mine(p), {plan.nv, q.count * W, S * W}, sums, plan.alive[t]);
+            columns(mine.unit0, mine.unit1, own(p), {plan.nv, q.count * W, DS * W}, mine.count(t));
         }
-        void columns(long first, long last, Packed w, Stretch k, std::vector<real *> &sums,
-                     long count) {
+        void columns(long first, long last, Packed w, Stretch k, long count) {
             long column[MAX_V];
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++) column[v] = (i + v) * W;
-                chunk_product(V, k, left.data(), w.chunk(i - first), {sums.data(), sums.data()},
+                chunk_product(V, k, left.data(), w.chunk(i - first), {targets.data(), targets.data()},
                               column, count);
             }
         }
-        std::vector<real *> targets = std::vector<real *>(left.size());
 
         template <int s> void pieces(long t) {
-            for (long u = unit0; u < unit1; u++)
-                plan.lanes(u) == W ? pieces_of<s>(t, u, W) : pieces_of<s>(t, u, plan.lanes(u));
-        }
-        template <int s>
-        inline __attribute__((always_inline)) void pieces_of(long t, long u, int lanes) {
-            vec p[Cell::VECTORS + 1], dp[Cell::VECTORS + 1] = {}, sum[S] = {};
-            for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
-            for (long b = 0; b < plan.alive[t]; b++) piece<s>(t, b, u, lanes, p, dp, sum);
-            for (int i = 0; i < Cell::VECTORS; i++) {
-                real *to = f.dvector + i * plan.ldn + u * W;
-                store(to, load(to) + dp[i]);
-            }
-            for (int i = 0; i < Cell::INPUTS; i++) {
-                real *to = f.db + i * plan.ldn + u * W;
-                store(to, load(to) + sum[i]);
+            for (long i = 0; i < mine.count(t); i++) {
+                long b = mine.place(i);
+                const real *before[Cell::STATES];
+                for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
+                for (long u = mine.unit0; u < mine.unit1; u++)
+                    plan.lanes(u) == W ? piece<s>(t, b, u, right[i], before, W)
+                                       : piece<s>(t, b, u, right[i], before, plan.lanes(u));
             }
         }
 
         template <int s>
-        inline __attribute__((always_inline)) void piece(long t, long b, long u, int lanes,
-                                                         const vec *p, vec *dp, vec *sum) {
+        inline __attribute__((always_inline)) void piece(long t, long b, long u, real *dzs,
+                                                         const real *const *before, int lanes) {
             constexpr bool LAST = s == Cell::STAGES;
-            vec z[S], state[Cell::STATES], dstate[Cell::STATES] = {}, dz[S] = {};
-            vec dbefore[Cell::STATES] = {}, dvalue[Cell::OPERANDS + 1] = {};
+            vec z[S], state[Cell::STATES], dstate[Cell::STATES] = {}, dz[DS] = {};
+            vec p[Cell::VECTORS + 1], *dp = dz + S, dbefore[Cell::STATES] = {}, dvalue[Cell::OPERANDS + 1] = {};
             const real *zs = c.z + (plan.offset[t] + b) * plan.ldz + u * S * W;
             for (int i = 0; i < S; i++) z[i] = load(zs + i * W);
+            for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
             for (int k = 0; k < Cell::STATES; k++) {
-                state[k] = load(plan.before(k, t, b, f.zeros) + u * W, lanes);
+                state[k] = load(before[k] + u * W, lanes);
                 if (!LAST) continue;
                 dstate[k] = load(f.carry[k] + b * plan.ldn + u * W);
                 if (b >= plan.alive[t + 1] && c.dfinal[k])
@@ -229,16 +232,12 @@ struct Backward {
             for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                 if (Cell::made[j] == s) dvalue[j] = load(f.dvalue[j] + b * plan.ldn + u * W);
             Cell::template backward<s>(z, state, p, dvalue, dstate, dz, dbefore, dp);
-            for (int i = 0; i < S; i++) {
+            for (int i = 0; i < DS; i++) {
                 if (!(Cell::touches[s] >> i & 1)) continue;
                 if (lanes < W)  // beyond the last unit nothing is defined
                     for (int lane = lanes; lane < W; lane++) dz[i][lane] = 0;
-                real *to = right[b] + (u * S + i) * W;
-                bool touched = false;
-                for (int later = s + 1; later <= Cell::STAGES; later++)
-                    touched |= Cell::touches[later] >> i & 1;
-                store(to, touched ? load(to) + dz[i] : dz[i]);
-                sum[i] += dz[i];
+                real *to = dzs + (u * DS + i) * W;
+                store(to, touched(i, s + 1) ? load(to) + dz[i] : dz[i]);
             }
             for (int k = 0; k < Cell::STATES; k++) {
                 real *to = f.carry[k] + b * plan.ldn + u * W;
@@ -261,11 +260,11 @@ struct Backward {
                     for (long u = column0; u < column1; u++)
                         store(targets[count] + u * W,
                               Cell::DIRECT < 0 ? vec{}
-                                               : load(left[count] + (u * S + Cell::DIRECT) * W));
+                                               : load(left[count] + (u * DS + Cell::DIRECT) * W));
                 }
             long K = plan.ldn * Cell::INPUTS;
             columns(column0, column1, {f.input + column0 * W * K, K},
-                    {plan.nv, Cell::INPUTS * W, S * W}, targets, count);
+                    {plan.nv, Cell::INPUTS * W, DS * W}, count);
             if (width <= 0) return;
             for (long t = from, r = 0; t < to; t++)
                 for (long b = 0; b < plan.alive[t]; b++, r++)
@@ -273,8 +272,25 @@ struct Backward {
                                 c.dx + (t * c.B + plan.order[b]) * c.n_x + first);
         }
 
+        // db and the gradients of the vectors: sums over the rows of dz, for own units.
+        void sum_rows(long from, long to) {
+            for (long u = unit0; u < unit1; u++) {
+                vec sum[DS] = {};
+                for (long t = from; t < to; t++)
+                    for (long b = 0; b < plan.alive[t]; b++)
+                        for (int i = 0; i < DS; i++)
+                            if (touched(i)) sum[i] += load(dz_row(t, b, from) + (u * DS + i) * W);
+                for (int i = 0; i < DS; i++) {
+                    if (i >= Cell::INPUTS && i < S) continue;
+                    real *sums = i < S ? f.db + i * plan.ldn : f.dvector + (i - S) * plan.ldn;
+                    store(sums + u * W, load(sums + u * W) + sum[i]);
+                }
+            }
+        }
+
         // dW_x += dz x and dW_a += dz v for the rows of a chunk, some at a time.
         void weight_gradients(long from, long to) {
+            sum_rows(from, to);
             if (c.dW_x) weight_gradient(from, to, 0, Cell::INPUTS, -1, c.dW_x, c.n_x);
             if (c.dW_a)
                 for (int p = 0; p < Cell::PRODUCTS; p++) {
@@ -321,7 +337,7 @@ struct Backward {
                 for (int s = slot; s < slot + count; s++)
                     for (int tile = 0; tile < W / GR; tile++)
                         for (long k = 0; k < K; k++, to += GR)
-                            memcpy(to, from[k] + (u * S + s) * W + tile * GR, GR * sizeof(real));
+                            memcpy(to, from[k] + (u * DS + s) * W + tile * GR, GR * sizeof(real));
         }
         void gradient_block(long K, int slot, int count, real *sums, long width) {
             long vectors = (width + W - 1) / W;
@@ -357,6 +373,7 @@ struct Backward {
 
         // What was summed in other places goes to where it was asked for.
         void finish() {
+            m.wait();
             long first = unit0 * W, last = std::min(unit1 * W, c.n);
             for (long b = 0; b < c.B; b++)
                 for (int k = 0; k < Cell::STATES; k++) {

@@ -30,43 +30,39 @@ struct Forward {
         together(plan.threads(), [this](Member m) { Part(*this, m).run(); });
     }
 
-    // What one member does: all steps, for its own units.
+    // What one member does.
     struct Part {
         const Forward &f;
         const Plan &plan;
         const Call &c;
         Member m;
-        long unit0, unit1;
+        Share mine;
         std::vector<const real *> left;        // rows of an operand
         std::vector<real *> right;             // rows of z
         std::vector<const real *> first_sums;  // the bias, for every row
 
         Part(const Forward &f, Member m)
-            : f(f), plan(f.plan), c(f.plan.c), m(m), unit0(m.first(plan.nv)),
-              unit1(m.last(plan.nv)), left(std::max(plan.chunk_rows, c.B)), right(left.size()),
+            : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m),
+              left(std::max(plan.chunk_rows, c.B)), right(left.size()),
               first_sums(left.size(), f.bias) {}
 
         real *z_row(long t, long b, long from) const {
             return f.z + (plan.offset[t] - (c.keep ? 0 : plan.offset[from]) + b) * plan.ldz;
         }
-        Packed mine(real *packed, int count, long K) const {
-            return {packed + unit0 * count * W * K, K};
+        Packed own(real *packed, int count, long K) const {
+            return {packed + mine.unit0 * count * W * K, K};
+        }
+        void pack(real *to, const real *weights, long K, int slot, int count) const {
+            pack_rows(to + mine.pack0 * count * W * K, weights, K, c.n, mine.pack0, mine.pack1,
+                      slot, count);
         }
 
         void run() {
-            if (unit0 == unit1) {  // more threads than vectors of units: keep step with the others
-                for (auto [from, to] : plan.chunks)
-                    for (long t = from; t < to; t++) wait_all();
-                return;
-            }
-            pack_rows(mine(f.input, Cell::INPUTS, c.n_x).at, c.W_x, c.n_x, c.n, unit0, unit1, 0,
-                      Cell::INPUTS);
-            for (int p = 0; p < Cell::PRODUCTS; p++) {
-                Product q = Cell::products[p];
-                pack_rows(mine(f.product[p], q.count, c.n).at, c.W_a, c.n, c.n, unit0, unit1,
-                          q.slot, q.count);
-            }
+            pack(f.input, c.W_x, c.n_x, 0, Cell::INPUTS);
+            for (int p = 0; p < Cell::PRODUCTS; p++)
+                pack(f.product[p], c.W_a, c.n, Cell::products[p].slot, Cell::products[p].count);
             set_bias();
+            m.wait();
             for (auto [from, to] : plan.chunks) {
                 inputs(from, to);
                 for (long t = from; t < to; t++) step(t, from);
@@ -75,7 +71,7 @@ struct Forward {
 
         // A row of z before any product: b in the slots that see x, zero in the others.
         void set_bias() const {
-            for (long u = unit0; u < unit1; u++)
+            for (long u = mine.pack0; u < mine.pack1; u++)
                 for (int s = 0; s < S; s++)
                     store(f.bias + (u * S + s) * W,
                           s < Cell::INPUTS
@@ -83,31 +79,28 @@ struct Forward {
                               : vec{});
         }
 
-        void wait_all() const {
-            for (int s = Cell::RUNS_0 ? 0 : 1; s <= Cell::STAGES; s++) m.wait();
-        }
-
         // z = b + W_x x.
         void inputs(long from, long to) {
             long rows = 0;
             for (long t = from; t < to; t++)
-                for (long b = 0; b < plan.alive[t]; b++, rows++) {
-                    left[rows] = plan.x_row(t, b);
-                    right[rows] = z_row(t, b, from);
+                for (long i = 0; i < mine.count(t); i++, rows++) {
+                    left[rows] = plan.x_row(t, mine.place(i));
+                    right[rows] = z_row(t, mine.place(i), from);
                 }
             if (Cell::DIRECT >= 0)
                 for (long r = 0; r < rows; r++)
-                    for (long u = unit0; u < unit1; u++)
+                    for (long u = mine.unit0; u < mine.unit1; u++)
                         store(right[r] + (u * S + std::max(Cell::DIRECT, 0)) * W,
                               load(left[r] + u * W, plan.lanes(u)));
-            multiply(unit0, unit1, 0, Cell::INPUTS, mine(f.input, Cell::INPUTS, c.n_x),
+            multiply(mine.unit0, mine.unit1, 0, Cell::INPUTS, own(f.input, Cell::INPUTS, c.n_x),
                      first_sums.data(), rows);
         }
 
         // z[right] = from + left * w, in the slots given, for the units [u0, u1).
         void multiply(long u0, long u1, int slot, int count, Packed w, const real *const *from,
                       long rows) {
-            long first = (u0 - unit0) * count, last = (u1 - unit0) * count, column[MAX_V];
+            long unit0 = mine.unit0, column[MAX_V];
+            long first = (u0 - unit0) * count, last = (u1 - unit0) * count;
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++)
@@ -118,49 +111,50 @@ struct Forward {
         }
 
         void step(long t, long from) {
-            for (long b = 0; b < plan.alive[t]; b++) right[b] = z_row(t, b, from);
+            for (long i = 0; i < mine.count(t); i++) right[i] = z_row(t, mine.place(i), from);
             if constexpr (Cell::RUNS_0) {
-                pieces<0>(t, unit0, unit1);
-                m.wait();
+                pieces<0>(t, mine.unit0, mine.unit1);
+                mine.wait();
             }
             if constexpr (Cell::STAGES > 0) stages<1>(t);
         }
 
         template <int s> void stages(long t) {
-            for (long u = unit0; u < unit1; u += BLOCK_UNITS) {
-                long u1 = std::min(unit1, u + BLOCK_UNITS);
+            for (long u = mine.unit0; u < mine.unit1; u += BLOCK_UNITS) {
+                long u1 = std::min(mine.unit1, u + BLOCK_UNITS);
                 for (int p = 0; p < Cell::PRODUCTS; p++) {
                     Product q = Cell::products[p];
                     if (q.stage != s) continue;
-                    for (long b = 0; b < plan.alive[t]; b++)
-                        left[b] = plan.operand_row(q.operand, t, b, f.zeros);
+                    for (long i = 0; i < mine.count(t); i++)
+                        left[i] = plan.operand_row(q.operand, t, mine.place(i), f.zeros);
                     // Slots that see x hold their sums so far; the others begin at zero, as in `bias`.
-                    multiply(u, u1, q.slot, q.count, mine(f.product[p], q.count, c.n),
+                    multiply(u, u1, q.slot, q.count, own(f.product[p], q.count, c.n),
                              q.slot < Cell::INPUTS ? right.data() : first_sums.data(),
-                             plan.alive[t]);
+                             mine.count(t));
                 }
                 pieces<s>(t, u, u1);
             }
-            m.wait();
+            mine.wait();
             if constexpr (s < Cell::STAGES) stages<s + 1>(t);
         }
 
         template <int s> void pieces(long t, long u0, long u1) {
-            for (long b = 0; b < plan.alive[t]; b++) {
+            for (long i = 0; i < mine.count(t); i++) {
+                long b = mine.place(i);
                 const real *before[Cell::STATES];
                 for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
                 for (long u = u0; u < u1; u++)
-                    plan.lanes(u) == W ? piece<s>(t, b, u, before, W)
-                                       : piece<s>(t, b, u, before, plan.lanes(u));
+                    plan.lanes(u) == W ? piece<s>(t, b, u, right[i], before, W)
+                                       : piece<s>(t, b, u, right[i], before, plan.lanes(u));
             }
         }
 
         template <int s>
-        inline __attribute__((always_inline)) void piece(long t, long b, long u,
+        inline __attribute__((always_inline)) void piece(long t, long b, long u, const real *zs,
                                                          const real *const *before, int lanes) {
             vec z[S], state[Cell::STATES], p[Cell::VECTORS + 1], out[Cell::STATES];
             vec value[Cell::OPERANDS + 1];
-            for (int i = 0; i < S; i++) z[i] = load(right[b] + (u * S + i) * W);
+            for (int i = 0; i < S; i++) z[i] = load(zs + (u * S + i) * W);
             for (int k = 0; k < Cell::STATES; k++) state[k] = load(before[k] + u * W, lanes);
             for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
             Cell::template forward<s>(z, state, p, value, out);

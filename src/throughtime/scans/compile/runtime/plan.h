@@ -43,12 +43,14 @@ struct Call {
 };
 
 constexpr int S = Cell::SLOTS;
+constexpr int DS = S + Cell::VECTORS;  // dz has a column for each vector's gradient too
+constexpr long CACHED_WEIGHTS = 5 << 18;  // bytes that stay in a core's second cache
 constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
 
 struct Plan {
     const Call &c;
     long nv, xv;               // vectors of units, of inputs
-    long ldz, ldn, ldx;        // numbers in a row of z, of units padded, of inputs padded
+    long ldz, lddz, ldn, ldx;  // numbers in a row of z, of dz, of padded units, of padded inputs
     long chunk_rows = 0;       // the most rows of a chunk
     std::vector<long> order;   // [B] the sequence at each sorted place
     std::vector<long> alive;   // [T + 1] sequences that still run at each step
@@ -64,7 +66,7 @@ struct Plan {
         for (long b = 0; b < c.B; b++)
             for (long t = 0; t < (c.lengths ? c.lengths[b] : c.T); t++) alive[t]++;
         nv = (c.n + W - 1) / W, xv = (c.n_x + W - 1) / W;
-        ldz = nv * S * W, ldn = nv * W, ldx = xv * W;
+        ldz = nv * S * W, lddz = nv * DS * W, ldn = nv * W, ldx = xv * W;
         for (long t = 0; t < c.T; t++) offset[t + 1] = offset[t] + alive[t];
         for (long from = 0, to; from < c.T && alive[from]; from = to) {
             for (to = from + 1; to < c.T && alive[to];) {
@@ -106,6 +108,39 @@ struct Plan {
     const real *operand_row(int operand, long t, long b, const real *zeros) const {
         if (operand < Cell::STATES) return before(operand, t, b, zeros);
         return value_row(operand, t, b);
+    }
+};
+
+// What one member of a team does in the time loop. A small recurrent matrix fits into every
+// member's own cache: then each takes some of the sequences, and nobody waits for anybody. Else
+// each takes some of the units, and all wait for each other after every stage.
+struct Share {
+    const Plan &plan;
+    Member m;
+    bool by_rows;
+    long unit0, unit1;  // vectors of units that it computes
+    long pack0, pack1;  // and whose weights it packs
+    long place0, stride;
+
+    Share(const Plan &plan, Member m) : plan(plan), m(m) {
+        const Call &c = plan.c;
+        long weights = 0, groups = (plan.nv + MAX_V - 1) / MAX_V;
+        for (int p = 0; p < Cell::PRODUCTS; p++)
+            weights += plan.ldn * c.n * Cell::products[p].count * sizeof(real);
+        by_rows = m.size > 1 && c.B >= 8 * m.size && weights <= CACHED_WEIGHTS;
+        unit0 = by_rows ? 0 : m.first(plan.nv), unit1 = by_rows ? plan.nv : m.last(plan.nv);
+        pack0 = by_rows ? m.first(groups) * MAX_V : unit0;
+        pack1 = by_rows ? std::min(m.last(groups) * MAX_V, plan.nv) : unit1;
+        place0 = by_rows ? m.id : 0, stride = by_rows ? m.size : 1;
+    }
+    // Of the sequences that run at t, how many are its own, and the place of the i-th.
+    long count(long t) const {
+        return plan.alive[t] > place0 ? (plan.alive[t] - place0 - 1) / stride + 1 : 0;
+    }
+    long place(long i) const { return place0 + i * stride; }
+    // After a stage, where another member's part is read next.
+    void wait() const {
+        if (!by_rows) m.wait();
     }
 };
 
