@@ -14,9 +14,11 @@ struct Forward {
         zeros = arena.take(std::max(c.n, c.n_x) + W);
         bias = arena.take(plan.ldz);
         z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
-        input = arena.take(plan.ldn * Cell::INPUTS * c.n_x);
-        for (int p = 0; p < Cell::PRODUCTS; p++)
-            product[p] = arena.take(plan.ldn * Cell::products[p].count * c.n);
+        if (!plan.in_place()) {
+            input = arena.take(plan.ldn * Cell::INPUTS * c.n_x);
+            for (int p = 0; p < Cell::PRODUCTS; p++)
+                product[p] = arena.take(plan.ldn * Cell::products[p].count * c.n);
+        }
         scratch = arena.used;
     }
 
@@ -58,9 +60,12 @@ struct Forward {
         }
 
         void run() {
-            pack(f.input, c.W_x, c.n_x, 0, Cell::INPUTS);
-            for (int p = 0; p < Cell::PRODUCTS; p++)
-                pack(f.product[p], c.W_a, c.n, Cell::products[p].slot, Cell::products[p].count);
+            if (!plan.in_place()) {
+                pack(f.input, c.W_x, c.n_x, 0, Cell::INPUTS);
+                for (int p = 0; p < Cell::PRODUCTS; p++)
+                    pack(f.product[p], c.W_a, c.n, Cell::products[p].slot,
+                         Cell::products[p].count);
+            }
             set_bias();
             m.wait();
             for (auto [from, to] : plan.chunks) {
@@ -92,20 +97,32 @@ struct Forward {
                     for (long u = mine.unit0; u < mine.unit1; u++)
                         store(right[r] + (u * S + std::max(Cell::DIRECT, 0)) * W,
                               load(left[r] + u * W, plan.lanes(u)));
-            multiply(mine.unit0, mine.unit1, 0, Cell::INPUTS, own(f.input, Cell::INPUTS, c.n_x),
+            multiply(mine.unit0, mine.unit1, 0, Cell::INPUTS, f.input, c.W_x, c.n_x,
                      first_sums.data(), rows);
         }
 
-        // z[right] = from + left * w, in the slots given, for the units [u0, u1).
-        void multiply(long u0, long u1, int slot, int count, Packed w, const real *const *from,
-                      long rows) {
+        // z[right] = from + left * weights, in the slots given, for the units [u0, u1).
+        void multiply(long u0, long u1, int slot, int count, real *packed, const real *weights,
+                      long K, const real *const *from, long rows) {
+            if (plan.in_place()) {
+                for (long u = u0; u < u1; u++)
+                    for (int s = slot; s < slot + count; s++)
+                        for (long r = 0; r < rows; r++) {
+                            long at = (u * S + s) * W;
+                            const real *first = weights + (Cell::gate[s] * c.n + u * W) * K;
+                            vec sum = row_products(left[r], first, K, plan.lanes(u));
+                            store(right[r] + at, load(from[r] + at) + sum);
+                        }
+                return;
+            }
             long unit0 = mine.unit0, column[MAX_V];
+            Packed w = own(packed, count, K);
             long first = (u0 - unit0) * count, last = (u1 - unit0) * count;
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++)
                     column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
-                chunk_product(V, {1, w.K, 0}, left.data(), w.chunk(i), {from, right.data()}, column,
+                chunk_product(V, {1, K, 0}, left.data(), w.chunk(i), {from, right.data()}, column,
                               rows);
             }
         }
@@ -128,7 +145,7 @@ struct Forward {
                     for (long i = 0; i < mine.count(t); i++)
                         left[i] = plan.operand_row(q.operand, t, mine.place(i), f.zeros);
                     // Slots that see x hold their sums so far; the others begin at zero, as in `bias`.
-                    multiply(u, u1, q.slot, q.count, own(f.product[p], q.count, c.n),
+                    multiply(u, u1, q.slot, q.count, f.product[p], c.W_a, c.n,
                              q.slot < Cell::INPUTS ? right.data() : first_sums.data(),
                              mine.count(t));
                 }

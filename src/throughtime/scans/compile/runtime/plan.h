@@ -78,6 +78,8 @@ struct Plan {
         }
     }
 
+    // Weights that are used once are not worth packing.
+    bool in_place() const { return c.T == 1 && !c.keep; }
     // As many threads as have a vector of units each, and enough to do between two barriers.
     int threads() const {
         long work = c.B * c.n * c.n * S / 16384;
