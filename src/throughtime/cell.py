@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
+from collections.abc import Callable
 from keyword import iskeyword
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
+from torch.utils._pytree import _register_namedtuple
 
 from .errors import InputError
 
@@ -92,6 +94,10 @@ class Cell:
         if unknown := set(cls.initial_bias) - set(cls.gates):
             raise InputError(f"{cls.__name__}.initial_bias names no gate: {sorted(unknown)}.")
         cls.State = namedtuple(f"{cls.__name__}State", cls.state)
+        # So that torch.export can write a model's state down.
+        _register_namedtuple(
+            cls.State, serialized_type_name=f"{cls.__module__}.{cls.__qualname__}.State"
+        )
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         """The equations: the state at t from x<t> and the state at t-1."""
@@ -126,6 +132,13 @@ class Cell:
             self.gates, *(part.chunk(len(self.gates)) for part in (w.W_x, w.W_a, w.b)), strict=True
         )
         return SimpleNamespace(**{g: Gate(*parts) for g, *parts in gates}, **w.vectors)
+
+    def ask(self, question: Callable[..., Any], *given: Any) -> Any:
+        """`question(self, *given)`; for torch.compile its answer is a constant of the cell."""
+        return question(self, *given)
+
+    # What torch.compiler.assume_constant_result does; that imports all of torch._dynamo.
+    ask._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

@@ -63,7 +63,7 @@ class ModelConfig:
         head: full softmax, or adaptive softmax (word level: frequent words cost less).
         cutoffs: Frequency ranks between the clusters of the adaptive softmax.
         init_range: Draw all weights uniform in ±init_range and set all biases to zero.
-        backend: Scan backend: auto, native or reference.
+        backend: Scan backend: auto, compiled, native or reference.
     """
 
     hidden_size: int = 512

@@ -30,7 +30,7 @@ class _Face(torch.nn.RNNBase):
     def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
-        if backend == "reference" and self.proj_size:
+        if backend not in ("auto", "native") and self.proj_size:
             raise BackendUnavailable("proj_size runs on torch's own kernels: backend='native'.")
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Tensor | None = None) -> Any:
@@ -43,13 +43,22 @@ class _Face(torch.nn.RNNBase):
             batch = 0 if self.batch_first else 1
             T, B = input.shape[1 - batch], input.shape[batch]
             lengths = ragged.check(lengths, T, B, input.device)
-        if self.backend == "reference" or lengths is not None:
+        by_scan = self._by_scan(input)
+        if by_scan or lengths is not None:
             self._check(input)
-        if self.backend == "reference":
+        if by_scan:
             return self._forward_by_scan(input, hx, lengths)
         if lengths is not None:
             return self._forward_packed(input, hx, lengths)
         return super().forward(input, hx)  # type: ignore[misc]
+
+    def _by_scan(self, input: Any) -> bool:
+        """Whether our scans run this, and not torch's own layer: asked for, or faster."""
+        if self.backend != "auto" or self.proj_size:
+            return self.backend not in ("auto", "native")
+        x = input.data if isinstance(input, PackedSequence) else input
+        w = Weights(self.weight_ih_l0, self.weight_hh_l0, self.weight_ih_l0, {})  # type: ignore[arg-type]
+        return scans.BACKENDS["compiled"].why_not(self._cell(), w, x) is None
 
     def _check(self, input: Any) -> None:
         """torch's own checks of the input, with its errors."""

@@ -1,5 +1,6 @@
 """`scan`: a cell carried through time, by one of several backends that agree.
 
+- `compiled`: native code made from the equations, any cell, on the CPU.
 - `reference`: the equations in a Python loop. Any cell, any device; the oracle; never optimised.
 - `native`: torch's own kernels (oneDNN, cuDNN), for the cells that torch has.
 - `auto`: the fastest that can run; `why_not` tells why one cannot. Nothing is tried and caught.

@@ -24,7 +24,7 @@ def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
         return f"compiled scans are for float32 and float64; x is {x.dtype}, W_x {w.W_x.dtype}."
     if torch.is_autocast_enabled("cpu"):
         return f"autocast asks for {torch.get_autocast_dtype('cpu')}."
-    return programs.why_not(cell, str(x.dtype).removeprefix("torch."))
+    return cell.ask(programs.why_not, str(x.dtype).removeprefix("torch."))
 
 
 def run(
@@ -35,6 +35,6 @@ def run(
 
     vectors = [w.vectors[name] for name in cell.vectors]
     y, *final = operator.apply(
-        programs.find(cell), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset
+        cell.ask(programs.find), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset
     )
     return y, cell.State(*final)

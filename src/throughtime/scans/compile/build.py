@@ -76,7 +76,7 @@ def key(text: str, command: list[str]) -> str:
     return hashlib.sha256("\0".join(told).encode() + headers()).hexdigest()[:32]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(program: str, dtype: str, name: str) -> ctypes.CDLL:
     """The library of a program, from the cache or compiled now; raise `BuildFailed`.
 

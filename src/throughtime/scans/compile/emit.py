@@ -34,9 +34,24 @@ UNARY = {
     "bitwise_not": "~{}",
 } | {
     name: f"each({{}}, [](real v) {{{{ return std::{name}(v); }}}})"
-    for name in (
-        "tan asin acos atan sinh cosh asinh acosh atanh log2 log10 exp2 erfc floor ceil trunc"
-    ).split()
+    for name in [
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "log2",
+        "log10",
+        "exp2",
+        "erfc",
+        "floor",
+        "ceil",
+        "trunc",
+    ]
 }
 """One argument; a format takes it as often as it asks."""
 

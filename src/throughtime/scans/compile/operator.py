@@ -68,7 +68,7 @@ class Native:
 native = functools.lru_cache(maxsize=None)(Native)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def facts(program: str) -> dict[str, int]:
     """What the first line of a program tells of its cell."""
     return json.loads(program.split("\n", 1)[0].removeprefix("// "))

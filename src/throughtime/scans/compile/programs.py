@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ...cache import cache_folder
 from ...cell import Cell
@@ -26,6 +27,9 @@ from .build import BuildFailed
 
 CANNOT = "// cannot: "
 """How a kept answer begins when there is no program but a reason."""
+
+END = "\n// end\n"
+"""How a whole answer ends."""
 
 CELLS: dict[str, Cell] = {}
 """A cell behind each program, for the reference that gives second derivatives."""
@@ -106,23 +110,36 @@ def ours() -> str:
     return f"{torch.__version__} {hashlib.sha256(files).hexdigest()}"
 
 
-@functools.lru_cache(maxsize=None)
 def find(cell: Cell) -> str:
     """The program of a cell, or `CANNOT` and the reason."""
     try:
-        told = fingerprint(cell)
-    except Exception as error:  # the user's own equations: any error may come
-        first = str(error).strip().split("\n")[0]
-        return f"{CANNOT}its equations fail: {type(error).__name__}: {first}"
-    name = hashlib.sha256(f"{ours()}\0{told}".encode()).hexdigest()[:32]
-    path = cache_folder() / "scans" / f"{name}.h"
-    if path.exists() and (kept := path.read_text()).endswith("\n// end\n"):
-        program = kept
-    else:
-        program = traced(cell)
-        write(path, program)
-    CELLS.setdefault(program, cell)
-    return program
+        return _found[cell]
+    except KeyError:
+        _found[cell] = program = _find(cell)
+        return program
+    except TypeError:  # an attribute of the cell has no hash; it may change, so look again
+        return _find(cell)
+
+
+_found: dict[Cell, str] = {}
+
+
+def _find(cell: Cell) -> str:
+    with _disable_current_modes():  # real stand-ins, also while torch traces a model
+        try:
+            told = fingerprint(cell)
+        except Exception as error:  # the user's own equations: any error may come
+            first = str(error).strip().split("\n")[0]
+            return f"{CANNOT}its equations fail: {type(error).__name__}: {first}"
+        name = hashlib.sha256(f"{ours()}\0{told}".encode()).hexdigest()[:32]
+        path = cache_folder() / "scans" / f"{name}.h"
+        if path.exists() and (kept := path.read_text()).endswith(END):
+            program = kept
+        else:
+            program = traced(cell)
+            write(path, program)
+        CELLS.setdefault(program, cell)
+        return program
 
 
 def traced(cell: Cell) -> str:
@@ -130,9 +147,9 @@ def traced(cell: Cell) -> str:
     from .trace import Untraceable, trace
 
     try:
-        return f"{emit(trace(cell))}// end\n"
+        return f"{emit(trace(cell))}{END}"
     except Untraceable as error:
-        return f"{CANNOT}{error}\n// end\n"
+        return f"{CANNOT}{error}{END}"
 
 
 def write(path: Path, text: str) -> None:
@@ -150,11 +167,11 @@ def why_not(cell: Cell, dtype: str) -> str | None:
     """Why there is no library for `cell` here, or None; compiles it if need be."""
     program = find(cell)
     if program.startswith(CANNOT):
-        return program.removeprefix(CANNOT).removesuffix("\n// end\n")
+        return program.removeprefix(CANNOT).removesuffix(END)
     return _unbuildable(program, dtype, repr(cell))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _unbuildable(program: str, dtype: str, name: str) -> str | None:
     try:
         build.load(program, dtype, name)
