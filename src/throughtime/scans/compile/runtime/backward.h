@@ -99,6 +99,7 @@ struct Backward {
             for (long i = plan.chunks.size() - 1; i >= 0; i--) {
                 auto [from, to] = plan.chunks[i];
                 for (long t = to - 1; t >= from; t--) step(t, from);
+                if constexpr (Cell::RUNS_0) m.wait();  // its dz came after the last products
                 if (c.dx) input_gradient(from, to);
                 weight_gradients(from, to);
             }
