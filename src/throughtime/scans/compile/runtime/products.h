@@ -93,6 +93,7 @@ static Tile tile_of(int R, int V) {
 // c[row][column] += a[row] * w for `rows` rows and the V vectors at `column`; w is one packed chunk.
 static void chunk_product(int V, Stretch k, const real *const *a, long at, const real *w,
                           real *const *c, const long *column, long rows) {
+    if (!k.run) return;  // no inputs, or an x of width zero
     long tiles = (rows + tile_rows(V) - 1) / tile_rows(V);
     // Blocks of whole stretches, or, where there is but one, of its parts.
     long outer_step = k.run >= BLOCK_K ? 1 : BLOCK_K / k.run;
