@@ -44,6 +44,11 @@ def compiler() -> list[str] | None:
     return None
 
 
+def flags() -> list[str]:
+    """Ours, for this processor, and those of $THROUGHTIME_CXXFLAGS, with which `make sanitize` checks."""
+    return [*FLAGS, native_flag(), *shlex.split(os.environ.get("THROUGHTIME_CXXFLAGS", ""))]
+
+
 def source(program: str, dtype: str) -> str:
     """The translation unit: the program between the runtime's headers."""
     return f'{REALS[dtype]}#include "products.h"\n{program}#include "entry.h"\n'
@@ -72,7 +77,7 @@ def native_flag() -> str:
 def key(text: str, command: list[str]) -> str:
     """The name of a program's entry in the cache."""
     binary = Path(command[0]).resolve().stat()
-    told = (*command, *FLAGS, str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
+    told = (*command, *flags(), str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
     return hashlib.sha256("\0".join(told).encode() + headers()).hexdigest()[:32]
 
 
@@ -125,8 +130,7 @@ def build(text: str, path: Path, command: list[str], name: str) -> None:
         done = subprocess.run(
             [
                 *command,
-                *FLAGS,
-                native_flag(),
+                *flags(),
                 f"-I{RUNTIME}",
                 str(path.with_suffix(".cpp")),
                 "-o",
