@@ -24,6 +24,11 @@ def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
         return f"compiled scans are for float32 and float64; x is {x.dtype}, W_x {w.W_x.dtype}."
     if torch.is_autocast_enabled("cpu"):
         return f"autocast asks for {torch.get_autocast_dtype('cpu')}."
+    if programs.reads_x(cell) and x.shape[-1] != w.W_a.shape[-1]:
+        return (
+            f"{cell!r} reads x itself, which must then be as wide as the state: "
+            f"{w.W_a.shape[-1]}; it is {x.shape[-1]}."
+        )
     return programs.why_not(cell, str(x.dtype).removeprefix("torch."))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,12 +48,6 @@ class Call(ctypes.Structure):
 
 
 @functools.lru_cache(maxsize=None)
-def facts(program: str) -> dict[str, int]:
-    """What the first line of a program tells of its cell."""
-    return json.loads(program.split("\n", 1)[0].removeprefix("// "))
-
-
-@functools.lru_cache(maxsize=None)
 def library(program: str, dtype: torch.dtype) -> ctypes.CDLL:
     cell = programs.CELLS.get(program)
     loaded = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
@@ -66,7 +59,7 @@ def kept_shapes(
     program: str, T: Any, B: Any, n: Any, itemsize: int, keep: bool
 ) -> tuple[Any, list[Any]]:
     """The sizes of z and of the buffers for the other states and the operands."""
-    cell = facts(program)
+    cell = programs.facts(program)
     lanes = 64 // itemsize  # whatever the processor's vectors, they fit into this padding
     width = (n + lanes - 1) // lanes * lanes
     rows = T * B

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Hashable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...cache import cache_folder
 from ...cell import Cell
+from ...errors import ThroughtimeError
 from . import build
 from .build import BuildFailed
 
@@ -29,6 +32,10 @@ CANNOT = "// cannot: "
 
 CELLS: dict[str, Cell] = {}
 """A cell behind each program, for the reference that gives second derivatives."""
+
+
+class Opaque(ThroughtimeError):
+    """A cell's equations cannot be followed; the message is the reason."""
 
 
 class _Log(TorchFunctionMode):
@@ -40,16 +47,23 @@ class _Log(TorchFunctionMode):
         self.numbers: dict[int, int] = {}
         self.alive: list[Tensor] = []  # so that no id is used twice
 
-    def name(self, value: Any) -> str:
+    def name(self, value: Any, made: bool = False) -> str:
         if isinstance(value, Tensor):
+            if id(value) not in self.numbers and not made and value.numel() != 1:
+                raise Opaque(
+                    "its equations read a tensor that is not a parameter of the cell, or one from "
+                    "a function that torch does not tell of (torch.jit, autograd.Function)."
+                )
             if id(value) not in self.numbers:
                 self.numbers[id(value)] = len(self.numbers)
                 self.alive.append(value)
+                if value.requires_grad:
+                    raise Opaque("its equations read a parameter that the cell does not name.")
                 if value.numel() == 1:
                     return f"%{self.numbers[id(value)]}={value.item()!r}"
             return f"%{self.numbers[id(value)]}"
         if isinstance(value, (list, tuple)):
-            return f"[{', '.join(map(self.name, value))}]"
+            return f"[{', '.join(self.name(v, made) for v in value)}]"
         if isinstance(value, dict):
             return f"{{{', '.join(f'{k}: {self.name(v)}' for k, v in value.items())}}}"
         return repr(value)
@@ -57,8 +71,11 @@ class _Log(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
             result = func(*args, **(kwargs or {}))
+        if func is torch._C._set_grad_enabled:
+            raise Opaque("its equations switch gradients off or on.")
         told = f"{getattr(func, '__module__', '')}.{getattr(func, '__name__', func)}"
-        self.lines.append(f"{self.name(result)} = {told}{self.name(args)}{self.name(kwargs or {})}")
+        given = f"{self.name(args)}{self.name(kwargs or {})}"
+        self.lines.append(f"{self.name(result, made=True)} = {told}{given}")
         return result
 
 
@@ -81,21 +98,30 @@ class _Gate:
         with torch._C.DisableTorchFunction():
             result = torch.zeros_like(v)
         log = self.log
-        log.lines.append(f"{log.name(result)} = {which} {self.gate} {log.name(v)}")
+        log.lines.append(f"{log.name(result, made=True)} = {which} {self.gate} {log.name(v)}")
         return result
 
 
 def fingerprint(cell: Cell) -> str:
-    """What `cell.step` computes, as a log of operations."""
+    """What `cell.step` computes, as a log of operations on stand-ins of two sizes and kinds."""
+    logs = [_logged(cell, *size) for size in ((2, 3, torch.float32), (5, 4, torch.float64))]
+    return "\n".join([repr((cell.gates, cell.state, cell.vectors)), *logs])
+
+
+def _logged(cell: Cell, batch: int, width: int, dtype: torch.dtype) -> str:
     log = _Log()
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=dtype)
+
     with torch.no_grad(), log:
-        x, states = torch.zeros(2, 3), [torch.zeros(2, 3) for _ in cell.state]
-        vectors = {name: torch.zeros(3) for name in cell.vectors}
-        log.lines.append(log.name([x, states, vectors]))
+        x, states = zeros(batch, width), [zeros(batch, width) for _ in cell.state]
+        vectors = {name: zeros(width) for name in cell.vectors}
+        log.lines.append(log.name([x, states, list(vectors.values())], made=True))
         gates = {name: _Gate(name, log) for name in cell.gates}
         after = cell.step(SimpleNamespace(**gates, **vectors), x, cell.State(*states))
         log.lines.append(f"return {log.name(list(after))}")
-    return "\n".join([repr((cell.gates, cell.state, cell.vectors)), *log.lines])
+    return "\n".join(log.lines)
 
 
 @functools.lru_cache
@@ -106,11 +132,19 @@ def ours() -> str:
     return f"{torch.__version__} {hashlib.sha256(files).hexdigest()}"
 
 
-@functools.lru_cache(maxsize=None)
 def find(cell: Cell) -> str:
     """The program of a cell, or `CANNOT` and the reason."""
+    attributes = vars(cell).values()
+    if any(isinstance(value, Tensor) or not isinstance(value, Hashable) for value in attributes):
+        return _find(cell)  # what may change under our feet
+    return _found(cell)
+
+
+def _find(cell: Cell) -> str:
     try:
         told = fingerprint(cell)
+    except Opaque as error:
+        return f"{CANNOT}{error}\n// end\n"
     except Exception as error:  # the user's own equations: any error may come
         first = str(error).strip().split("\n")[0]
         return f"{CANNOT}its equations fail: {type(error).__name__}: {first}"
@@ -125,12 +159,18 @@ def find(cell: Cell) -> str:
     return program
 
 
+_found = functools.lru_cache(maxsize=None)(_find)
+
+
 def traced(cell: Cell) -> str:
     from .emit import emit
-    from .trace import Untraceable, trace
+    from .trace import STAND_INS, Untraceable, trace
 
     try:
-        return f"{emit(trace(cell))}// end\n"
+        program, other = (emit(trace(cell, stand_in)) for stand_in in STAND_INS)
+        if program != other:
+            raise Untraceable("its equations depend on the sizes or the dtype of what they read.")
+        return f"{program}// end\n"
     except Untraceable as error:
         return f"{CANNOT}{error}\n// end\n"
 
@@ -144,6 +184,18 @@ def write(path: Path, text: str) -> None:
         os.replace(file.name, path)
     except OSError:
         return  # `build.load` says so where it matters
+
+
+def reads_x(cell: Cell) -> bool:
+    """Whether the equations read x itself, not only through a gate."""
+    program = find(cell)
+    return not program.startswith(CANNOT) and facts(program)["reads_x"]
+
+
+@functools.lru_cache(maxsize=None)
+def facts(program: str) -> dict[str, Any]:
+    """What the first line of a program tells of its cell."""
+    return json.loads(program.split("\n", 1)[0].removeprefix("// "))
 
 
 def why_not(cell: Cell, dtype: str) -> str | None:
