@@ -213,3 +213,8 @@ def _unbuildable(program: str, dtype: str, name: str) -> str | None:
     except BuildFailed as error:
         return str(error)
     return None
+
+
+for _answer in (find, reads_x, why_not):
+    # What torch.compiler.assume_constant_result does, without importing the compiler for it.
+    _answer._dynamo_marked_constant = True  # type: ignore[attr-defined]
