@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ... import terminal
 from ...cache import cache_folder
 from ...cell import Cell
 from ...errors import ThroughtimeError
@@ -211,8 +212,15 @@ def _unbuildable(program: str, dtype: str, name: str) -> str | None:
     try:
         build.load(program, dtype, name)
     except BuildFailed as error:
+        if not _warned:
+            _warned.append(name)
+            terminal.warn(f"scans run slower than they could: {error}")
         return str(error)
     return None
+
+
+_warned: list[str] = []
+"""Not empty once a person was told that nothing can be built here."""
 
 
 for _answer in (find, reads_x, why_not):
