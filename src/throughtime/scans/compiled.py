@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ..cell import Cell, Weights
 from .compile import programs
@@ -24,6 +25,15 @@ def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
         return f"compiled scans are for float32 and float64; x is {x.dtype}, W_x {w.W_x.dtype}."
     if torch.is_autocast_enabled("cpu"):
         return f"autocast asks for {torch.get_autocast_dtype('cpu')}."
+    if not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    ):
+        return "compiled scans have no rule for torch.func's transforms and forward derivatives."
+    if cell.ask(programs.reads_x) and x.shape[-1] != w.W_a.shape[-1]:
+        return (
+            f"{cell!r} reads x itself, which must then be as wide as the state: "
+            f"{w.W_a.shape[-1]}; it is {x.shape[-1]}."
+        )
     return cell.ask(programs.why_not, str(x.dtype).removeprefix("torch."))
 
 

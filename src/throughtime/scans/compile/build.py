@@ -28,7 +28,8 @@ from ...errors import ThroughtimeError
 RUNTIME = Path(__file__).parent / "runtime"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno",
          "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
-REALS = {"float32": "typedef float real;\n#define REAL_IS_FLOAT 1\n", "float64": "typedef double real;\n#define REAL_IS_FLOAT 0\n"}  # fmt: skip
+REALS = {"float32": ("float", 1), "float64": ("double", 0)}
+"""What `real` is in C++, and REAL_IS_FLOAT."""
 
 
 class BuildFailed(ThroughtimeError):
@@ -44,13 +45,21 @@ def compiler() -> list[str] | None:
     return None
 
 
+def flags() -> list[str]:
+    """Ours, for this processor, and those of $THROUGHTIME_CXXFLAGS (`make sanitize`)."""
+    return [*FLAGS, native_flag(), *shlex.split(os.environ.get("THROUGHTIME_CXXFLAGS", ""))]
+
+
 def source(program: str, dtype: str) -> str:
     """The translation unit: the program between the runtime's headers."""
-    return f'{REALS[dtype]}#include "products.h"\n{program}#include "entry.h"\n'
+    real, is_float = REALS[dtype]
+    head = f'typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n#include "products.h"\n'
+    return f'{head}{program}#include "entry.h"\n'
 
 
 @functools.lru_cache
 def headers() -> bytes:
+    """What every program includes."""
     return b"".join(path.read_bytes() for path in sorted(RUNTIME.glob("*.h")))
 
 
@@ -66,13 +75,14 @@ def processor() -> str:
 
 
 def native_flag() -> str:
+    """The option that lets the compiler use all that this processor has."""
     return "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
 
 
 def key(text: str, command: list[str]) -> str:
     """The name of a program's entry in the cache."""
     binary = Path(command[0]).resolve().stat()
-    told = (*command, *FLAGS, str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
+    told = (*command, *flags(), str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
     return hashlib.sha256("\0".join(told).encode() + headers()).hexdigest()[:32]
 
 
@@ -125,13 +135,12 @@ def build(text: str, path: Path, command: list[str], name: str) -> None:
         done = subprocess.run(
             [
                 *command,
-                *FLAGS,
-                native_flag(),
+                *flags(),
                 f"-I{RUNTIME}",
                 str(path.with_suffix(".cpp")),
                 "-o",
                 str(fresh),
-            ],  # fmt: skip
+            ],
             capture_output=True,
             text=True,
         )

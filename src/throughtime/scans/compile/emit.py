@@ -74,7 +74,7 @@ BINARY = {
     "bitwise_or": "{} | {}",
 }
 LOGICAL = {"logical_not", "bitwise_not", "logical_and", "logical_or", "bitwise_and", "bitwise_or"}
-IDENTITY = {"clone", "detach", "alias", "lift_fresh_copy", "_to_copy", "expand", "view_of"}
+IDENTITY = {"clone", "detach", "alias", "lift_fresh_copy", "expand", "view_of"}
 CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "ones_like": 1.0,
             "zeros": 0.0, "ones": 1.0}  # fmt: skip
 """The argument that holds the value, or the value."""
@@ -96,7 +96,7 @@ def emit(trace: Trace) -> str:
         reads = stage.reads if stage else ()
         touched = [int(read[2:-1]) for read in reads if read.startswith("z[")]
         touched += [len(trace.gates) + int(r[2:-1]) for r in reads if r.startswith("p[")]
-        touches.append(sum(1 << column for column in touched))
+        touches.append(f"{sum(1 << column for column in touched)}ul")
     lines = [
         f"// {json.dumps(facts)}",
         "struct Cell {",
@@ -109,7 +109,7 @@ def emit(trace: Trace) -> str:
         f"    static constexpr bool RUNS_0 = {'true' if trace.stages[0] else 'false'};",
         f"    static constexpr int gate[] = {{{', '.join(map(str, trace.gates))}}};",
         f"    static constexpr int made[] = {{{', '.join(map(str, trace.made))}}};",
-        f"    static constexpr unsigned long touches[] = {{{', '.join(f'{t}ul' for t in touches)}}};",
+        f"    static constexpr unsigned long touches[] = {{{', '.join(touches)}}};",
         f"    static constexpr Product products[] = {{{products or '{-1, 0, 0, 0}'}}};",
     ]
     for direction in ("forward", "backward"):
@@ -178,13 +178,16 @@ class _Body:
         """The type and the text of one operation."""
         packet = getattr(node.target, "overloadpacket", node.target)
         name = str(packet).removeprefix("aten.").rstrip("_")
-        args, kwargs = list(node.args), dict(node.kwargs)
+        args: list[Any] = list(node.args)
+        kwargs: dict[str, Any] = dict(node.kwargs)
+        if name == "_to_copy":
+            return self.conversion(args[0], kwargs.get("dtype"))
         if name in IDENTITY:
-            return self.kind[args[0]], self.text[args[0]]  # type: ignore[index]
+            return self.kind[args[0]], self.text[args[0]]
         if name in CONSTANT:
             at = CONSTANT[name]
             return "vec", _number(args[at] if isinstance(at, int) else at)
-        if name in ("add", "sub"):
+        if name in ("add", "sub") and not (self.is_mask(args[0]) and self.is_mask(args[1])):
             return self.sum(name, args, kwargs.pop("alpha", 1))
         if name == "mul" and all(self.is_mask(arg) for arg in args):
             return "mask", f"{self.mask(args[0])} & {self.mask(args[1])}"
@@ -207,6 +210,16 @@ class _Body:
         if name in BINARY and len(args) == 2 and not kwargs:
             return boolean, BINARY[name].format(read(args[0]), read(args[1]))
         raise Untraceable(f"the operation {name} cannot be compiled.")
+
+    def conversion(self, value: fx.Node, to: torch.dtype | None) -> tuple[str, str]:
+        """Truth to numbers, numbers to truth; nothing that rounds."""
+        kind, text = self.kind[value], self.text[value]
+        given = value.meta["val"].dtype
+        if to == torch.bool:
+            return "mask", self.mask(value)
+        if to in (None, given) or kind == "mask" or not given.is_floating_point:
+            return kind, text
+        raise Untraceable(f"its equations convert numbers from {given} to {to}.")
 
     def sum(self, name: str, args: list[Any], alpha: Any) -> tuple[str, str]:
         left, right = self.vector(args[0]), self.vector(args[1])

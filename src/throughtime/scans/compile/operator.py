@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import json
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -54,7 +53,7 @@ class Native:
 
     def __init__(self, program: str, dtype: torch.dtype) -> None:
         cell = programs.CELLS.get(program)
-        told = facts(program)
+        told = programs.facts(program)
         self.states, self.operands, self.slots = told["states"], told["operands"], told["slots"]
         library = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
         self.forward, self.backward = library.forward, library.backward
@@ -65,13 +64,7 @@ class Native:
         self.forward_scratch.restype = self.backward_scratch.restype = _integer
 
 
-native = functools.lru_cache(maxsize=None)(Native)
-
-
-@functools.cache
-def facts(program: str) -> dict[str, int]:
-    """What the first line of a program tells of its cell."""
-    return json.loads(program.split("\n", 1)[0].removeprefix("// "))
+native = functools.cache(Native)
 
 
 def kept_sizes(cell: dict[str, int], T: Any, B: Any, n: Any, itemsize: int, keep: bool) -> Any:
@@ -89,7 +82,7 @@ def kept_sizes(cell: dict[str, int], T: Any, B: Any, n: Any, itemsize: int, keep
 
 def kept_size(program: str, T: Any, B: Any, n: Any, itemsize: int, keep: bool) -> Any:
     """The size of all of them."""
-    cell = facts(program)
+    cell = programs.facts(program)
     z, state, operand = kept_sizes(cell, T, B, n, itemsize, keep)
     return z + (cell["states"] - 1) * state + (cell["operands"] - cell["states"]) * operand
 
@@ -162,7 +155,12 @@ def scan_backward(
     return gradients
 
 
-_buffers = threading.local()
+class _Buffers(threading.local):
+    def __init__(self) -> None:
+        self.held: dict[torch.dtype, Tensor] = {}
+
+
+_buffers = _Buffers()
 
 
 def scratch(size: int, dtype: torch.dtype) -> int:
@@ -171,11 +169,11 @@ def scratch(size: int, dtype: torch.dtype) -> int:
     The first touch of fresh memory costs more than a product that fills it. A buffer much larger
     than what is asked for is given back.
     """
-    buffers = _buffers.__dict__
-    held = buffers.get(dtype)
+    held = _buffers.held.pop(dtype, None)
     if held is None or not size <= held.numel() <= 4 * size + 2**20:
-        buffers[dtype] = held = None  # free before taking anew
-        buffers[dtype] = held = torch.empty(size, dtype=dtype)
+        del held  # free before taking anew
+        held = torch.empty(size, dtype=dtype)
+    _buffers.held[dtype] = held
     return held.data_ptr()
 
 
@@ -342,7 +340,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _gradients(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
-    V, K, needs = ctx.V, facts(ctx.program)["states"], ctx.needs_input_grad
+    V, K, needs = ctx.V, programs.facts(ctx.program)["states"], ctx.needs_input_grad
     wanted = [*needs[1:5], *(needs[5] or [False] * V), *(needs[6] or [False] * K)]
     found = _differentiate(ctx, given[: 1 + K], wanted)
     return (None, *found[:4], found[4 : 4 + V], found[4 + V :], None, None, None)
@@ -366,7 +364,7 @@ def _by_reference(
             [g for _, g in results],
             create_graph=True,
             allow_unused=True,
-        )  # fmt: skip
+        )
         if results
         else [None] * len(asked)
     )
@@ -379,9 +377,7 @@ torch.library.register_autograd("throughtime::scan", _gradients, setup_context=_
 def _plain(x: Tensor) -> bool:
     """Whether numbers are computed now, and nobody records what is done with them."""
     return type(x) in (Tensor, torch.nn.Parameter) and not (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
     )
 
 

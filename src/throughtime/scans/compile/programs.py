@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Hashable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +22,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from ... import terminal
 from ...cache import cache_folder
 from ...cell import Cell
+from ...errors import ThroughtimeError
 from . import build
 from .build import BuildFailed
 
@@ -35,6 +39,10 @@ CELLS: dict[str, Cell] = {}
 """A cell behind each program, for the reference that gives second derivatives."""
 
 
+class Opaque(ThroughtimeError):
+    """A cell's equations cannot be followed; the message is the reason."""
+
+
 class _Log(TorchFunctionMode):
     """Writes down each operation, its numbers, and which earlier results it takes."""
 
@@ -44,16 +52,23 @@ class _Log(TorchFunctionMode):
         self.numbers: dict[int, int] = {}
         self.alive: list[Tensor] = []  # so that no id is used twice
 
-    def name(self, value: Any) -> str:
+    def name(self, value: Any, made: bool = False) -> str:
         if isinstance(value, Tensor):
+            if id(value) not in self.numbers and not made and value.numel() != 1:
+                raise Opaque(
+                    "its equations read a tensor that is not a parameter of the cell, or one from "
+                    "a function that torch does not tell of (torch.jit, autograd.Function)."
+                )
             if id(value) not in self.numbers:
                 self.numbers[id(value)] = len(self.numbers)
                 self.alive.append(value)
+                if value.requires_grad:
+                    raise Opaque("its equations read a parameter that the cell does not name.")
                 if value.numel() == 1:
                     return f"%{self.numbers[id(value)]}={value.item()!r}"
             return f"%{self.numbers[id(value)]}"
         if isinstance(value, (list, tuple)):
-            return f"[{', '.join(map(self.name, value))}]"
+            return f"[{', '.join(self.name(v, made) for v in value)}]"
         if isinstance(value, dict):
             return f"{{{', '.join(f'{k}: {self.name(v)}' for k, v in value.items())}}}"
         return repr(value)
@@ -61,8 +76,11 @@ class _Log(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
             result = func(*args, **(kwargs or {}))
+        if func is torch._C._set_grad_enabled:
+            raise Opaque("its equations switch gradients off or on.")
         told = f"{getattr(func, '__module__', '')}.{getattr(func, '__name__', func)}"
-        self.lines.append(f"{self.name(result)} = {told}{self.name(args)}{self.name(kwargs or {})}")
+        given = f"{self.name(args)}{self.name(kwargs or {})}"
+        self.lines.append(f"{self.name(result, made=True)} = {told}{given}")
         return result
 
 
@@ -85,21 +103,30 @@ class _Gate:
         with torch._C.DisableTorchFunction():
             result = torch.zeros_like(v)
         log = self.log
-        log.lines.append(f"{log.name(result)} = {which} {self.gate} {log.name(v)}")
+        log.lines.append(f"{log.name(result, made=True)} = {which} {self.gate} {log.name(v)}")
         return result
 
 
 def fingerprint(cell: Cell) -> str:
-    """What `cell.step` computes, as a log of operations."""
+    """What `cell.step` computes, as a log of operations on stand-ins of two sizes and kinds."""
+    logs = [_logged(cell, *size) for size in ((2, 3, torch.float32), (5, 4, torch.float64))]
+    return "\n".join([repr((cell.gates, cell.state, cell.vectors)), *logs])
+
+
+def _logged(cell: Cell, batch: int, width: int, dtype: torch.dtype) -> str:
     log = _Log()
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=dtype)
+
     with torch.no_grad(), log:
-        x, states = torch.zeros(2, 3), [torch.zeros(2, 3) for _ in cell.state]
-        vectors = {name: torch.zeros(3) for name in cell.vectors}
-        log.lines.append(log.name([x, states, vectors]))
+        x, states = zeros(batch, width), [zeros(batch, width) for _ in cell.state]
+        vectors = {name: zeros(width) for name in cell.vectors}
+        log.lines.append(log.name([x, states, list(vectors.values())], made=True))
         gates = {name: _Gate(name, log) for name in cell.gates}
         after = cell.step(SimpleNamespace(**gates, **vectors), x, cell.State(*states))
         log.lines.append(f"return {log.name(list(after))}")
-    return "\n".join([repr((cell.gates, cell.state, cell.vectors)), *log.lines])
+    return "\n".join(log.lines)
 
 
 @functools.lru_cache
@@ -112,25 +139,21 @@ def ours() -> str:
 
 def find(cell: Cell) -> str:
     """The program of a cell, or `CANNOT` and the reason."""
-    try:
-        return _found[cell]
-    except KeyError:
-        _found[cell] = program = _find(cell)
-        return program
-    except TypeError:  # an attribute of the cell has no hash; it may change, so look again
-        return _find(cell)
-
-
-_found: dict[Cell, str] = {}
+    attributes = vars(cell).values()
+    if any(isinstance(value, Tensor) or not isinstance(value, Hashable) for value in attributes):
+        return _find(cell)  # what may change under our feet
+    return _found(cell)
 
 
 def _find(cell: Cell) -> str:
     with _disable_current_modes():  # real stand-ins, also while torch traces a model
         try:
             told = fingerprint(cell)
-        except Exception as error:  # the user's own equations: any error may come
+        except Opaque as error:
+            return f"{CANNOT}{error}{END}"
+        except Exception as error:  # noqa: BLE001  the user's own equations: any error may come
             first = str(error).strip().split("\n")[0]
-            return f"{CANNOT}its equations fail: {type(error).__name__}: {first}"
+            return f"{CANNOT}its equations fail: {type(error).__name__}: {first}{END}"
         name = hashlib.sha256(f"{ours()}\0{told}".encode()).hexdigest()[:32]
         path = cache_folder() / "scans" / f"{name}.h"
         if path.exists() and (kept := path.read_text()).endswith(END):
@@ -142,12 +165,19 @@ def _find(cell: Cell) -> str:
         return program
 
 
+_found = functools.lru_cache(maxsize=None)(_find)
+
+
 def traced(cell: Cell) -> str:
+    """The program, made anew, or `CANNOT` and the reason."""
     from .emit import emit
-    from .trace import Untraceable, trace
+    from .trace import STAND_INS, Untraceable, trace
 
     try:
-        return f"{emit(trace(cell))}{END}"
+        program, other = (emit(trace(cell, stand_in)) for stand_in in STAND_INS)
+        if program != other:
+            raise Untraceable("its equations depend on the sizes or the dtype of what they read.")
+        return f"{program}{END}"
     except Untraceable as error:
         return f"{CANNOT}{error}{END}"
 
@@ -163,6 +193,18 @@ def write(path: Path, text: str) -> None:
         return  # `build.load` says so where it matters
 
 
+def reads_x(cell: Cell) -> bool:
+    """Whether the equations read x itself, not only through a gate."""
+    program = find(cell)
+    return not program.startswith(CANNOT) and facts(program)["reads_x"]
+
+
+@functools.cache
+def facts(program: str) -> dict[str, Any]:
+    """What the first line of a program tells of its cell."""
+    return json.loads(program.split("\n", 1)[0].removeprefix("// "))
+
+
 def why_not(cell: Cell, dtype: str) -> str | None:
     """Why there is no library for `cell` here, or None; compiles it if need be."""
     program = find(cell)
@@ -176,5 +218,17 @@ def _unbuildable(program: str, dtype: str, name: str) -> str | None:
     try:
         build.load(program, dtype, name)
     except BuildFailed as error:
+        if not _warned:
+            _warned.append(name)
+            terminal.warn(f"scans run slower than they could: {error}")
         return str(error)
     return None
+
+
+_warned: list[str] = []
+"""Not empty once a person was told that nothing can be built here."""
+
+
+for _answer in (find, reads_x, why_not):
+    # What torch.compiler.assume_constant_result does, without importing the compiler for it.
+    _answer._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -33,9 +33,20 @@ for _name in ("input", "recurrent"):
 INPUT = torch.ops.throughtime_trace.input.default
 RECURRENT = torch.ops.throughtime_trace.recurrent.default
 
-BATCH, WIDTH = 2, 3  # of the stand-ins
-MOST = 16
-"""States and operands, or vectors, of a cell, as in `runtime/plan.h`."""
+MOST, MOST_SLOTS = 16, 48  # as in `runtime/plan.h`; slots and vectors are bits of 64
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """The size and the kind of the tensors that stand for x, states and vectors."""
+
+    batch: int
+    width: int
+    dtype: torch.dtype
+
+
+STAND_INS = (StandIn(2, 3, torch.float32), StandIn(5, 4, torch.float64))
+"""Equations that differ between them depend on more than the numbers."""
 
 
 class Untraceable(ThroughtimeError):
@@ -103,9 +114,9 @@ class _Gate:
         return RECURRENT(v, self.name)
 
 
-def trace(cell: Cell) -> Trace:
+def trace(cell: Cell, stand_in: StandIn = STAND_INS[0]) -> Trace:
     """Trace `cell.step`; raise `Untraceable` with the reason where it cannot be compiled."""
-    return _Tracing(cell).trace()
+    return _Tracing(cell, stand_in).trace()
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
@@ -134,8 +145,10 @@ def _graph_of(function: Callable[..., Any], *inputs: Any) -> fx.Graph:
 class _Tracing:
     """The way from `step` to a `Trace`."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, stand_in: StandIn) -> None:
         self.cell = cell
+        self.shape = (stand_in.batch, stand_in.width)
+        self.dtype = stand_in.dtype
         self.graph = self.record()
         places = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.x = places[0]
@@ -146,6 +159,9 @@ class _Tracing:
             if not isinstance(node, fx.Node):
                 raise Untraceable(f"the new state {cell.state[number]} is a constant: {node!r}.")
 
+    def zeros(self) -> Tensor:
+        return torch.zeros(self.shape, dtype=self.dtype)
+
     def record(self) -> fx.Graph:
         """`step` on stand-ins, as a graph of ATen operations and gate halves."""
         cell = self.cell
@@ -155,14 +171,14 @@ class _Tracing:
             w = SimpleNamespace(**gates, **dict(zip(cell.vectors, vectors)))
             after = cell.step(w, x, cell.State(*states))
             shapes = [tuple(part.shape) for part in after]
-            if shapes != [(BATCH, WIDTH)] * len(cell.state):
+            if shapes != [self.shape] * len(cell.state):
                 raise Untraceable("its equations change the shape of the state.")
             return list(after)
 
         inputs = (
-            torch.zeros(BATCH, WIDTH),
-            [torch.zeros(BATCH, WIDTH) for _ in cell.state],
-            [torch.zeros(WIDTH) for _ in cell.vectors],
+            self.zeros(),
+            [self.zeros() for _ in cell.state],
+            [self.zeros()[0] for _ in cell.vectors],
         )
         with torch.no_grad():
             try:
@@ -179,7 +195,13 @@ class _Tracing:
     def trace(self) -> Trace:
         self.find_halves()
         self.order_slots()
-        self.check_size()
+        operands = len(self.states) + len(self.values)
+        if max(operands, len(self.vectors)) > MOST or len(self.slots) > MOST_SLOTS:
+            raise Untraceable(
+                f"it is too large: {operands} states and values that products take, "
+                f"{len(self.vectors)} vectors, {len(self.slots)} affine maps; the most are {MOST}, "
+                f"{MOST}, {MOST_SLOTS}."
+            )
         names = self.names()
         last = max([0, *(product.stage for product in self.products)])
         stages = []
@@ -195,7 +217,7 @@ class _Tracing:
             inputs=self.inputs,
             direct=self.direct,
             products=tuple(self.products),
-            operands=len(self.states) + len(self.values),
+            operands=operands,
             made=(-1,) * len(self.states) + tuple(self.level[node] for node in self.values),
             stages=tuple(stages),
             states=len(self.states),
@@ -224,10 +246,13 @@ class _Tracing:
                     (half for half in node.args if isinstance(half, fx.Node)),
                     key=lambda half: half.target is not RECURRENT,
                 )
-                targets = [half.target for half in halves]
-                if targets == [RECURRENT, INPUT] and all(len(h.users) == 1 for h in halves):
-                    if halves[0].args[1] == halves[1].args[1]:
-                        self.sums[node] = (halves[0], halves[1])
+                gates = [half.args[-1] for half in halves]
+                if (
+                    [half.target for half in halves] == [RECURRENT, INPUT]
+                    and gates[0] == gates[1]
+                    and all(len(half.users) == 1 for half in halves)
+                ):
+                    self.sums[node] = (halves[0], halves[1])
 
     def order_slots(self) -> None:
         """Slots as in the module's docstring; a slot is known by the node whose value it is."""
@@ -237,7 +262,7 @@ class _Tracing:
         for node in self.graph.nodes:
             below = max([0, *(self.level[source] for source in node.all_input_nodes)])
             self.level[node] = below + (node.target is RECURRENT)
-        recurrent = {node: halves[0] for node, halves in self.sums.items()}
+        recurrent: dict[fx.Node, Any] = {node: halves[0] for node, halves in self.sums.items()}
         recurrent |= {node: node for node in alone if node.target is RECURRENT}
         self.values: list[fx.Node] = []
         for node in self.graph.nodes:
@@ -275,14 +300,6 @@ class _Tracing:
             self.direct = len(self.slots)
             self.slots.append((self.x, self.cell.gates[0]))
 
-    def check_size(self) -> None:
-        operands = len(self.states) + len(self.values)
-        if operands > MOST or len(self.vectors) > MOST or len(self.slots) > 3 * MOST:
-            raise Untraceable(
-                f"it has {len(self.slots)} affine maps, {len(self.vectors)} vectors and "
-                f"{operands} values to multiply; at most {3 * MOST}, {MOST} and {MOST} fit."
-            )
-
     def operand_number(self, node: Any) -> int:
         if node in self.states:
             return self.states.index(node)
@@ -308,18 +325,18 @@ class _Tracing:
         part.output([copied[node] for node in makes.values()])
         owner = self.graph.owning_module
         module = fx.GraphModule(owner if owner is not None else {}, part)
-        inputs = [torch.zeros(BATCH, WIDTH) for _ in reads]
+        inputs = [self.zeros() for _ in reads]
         forward = _graph_of(lambda *given: list(module(*given)), *inputs)
 
         def gradients(*given: Tensor) -> list[Tensor]:
             read, cotangents = given[: len(reads)], given[len(reads) :]
-            _, vjp = torch.func.vjp(lambda *r: list(module(*r)), *read)
-            return list(vjp(list(cotangents)))
+            found: Any = torch.func.vjp(lambda *r: list(module(*r)), *read)
+            return list(found[1](list(cotangents)))
 
-        outputs = [torch.zeros(BATCH, WIDTH) for _ in makes]
+        outputs = [self.zeros() for _ in makes]
         try:
             backward = _graph_of(gradients, *inputs, *outputs)
-        except NotImplementedError as error:
+        except RuntimeError as error:  # an operation without one; detach
             raise Untraceable(f"its equations have no derivative: {error}") from error
         return Stage(tuple(names[node] for node in reads), tuple(makes), forward, backward)
 

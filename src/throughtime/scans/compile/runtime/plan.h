@@ -64,7 +64,7 @@ struct Plan {
             std::stable_sort(order.begin(), order.end(),
                              [&](long a, long b) { return c.lengths[a] > c.lengths[b]; });
         for (long b = 0; b < c.B; b++)
-            for (long t = 0; t < (c.lengths ? c.lengths[b] : c.T); t++) alive[t]++;
+            for (long t = 0; t < (c.lengths ? std::min(c.lengths[b], c.T) : c.T); t++) alive[t]++;
         nv = (c.n + W - 1) / W, xv = (c.n_x + W - 1) / W;
         ldz = nv * S * W, lddz = nv * DS * W, ldn = nv * W, ldx = xv * W;
         for (long t = 0; t < c.T; t++) offset[t + 1] = offset[t] + alive[t];

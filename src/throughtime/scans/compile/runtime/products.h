@@ -111,6 +111,11 @@ static Tile tile_of(int R, int V) {
 // chunk. Sums of BLOCK_K products are added up one after the other.
 static void chunk_product(int V, Stretch k, const real *const *a, const real *w, Rows c,
                           const long *column, long rows) {
+    if (!k.outer || !k.run) {  // no inputs, or an x of width zero
+        for (long r = 0; r < rows; r++)
+            for (int v = 0; v < V; v++) store(c.to[r] + column[v], load(c.from[r] + column[v]));
+        return;
+    }
     long tiles = (rows + tile_rows(V) - 1) / tile_rows(V);
     // Blocks of whole stretches, or, where there is but one, of its parts.
     long outer_step = k.run >= BLOCK_K ? 1 : BLOCK_K / k.run;
