@@ -223,5 +223,6 @@ def describe(
 
 
 def fill(pointers: Any, tensors: Sequence[Tensor | None]) -> None:
+    """The addresses of `tensors`, null for None."""
     for i, tensor in enumerate(tensors):
         pointers[i] = None if tensor is None else tensor.data_ptr()

@@ -246,10 +246,9 @@ class _Tracing:
                     (half for half in node.args if isinstance(half, fx.Node)),
                     key=lambda half: half.target is not RECURRENT,
                 )
-                gates = [half.args[-1] for half in halves]
                 if (
                     [half.target for half in halves] == [RECURRENT, INPUT]
-                    and gates[0] == gates[1]
+                    and halves[0].args[1] == halves[1].args[1]  # the same gate
                     and all(len(half.users) == 1 for half in halves)
                 ):
                     self.sums[node] = (halves[0], halves[1])
