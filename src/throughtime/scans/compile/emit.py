@@ -59,9 +59,9 @@ BINARY = {
     "bitwise_or": "{} | {}",
 }
 LOGICAL = {"logical_not", "bitwise_not", "logical_and", "logical_or", "bitwise_and", "bitwise_or"}
-IDENTITY = {"clone", "detach", "alias", "lift_fresh_copy", "expand", "view_of"}
+IDENTITY = {"clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "expand", "view_of"}
 CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "ones_like": 1.0,
-            "zeros": 0.0, "ones": 1.0}  # fmt: skip
+            "zeros": 0.0, "ones": 1.0, "empty_permuted": 0.0, "empty_like": 0.0}  # fmt: skip
 """The argument that holds the value, or the value."""
 
 
@@ -167,12 +167,16 @@ class _Body:
         args, kwargs = list(node.args), dict(node.kwargs)
         if name == "_to_copy":
             return self.conversion(args[0], kwargs.get("dtype"))
+        if name == "copy" and self.kind[args[0]] == self.kind[args[1]]:
+            return self.kind[args[1]], self.text[args[1]]
         if name in IDENTITY:
             return self.kind[args[0]], self.text[args[0]]  # type: ignore[index]
         if name in CONSTANT:
             at = CONSTANT[name]
             return "vec", _number(args[at] if isinstance(at, int) else at)
-        if name in ("add", "sub") and not (self.is_mask(args[0]) and self.is_mask(args[1])):
+        if name == "add" and all(self.is_mask(arg) for arg in args):
+            return "mask", f"{self.mask(args[0])} | {self.mask(args[1])}"
+        if name in ("add", "sub"):
             return self.sum(name, args, kwargs.pop("alpha", 1))
         if name == "mul" and all(self.is_mask(arg) for arg in args):
             return "mask", f"{self.mask(args[0])} & {self.mask(args[1])}"

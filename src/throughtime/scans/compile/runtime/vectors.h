@@ -130,11 +130,12 @@ static inline vec expm1_(vec x) {
 }
 
 static inline vec sigmoid_(vec x) {
-    vec at = x < -87.0f ? all(-87.0f) : x;
-    at = at > 87.0f ? all(87.0f) : at;
+    vec at = x < -88.0f ? all(-88.0f) : x;
+    at = at > 88.0f ? all(88.0f) : at;
     PowerOfTwo e(-at);
     vec two_k = PowerOfTwo::exp2(e.k);
-    return 1 / (1 + two_k + two_k * e.p);
+    vec y = 1 / (1 + two_k + two_k * e.p);
+    return x < -88.0f ? vec{} : y;  // less than the least normal number
 }
 
 // (e^2x - 1) / (e^2x + 1), the numerator without cancellation.
