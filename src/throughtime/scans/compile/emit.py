@@ -167,8 +167,8 @@ class _Body:
         args, kwargs = list(node.args), dict(node.kwargs)
         if name == "_to_copy":
             return self.conversion(args[0], kwargs.get("dtype"))
-        if name == "copy" and self.kind[args[0]] == self.kind[args[1]]:
-            return self.kind[args[1]], self.text[args[1]]
+        if name == "copy" and self.is_mask(args[0]) == self.is_mask(args[1]):
+            return self.kind[args[1]], self.text[args[1]]  # type: ignore[index]
         if name in IDENTITY:
             return self.kind[args[0]], self.text[args[0]]  # type: ignore[index]
         if name in CONSTANT:
@@ -200,7 +200,7 @@ class _Body:
             return boolean, BINARY[name].format(read(args[0]), read(args[1]))
         raise Untraceable(f"the operation {name} cannot be compiled.")
 
-    def conversion(self, value: fx.Node, to: torch.dtype | None) -> tuple[str, str]:
+    def conversion(self, value: Any, to: Any) -> tuple[str, str]:
         """Truth to numbers, numbers to truth; nothing that rounds."""
         kind, text = self.kind[value], self.text[value]
         given = value.meta["val"].dtype
