@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check sanitize docs bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready        ## train a character LSTM on Python's own source, in about two minutes
@@ -16,6 +16,9 @@ check: .venv/ready       ## lint, format, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+sanitize: .venv/ready    ## compiled scans under the address and undefined-behaviour sanitizers
+	scripts/sanitize
 
 docs: .venv/ready        ## run the commands of README and docs, check their links
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -144,7 +144,7 @@ def build(text: str, path: Path, command: list[str], name: str) -> None:
             capture_output=True,
             text=True,
         )
-        if done.returncode:
+        if done.returncode or not fresh.exists():
             errors = [line for line in done.stderr.splitlines() if "error" in line]
             first = (errors or done.stderr.strip().splitlines() or ["no message"])[0]
             raise BuildFailed(

@@ -74,9 +74,9 @@ BINARY = {
     "bitwise_or": "{} | {}",
 }
 LOGICAL = {"logical_not", "bitwise_not", "logical_and", "logical_or", "bitwise_and", "bitwise_or"}
-IDENTITY = {"clone", "detach", "alias", "lift_fresh_copy", "expand", "view_of"}
+IDENTITY = {"clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "expand", "view_of"}
 CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "ones_like": 1.0,
-            "zeros": 0.0, "ones": 1.0}  # fmt: skip
+            "zeros": 0.0, "ones": 1.0, "empty_permuted": 0.0, "empty_like": 0.0}  # fmt: skip
 """The argument that holds the value, or the value."""
 
 
@@ -182,12 +182,16 @@ class _Body:
         kwargs: dict[str, Any] = dict(node.kwargs)
         if name == "_to_copy":
             return self.conversion(args[0], kwargs.get("dtype"))
+        if name == "copy" and self.is_mask(args[0]) == self.is_mask(args[1]):
+            return self.kind[args[1]], self.text[args[1]]  # type: ignore[index]
         if name in IDENTITY:
             return self.kind[args[0]], self.text[args[0]]
         if name in CONSTANT:
             at = CONSTANT[name]
             return "vec", _number(args[at] if isinstance(at, int) else at)
-        if name in ("add", "sub") and not (self.is_mask(args[0]) and self.is_mask(args[1])):
+        if name == "add" and all(self.is_mask(arg) for arg in args):
+            return "mask", f"{self.mask(args[0])} | {self.mask(args[1])}"
+        if name in ("add", "sub"):
             return self.sum(name, args, kwargs.pop("alpha", 1))
         if name == "mul" and all(self.is_mask(arg) for arg in args):
             return "mask", f"{self.mask(args[0])} & {self.mask(args[1])}"
@@ -211,7 +215,7 @@ class _Body:
             return boolean, BINARY[name].format(read(args[0]), read(args[1]))
         raise Untraceable(f"the operation {name} cannot be compiled.")
 
-    def conversion(self, value: fx.Node, to: torch.dtype | None) -> tuple[str, str]:
+    def conversion(self, value: Any, to: Any) -> tuple[str, str]:
         """Truth to numbers, numbers to truth; nothing that rounds."""
         kind, text = self.kind[value], self.text[value]
         given = value.meta["val"].dtype

@@ -137,7 +137,12 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
 
 def _graph_of(function: Callable[..., Any], *inputs: Any) -> fx.Graph:
-    graph = make_fx(function, decomposition_table=decompositions())(*inputs).graph
+    module = make_fx(function, decomposition_table=decompositions())(*inputs)
+    schemas = (getattr(node.target, "_schema", None) for node in module.graph.nodes)
+    if any(schema is not None and schema.is_mutable for schema in schemas):
+        # Some of torch's decompositions work in place.
+        module = make_fx(torch.func.functionalize(module, remove="mutations_and_views"))(*inputs)
+    graph = module.graph
     graph.eliminate_dead_code()
     return graph
 

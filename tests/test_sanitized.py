@@ -1,0 +1,65 @@
+"""Some laws of compiled scans, built with $THROUGHTIME_SANITIZE: `make sanitize`."""
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+import throughtime as tt
+from cases import NAMED, TwoMemories, assert_close, assert_same, outcome, problem
+from test_build import forget
+from test_compiled_cells import Still, Through
+
+FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")
+pytestmark = pytest.mark.skipif(not FLAGS, reason="make sanitize runs these, under sanitizers")
+CELLS = [tt.GRU(), tt.PeepholeLSTM("current"), TwoMemories(), Through(), Still()]
+KINDS = [(cell, torch.float32) for cell in CELLS] + [(TwoMemories(), torch.float64)]
+SIZES = dict(NAMED) | {
+    "no inputs": {"n_x": 0},
+    "empty batch": {"B": 0},
+    "several chunks of time": {"T": 60, "B": 11, "n": 19, "n_x": 19, "lengths": [60, 3] * 5 + [0]},
+}
+
+
+@pytest.fixture(autouse=True)
+def sanitized(monkeypatch):
+    """The libraries of these tests alone are built so, not those that collecting tests needs."""
+    monkeypatch.setenv("THROUGHTIME_CXXFLAGS", FLAGS)
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.parametrize(("cell", "dtype"), KINDS, ids=str)
+def test_named_problems(cell, dtype):
+    for arguments in SIZES.values():
+        if isinstance(cell, Through):
+            arguments = arguments | {"n_x": arguments.get("n", 3)}
+        p = problem(cell, **arguments)
+        assert_close(outcome(p, "compiled", dtype), outcome(p), dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_a_scan_without_gradients_equals_one_with(cell):
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        for lengths in (None, [40, 7, 0, 25] * 4):
+            p = problem(cell, T=40, B=16, n=50, n_x=50, lengths=lengths, reset=[(9, 0), (20, 3)])
+            right = outcome(p, "compiled", torch.float32)
+            w = tt.Weights(
+                *(part.float() for part in p.w[:3]),
+                {name: v.float() for name, v in p.w.vectors.items()},
+            )
+            p = replace(p, w=w, state=cell.State(*(part.float() for part in p.state)))
+            y, final = tt.scan(
+                cell,
+                p.w,
+                p.x.float(),
+                p.state,
+                lengths=p.lengths,
+                reset=p.reset,
+                backend="compiled",
+            )
+            finals = {f"final {name}": part for name, part in final._asdict().items()}
+            assert_same({"y": y} | finals, {k: v for k, v in right.items() if k[:2] != "d "})
