@@ -10,7 +10,7 @@ import pytest
 import throughtime as tt
 from cases import assert_close, outcome, problem
 from throughtime.errors import BackendUnavailable
-from throughtime.scans.compile import build, operator, programs
+from throughtime.scans.compile import build, call, programs
 
 SCAN = """
 import sys, torch, throughtime as tt
@@ -24,7 +24,7 @@ print("tracer" if "throughtime.scans.compile.trace" in sys.modules else "no trac
 
 def forget() -> None:
     """As in a new process."""
-    for remembered in (build.load, operator.library, programs._found, programs._unbuildable):
+    for remembered in (build.load, call.native, programs._found, programs._unbuildable):
         remembered.cache_clear()
     programs._warned.clear()
 

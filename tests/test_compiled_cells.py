@@ -31,14 +31,14 @@ class Nine(tt.Cell):
 
 
 class Activations(Nine):
-    """torch's activation functions."""
+    """torch's activation functions. (torch rounds 1 / alpha of celu to float32: 2 is exact.)"""
 
     def terms(self, a, b, c, d, e, f, g, h, i):
         yield from (sigmoid(a), tanh(b), torch.relu(c), F.softplus(d), F.silu(e), F.gelu(f))
         yield from (F.gelu(g, approximate="tanh"), F.leaky_relu(h, 0.2), F.elu(i, alpha=1.3))
         yield from (F.logsigmoid(a), F.hardtanh(b, -0.4, 0.6), F.mish(d))
         yield from (F.softplus(e, beta=2.0, threshold=1.0), F.relu6(5 * g), F.softshrink(f, 0.1))
-        yield from (F.celu(h, alpha=0.7), F.softsign(i), F.tanhshrink(a), F.selu(b))
+        yield from (F.celu(h, alpha=0.5), F.softsign(i), F.tanhshrink(a), F.selu(b))
 
 
 class Functions(Nine):
@@ -332,7 +332,7 @@ UNITS = {"sigmoid": 3, "tanh": 3, "exp": 2, "expm1": 2, "log": 1.5, "log1p": 2}
 def functions(tmp_path_factory):
     """The runtime's vector functions as functions of arrays."""
     folder = tmp_path_factory.mktemp("functions")
-    text = f'{build.REALS["float32"]}#include "vectors.h"\n{PROBE}'
+    text = build.head("float32") + PROBE
     (folder / "probe.cpp").write_text(text)
     command = [*build.compiler(), *build.flags(), f"-I{build.RUNTIME}"]
     subprocess.run([*command, folder / "probe.cpp", "-o", folder / "probe.so"], check=True)

@@ -50,11 +50,15 @@ def flags() -> list[str]:
     return [*FLAGS, native_flag(), *shlex.split(os.environ.get("THROUGHTIME_CXXFLAGS", ""))]
 
 
+def head(dtype: str) -> str:
+    """How a translation unit begins: what `real` is, and what pieces are made of."""
+    real, is_float = REALS[dtype]
+    return f'typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n#include "products.h"\n'
+
+
 def source(program: str, dtype: str) -> str:
     """The translation unit: the program between the runtime's headers."""
-    real, is_float = REALS[dtype]
-    head = f'typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n#include "products.h"\n'
-    return f'{head}{program}#include "entry.h"\n'
+    return f'{head(dtype)}{program}#include "entry.h"\n'
 
 
 @functools.lru_cache
