@@ -194,10 +194,10 @@ static inline vec expm1_(vec x) {
 }
 
 static inline vec sigmoid_(vec x) {
-    PowerOfTwo e(at_most(at_least(-x, -87.0f), 87.0f));
+    PowerOfTwo e(at_most(at_least(-x, -87.0f), 87.34f));
     vec two_k = e.two_k();
     vec y = reciprocal_(1 + two_k + two_k * e.p);
-    return x < -87.0f ? vec{} : y;  // less than the least normal number
+    return x < -87.33654f ? vec{} : y;  // less than the least normal number
 }
 
 // (e^2x - 1) / (e^2x + 1), the numerator without cancellation.
