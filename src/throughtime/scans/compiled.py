@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..cell import Cell, Weights
-from .compile import programs
+from .compile import operator, programs
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -41,8 +41,6 @@ def run(
     cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Any]:
     """Shapes as in `scan`."""
-    from .compile import operator
-
     vectors = [w.vectors[name] for name in cell.vectors]
     y, *final = operator.apply(
         cell.ask(programs.find), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset

@@ -206,6 +206,8 @@ class _Body:
             return self.clamp(name, args, kwargs)
         if name == "pow" and isinstance(args[1], (int, float)):
             return "vec", self.power(self.vector(args[0]), args[1])
+        if not isinstance(node.meta["val"], torch.Tensor):
+            raise Untraceable(f"the operation {name} cannot be compiled: it has several results.")
         boolean = "mask" if node.meta["val"].dtype == torch.bool else "vec"
         read = self.mask if name in LOGICAL else self.vector
         if name in UNARY and len(args) == 1 and not kwargs:
@@ -221,8 +223,10 @@ class _Body:
         given = value.meta["val"].dtype
         if to == torch.bool:
             return "mask", self.mask(value)
-        if to in (None, given) or kind == "mask" or not given.is_floating_point:
+        if to in (None, given):
             return kind, text
+        if kind == "mask" and to.is_floating_point:
+            return "vec", self.vector(value)
         raise Untraceable(f"its equations convert numbers from {given} to {to}.")
 
     def sum(self, name: str, args: list[Any], alpha: Any) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...cell import Weights
+from ...errors import InputError
 from .. import reference
 from . import programs
 from .call import kept_size, scan, scan_backward
@@ -99,17 +100,17 @@ def _save(
     y: Tensor,
     kept: Tensor,
 ) -> None:
-    ctx.program, ctx.V, ctx.lengths, ctx.reset = program, V, lengths, reset
+    ctx.program, ctx.V = program, V
     ctx.set_materialize_grads(False)  # zeros cost time, and mostly y alone has a gradient
-    ctx.save_for_backward(*inputs, y, kept)
+    ctx.save_for_backward(*inputs, y, kept, lengths, reset)
 
 
 def _differentiate(
     ctx: Any, given: Sequence[Tensor | None], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     """The gradients by x, W_x, W_a, b, the vectors and the states."""
-    x, W_x, W_a, b, *rest, y, kept = ctx.saved_tensors
-    inputs = (x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], ctx.lengths, ctx.reset)
+    x, W_x, W_a, b, *rest, y, kept, lengths, reset = ctx.saved_tensors
+    inputs = (x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], lengths, reset)
     if torch.is_grad_enabled():  # the derivative of this derivative may be asked for
         return _by_reference(ctx.program, given, inputs, wanted)
     backward = scan_backward if _plain(x) else torch.ops.throughtime.scan_backward
@@ -184,6 +185,15 @@ def apply(
             program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
         )
         return made[: 1 + len(state)]
+    for leaf in leaves:
+        if leaf.dtype != x.dtype or leaf.device != x.device:
+            raise InputError(
+                f"weights and state must be {x.dtype} on {x.device}, as x is; one is "
+                f"{leaf.dtype} on {leaf.device}."
+            )
+    if x.is_neg():
+        x = x.resolve_neg()
+        leaves = (x, *leaves[1:])
     if keep:
         return _Scan.apply(program, len(vectors), lengths, reset, *leaves)
     return scan(program, x, W_x, W_a, b, vectors, state, lengths, reset, False)

@@ -156,9 +156,8 @@ def _find(cell: Cell) -> str:
             return f"{CANNOT}its equations fail: {type(error).__name__}: {first}{END}"
         name = hashlib.sha256(f"{ours()}\0{told}".encode()).hexdigest()[:32]
         path = cache_folder() / "scans" / f"{name}.h"
-        if path.exists() and (kept := path.read_text()).endswith(END):
-            program = kept
-        else:
+        program = read(path)
+        if not program.endswith(END):
             program = traced(cell)
             write(path, program)
         CELLS.setdefault(program, cell)
@@ -166,6 +165,14 @@ def _find(cell: Cell) -> str:
 
 
 _found = functools.lru_cache(maxsize=None)(_find)
+
+
+def read(path: Path) -> str:
+    """What is kept at `path`; nothing where it cannot be read: it is traced anew."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def traced(cell: Cell) -> str:
@@ -188,6 +195,7 @@ def write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             file.write(text)
+        os.chmod(file.name, 0o644)  # others may share the cache
         os.replace(file.name, path)
     except OSError:
         return  # `build.load` says so where it matters
