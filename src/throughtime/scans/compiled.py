@@ -12,19 +12,20 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..cell import Cell, Weights
-from .compile import operator, programs
+from .compile import build, operator, programs
 
-DTYPES = (torch.float32, torch.float64)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
     """Compiled scans run on the CPU, for pointwise equations, where there is a C++ compiler."""
     if x.device.type != "cpu":
         return f"compiled scans run on the CPU; x is on {x.device}."
-    if x.dtype not in DTYPES or w.W_x.dtype != x.dtype:
-        return f"compiled scans are for float32 and float64; x is {x.dtype}, W_x {w.W_x.dtype}."
-    if torch.is_autocast_enabled("cpu"):
-        return f"autocast asks for {torch.get_autocast_dtype('cpu')}."
+    dtype = autocast_dtype(x)
+    if dtype not in DTYPES:
+        return f"compiled scans are for float32, float64 and bfloat16; x is {dtype}."
+    if autocast_dtype(w.W_x) != dtype:
+        return f"x is {dtype}, W_x {autocast_dtype(w.W_x)}."
     if not torch.compiler.is_compiling() and (
         torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     ):
@@ -34,15 +35,35 @@ def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
             f"{cell!r} reads x itself, which must then be as wide as the state: "
             f"{w.W_a.shape[-1]}; it is {x.shape[-1]}."
         )
-    return cell.ask(programs.why_not, str(x.dtype).removeprefix("torch."))
+    return cell.ask(programs.why_not, str(library_dtype(dtype)).removeprefix("torch."))
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """What autocast turns x into where it is on, else x's own."""
+    if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
+        return x.dtype
+    return torch.get_autocast_dtype("cpu")
 
 
 def run(
     cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Any]:
-    """Shapes as in `scan`."""
-    vectors = [w.vectors[name] for name in cell.vectors]
+    """Shapes as in `scan`. Autocast rounds x and the matrices, not the bias or the state."""
+    dtype = autocast_dtype(x)
+    x, *matrices = (part.to(dtype) for part in (x, w.W_x, w.W_a))
+    parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
+    inside = library_dtype(dtype)
+    if inside != dtype:
+        x, *parts = (part.to(inside) for part in (x, *parts))
+    W_x, W_a, b, *rest = parts
+    V = len(cell.vectors)
     y, *final = operator.apply(
-        cell.ask(programs.find), x, w.W_x, w.W_a, w.b, vectors, list(state), lengths, reset
+        cell.ask(programs.find), x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset
     )
-    return y, cell.State(*final)
+    return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
+
+
+def library_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 in place of bfloat16 where the processor cannot multiply that."""
+    slow = dtype == torch.bfloat16 and not build.multiplies_halves()
+    return torch.float32 if slow else dtype

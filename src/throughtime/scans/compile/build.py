@@ -28,8 +28,8 @@ from ...errors import ThroughtimeError
 RUNTIME = Path(__file__).parent / "runtime"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno",
          "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
-REALS = {"float32": ("float", 1), "float64": ("double", 0)}
-"""What `real` is in C++, and REAL_IS_FLOAT."""
+KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("float", 1, 1)}
+"""Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
 
 
 class BuildFailed(ThroughtimeError):
@@ -51,9 +51,12 @@ def flags() -> list[str]:
 
 
 def head(dtype: str) -> str:
-    """How a translation unit begins: what `real` is, and what pieces are made of."""
-    real, is_float = REALS[dtype]
-    return f'typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n#include "products.h"\n'
+    """How a translation unit begins: what `real` and `item` are, and what pieces are made of."""
+    real, is_float, is_half = KINDS[dtype]
+    return (
+        f"typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n"
+        f'#define ITEM_IS_HALF {is_half}\n#include "products.h"\n'
+    )
 
 
 def source(program: str, dtype: str) -> str:
@@ -76,6 +79,13 @@ def processor() -> str:
         return f"{platform.machine()} {platform.processor()}"
     wanted = ("flags", "Features", "model name", "CPU part")
     return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+@functools.lru_cache
+def multiplies_halves() -> bool:
+    """Whether this processor multiplies pairs of bfloat16 (AVX512_BF16, ARM's BF16)."""
+    words = set(processor().replace("\t", " ").split())
+    return bool(words & {"avx512_bf16", "bf16"})
 
 
 def native_flag() -> str:

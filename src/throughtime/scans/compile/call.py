@@ -27,7 +27,7 @@ class Call(ctypes.Structure):
         *((name, _pointer) for name in ("lengths", "reset", "x")),
         *((name, _integer) for name in ("x_time", "x_batch")),
         *((name, _pointer) for name in ("W_x", "W_a", "b")),
-        *((name, _pointer * MOST) for name in ("vectors", "start")),
+        *((name, _pointer * MOST) for name in ("vectors", "start", "start_operand")),
         ("y", _pointer),
         ("final", _pointer * MOST),
         ("z", _pointer),
@@ -47,7 +47,7 @@ class Native:
     def __init__(self, program: str, dtype: torch.dtype) -> None:
         cell = programs.CELLS.get(program)
         told = programs.facts(program)
-        self.states, self.operands, self.slots = told["states"], told["operands"], told["slots"]
+        self.facts = told
         library = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
         self.forward, self.backward = library.forward, library.backward
         self.forward_scratch, self.backward_scratch = (
@@ -60,24 +60,37 @@ class Native:
 native = functools.cache(Native)
 
 
-def kept_sizes(cell: dict[str, int], T: Any, B: Any, n: Any, itemsize: int, keep: bool) -> Any:
-    """The sizes of z and of a buffer for each other state and each operand.
+def real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What sums, pieces and carried states are in: half precision is rounded from float32."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
-    z is as wide as the processor's vectors ask for, at most 64 bytes; nothing where not kept.
+
+def kept_sizes(
+    cell: dict[str, Any], T: Any, B: Any, n: Any, dtype: torch.dtype, keep: bool
+) -> tuple[Any, dict[int, Any], dict[int, Any]]:
+    """The sizes of z, of each state and of each operand that has a buffer, in reals.
+
+    z is as wide as the processor's vectors ask for, at most 64 bytes; nothing where not kept. The
+    first state is y; in half precision states are carried apart from their rounded forms.
     """
-    lanes = 64 // itemsize
+    lanes = 64 // real_dtype(dtype).itemsize
     wide = (n + lanes - 1) // lanes * lanes
+    rounded = dtype != real_dtype(dtype)
     z = T * B * wide * cell["slots"] if keep else 0
     state = (T * B if keep else 2 * B) * wide
-    operand = (T * B if keep else B) * wide
-    return z, state, operand
+    value = (T * B if keep else B) * wide
+    states = dict.fromkeys(range(0 if rounded else 1, cell["states"]), state)
+    operands = dict.fromkeys(range(cell["states"], cell["operands"]), value)
+    if rounded:
+        operands |= {k: state for k in cell["taken"] if k > 0}
+        operands = {j: size // 2 for j, size in operands.items()}
+    return z, states, operands
 
 
-def kept_size(program: str, T: Any, B: Any, n: Any, itemsize: int, keep: bool) -> Any:
+def kept_size(program: str, T: Any, B: Any, n: Any, dtype: torch.dtype, keep: bool) -> Any:
     """The size of all of them."""
-    cell = programs.facts(program)
-    z, state, operand = kept_sizes(cell, T, B, n, itemsize, keep)
-    return z + (cell["states"] - 1) * state + (cell["operands"] - cell["states"]) * operand
+    z, states, operands = kept_sizes(programs.facts(program), T, B, n, dtype, keep)
+    return z + sum(states.values()) + sum(operands.values())
 
 
 def scan(
@@ -95,16 +108,18 @@ def scan(
     """y, the final states, and what the backward needs, in one buffer."""
     T, B, _ = x.shape
     n = W_a.shape[-1]
+    real = real_dtype(x.dtype)
     y = x.new_empty(T, B, n)
-    finals = [x.new_empty(B, n) for _ in state]
-    kept = x.new_empty(kept_size(program, T, B, n, x.element_size(), keep))
+    finals = [x.new_empty(B, n, dtype=real) for _ in state]
+    kept = x.new_empty(kept_size(program, T, B, n, x.dtype, keep), dtype=real)
     run = native(program, x.dtype)
     held: list[Any] = []
     call = describe(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, keep)
     fill(call.final, finals)
     at = ctypes.byref(call)
-    call.scratch = scratch(run.forward_scratch(at), x.dtype)
+    call.scratch = scratch(run.forward_scratch(at), real)
     run.forward(at)
+    finals = [final.to(start.dtype) for final, start in zip(finals, state)]
     return [y, *finals, kept] if keep else [y, *finals]
 
 
@@ -126,16 +141,19 @@ def scan_backward(
 ) -> list[Tensor]:
     """The gradients by x, W_x, W_a, b, each vector, each initial state; empty where not wanted."""
     like = [x, W_x, W_a, b, *vectors, *state]
+    real = real_dtype(x.dtype)
     gradients = [
-        t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted, strict=True)
+        t.new_empty(t.shape if want else (0,), dtype=x.dtype if t is x else real)
+        for t, want in zip(like, wanted, strict=True)
     ]
     held: list[Any] = []
     run = native(program, x.dtype)
     call = describe(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, True)
     if dy is not None:
+        dy = dy.to(x.dtype)
         dy = dy if dy.stride(-1) == 1 else dy.contiguous()
         call.dy, call.dy_time, call.dy_batch = dy.data_ptr(), dy.stride(0), dy.stride(1)
-    dfinal = [None if d is None else d.contiguous() for d in dfinal]
+    dfinal = [None if d is None else d.to(real).contiguous() for d in dfinal]
     fill(call.dfinal, dfinal)
     asked = [g if want else None for g, want in zip(gradients, wanted)]
     for name, gradient in zip(("dx", "dW_x", "dW_a", "db"), asked):
@@ -143,9 +161,9 @@ def scan_backward(
     fill(call.dvectors, asked[4 : 4 + len(vectors)])
     fill(call.dstart, asked[4 + len(vectors) :])
     at = ctypes.byref(call)
-    call.scratch = scratch(run.backward_scratch(at), x.dtype)
+    call.scratch = scratch(run.backward_scratch(at), real)
     run.backward(at)
-    return gradients
+    return [gradient.to(t.dtype) for gradient, t in zip(gradients, like)]
 
 
 class _Buffers(threading.local):
@@ -187,9 +205,9 @@ def describe(
 ) -> Call:
     """What both directions read; `held` keeps contiguous copies alive as long as the call."""
 
-    def dense(tensor: Tensor) -> int:
-        if not tensor.is_contiguous():
-            tensor = tensor.contiguous()
+    def dense(tensor: Tensor, dtype: torch.dtype | None = None) -> int:
+        if dtype not in (None, tensor.dtype) or not tensor.is_contiguous():
+            tensor = tensor.to(dtype).contiguous()
             held.append(tensor)
         return tensor.data_ptr()
 
@@ -203,22 +221,20 @@ def describe(
     if reset is not None:
         call.reset = dense(reset)
     call.x, call.x_time, call.x_batch = x.data_ptr(), x.stride(0), x.stride(1)
-    call.W_x, call.W_a, call.b = dense(W_x), dense(W_a), dense(b)
-    for to, tensors in ((call.vectors, vectors), (call.start, state)):
-        for i, tensor in enumerate(tensors):
-            to[i] = dense(tensor)
+    real = real_dtype(x.dtype)
+    call.W_x, call.W_a, call.b = dense(W_x), dense(W_a), dense(b, real)
+    for i, tensor in enumerate(vectors):
+        call.vectors[i] = dense(tensor, real)
+    for k, tensor in enumerate(state):
+        call.start[k] = dense(tensor, real)
+        call.start_operand[k] = dense(tensor, x.dtype)
     call.y, call.z = y.data_ptr(), kept.data_ptr()
-    if run.operands > 1:
-        item = x.element_size()
-        cell = {"slots": run.slots}
-        z, size, operand = (part * item for part in kept_sizes(cell, T, B, call.n, item, keep))
-        at = kept.data_ptr() + z
-        for k in range(1, run.states):
-            call.states[k] = at
-            at += size
-        for j in range(run.states, run.operands):
-            call.operands[j] = at
-            at += operand
+    z, states, operands = kept_sizes(run.facts, T, B, call.n, x.dtype, keep)
+    at = kept.data_ptr() + z * real.itemsize
+    for sizes, pointers in ((states, call.states), (operands, call.operands)):
+        for number, size in sizes.items():
+            pointers[number] = at
+            at += size * real.itemsize
     return call
 
 

@@ -87,6 +87,7 @@ def emit(trace: Trace) -> str:
         "vectors": trace.vectors,
         "slots": len(trace.gates),
         "operands": trace.operands,
+        "taken": sorted({p.operand for p in trace.products if p.operand < trace.states}),
         "reads_x": trace.direct is not None,
     }
     last = len(trace.stages) - 1

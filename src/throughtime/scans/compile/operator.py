@@ -17,7 +17,7 @@ from ...cell import Weights
 from ...errors import InputError
 from .. import reference
 from . import programs
-from .call import kept_size, scan, scan_backward
+from .call import kept_size, real_dtype, scan, scan_backward
 
 _library = torch.library.Library("throughtime", "DEF")
 _inputs = (
@@ -48,9 +48,10 @@ def _(
 ) -> list[Tensor]:
     T, B, _ = x.shape
     n = W_a.shape[-1]
-    made = [x.new_empty(T, B, n), *(x.new_empty(B, n) for _ in state)]
+    made = [x.new_empty(T, B, n), *(start.new_empty(B, n) for start in state)]
     if keep:
-        made.append(x.new_empty(kept_size(program, T, B, n, x.element_size(), keep)))
+        size = kept_size(program, T, B, n, x.dtype, keep)
+        made.append(x.new_empty(size, dtype=real_dtype(x.dtype)))
     return made
 
 
@@ -137,13 +138,15 @@ def _by_reference(
     """The same gradients through the equations in Python, which can be differentiated again."""
     x, W_x, W_a, b, vectors, state, lengths, reset = inputs
     # Aliases, so that an input which depends on another is not counted twice.
-    x, W_x, W_a, b = (leaf.view_as(leaf) for leaf in (x, W_x, W_a, b))
-    vectors, state = ([leaf.view_as(leaf) for leaf in part] for part in (vectors, state))
+    leaves = [leaf.view_as(leaf) for leaf in (x, W_x, W_a, b, *vectors, *state)]
+    x, W_x, W_a, b, *rest = (leaf.to(x.dtype) for leaf in leaves)
     cell = programs.CELLS[program]
-    w = Weights(W_x, W_a, b, dict(zip(cell.vectors, vectors)))
-    y, final = reference.run(cell, w, x, cell.State(*state), lengths, reset)
-    results = [(r, g) for r, g in zip((y, *final), given) if g is not None and r.requires_grad]
-    leaves = [x, W_x, W_a, b, *vectors, *state]
+    w = Weights(W_x, W_a, b, dict(zip(cell.vectors, rest)))
+    start = cell.State(*rest[len(vectors) :])
+    y, final = reference.run(cell, w, x, start, lengths, reset)
+    results = [
+        (r, g.to(r.dtype)) for r, g in zip((y, *final), given) if g is not None and r.requires_grad
+    ]
     asked = [leaf for leaf, want in zip(leaves, wanted) if want]
     found = iter(
         torch.autograd.grad(
@@ -188,8 +191,10 @@ def apply(
             program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
         )
         return made[: 1 + len(state)]
-    for leaf in leaves:
-        if leaf.dtype != x.dtype or leaf.device != x.device:
+    for k, leaf in enumerate(leaves):
+        # beside matrices in half precision, the bias, the vectors and the state may be in float32
+        fits = leaf.dtype == x.dtype or (k > 2 and leaf.dtype == real_dtype(x.dtype))
+        if not fits or leaf.device != x.device:
             raise InputError(
                 f"weights and state must be {x.dtype} on {x.device}, as x is; one is "
                 f"{leaf.dtype} on {leaf.device}."

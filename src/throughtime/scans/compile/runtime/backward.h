@@ -9,9 +9,17 @@
 #include "plan.h"
 
 constexpr long BLOCK_ROWS = 256;  // rows summed at a time in dW
+constexpr long BLOCK_WORDS = BLOCK_ROWS / PAIR;
 constexpr int GR = least(GRAD_R, W);
+constexpr int X = Cell::PRODUCTS;  // where x stands among the operands
+// Products that take the same operand share its packed rows.
+constexpr int first_with_operand(int p) {
+    int first = 0;
+    while (Cell::products[first].operand != Cell::products[p].operand) first++;
+    return first;
+}
 
-// c[r][v] += sum over k of a[k][r] * w[k][v], both packed.
+// c[r][v] += sum over k of a[k][r] * w[k][v], both packed; k counts words.
 template <int V>
 static void gradient_tile(long K, const real *a, const real *w, real *const *c, long column) {
     vec sum[GR][V];
@@ -22,17 +30,8 @@ static void gradient_tile(long K, const real *a, const real *w, real *const *c, 
             sum[r][v] = vec{};
             __builtin_prefetch(c[r] + column + v * W);
         }
-    for (long k = 0; k < K; k++, a += GR, w += V * W) {
-        vec right[V];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) right[v] = *(const vec *)(w + v * W);
-#pragma GCC unroll 8
-        for (int r = 0; r < GR; r++) {
-            vec left = all(a[r]);
-#pragma GCC unroll 4
-            for (int v = 0; v < V; v++) sum[r][v] += left * right[v];
-        }
-    }
+    for (long k = 0; k < K; k++, a += GR, w += V * W)
+        add_words<GR, V>(sum, [&](int r) { return all_bits((const item *)(a + r), PAIR); }, w);
 #pragma GCC unroll 8
     for (int r = 0; r < GR; r++)
 #pragma GCC unroll 4
@@ -53,26 +52,30 @@ static void gradient_tile(int V, long K, const real *a, const real *w, real *con
 
 struct Backward {
     const Plan plan;
-    real *zeros, *dz, *input, *product[Cell::PRODUCTS + 1];
+    real *zeros, *input, *product[Cell::PRODUCTS + 1];
+    item *dz;
     real *carry[Cell::STATES], *dvalue[MOST], *db, *dvector, *dx;
-    real *packed_left, *packed_right;            // one block of rows of dz and of what it meets
+    real *packed_dz, *packed[Cell::PRODUCTS + 1];  // one block of rows of dz, of operands, of x
     real *nowhere;                               // where the sums of padding go
     long scratch;
 
     explicit Backward(const Call &c) : plan(c) {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
-        dz = arena.take(plan.chunk_rows * plan.lddz);
-        input = c.dx ? arena.take(plan.ldn * Cell::INPUTS * plan.ldx) : nullptr;
+        dz = (item *)arena.take(plan.chunk_rows * plan.lddz / PAIR);
+        input = c.dx ? arena.take(plan.ldn * Cell::INPUTS * plan.ldx / PAIR) : nullptr;
         dx = c.dx ? arena.take(plan.chunk_rows * plan.ldx) : nullptr;
         for (int p = 0; p < Cell::PRODUCTS; p++)
-            product[p] = arena.take(plan.ldn * Cell::products[p].count * plan.ldn);
+            product[p] = arena.take(plan.ldn * Cell::products[p].count * plan.ldn / PAIR);
         for (int k = 0; k < Cell::STATES; k++) carry[k] = arena.take(c.B * plan.ldn);
         for (int j = Cell::STATES; j < Cell::OPERANDS; j++) dvalue[j] = arena.take(c.B * plan.ldn);
         db = arena.take(plan.ldn * S);
         dvector = arena.take(plan.ldn * (Cell::VECTORS + 1));
-        packed_left = arena.take(BLOCK_ROWS * plan.ldz);
-        packed_right = arena.take(BLOCK_ROWS * std::max(plan.ldn, plan.ldx));
+        packed_dz = arena.take(BLOCK_WORDS * plan.ldz);
+        for (int p = 0; p < Cell::PRODUCTS; p++)
+            packed[p] = first_with_operand(p) == p ? arena.take(BLOCK_WORDS * plan.ldn)
+                                                   : packed[first_with_operand(p)];
+        packed[X] = arena.take(BLOCK_WORDS * plan.ldx);
         nowhere = arena.take(std::max(plan.ldn, plan.ldx));
         scratch = arena.used;
     }
@@ -91,8 +94,9 @@ struct Backward {
         Member m;
         Share mine;
         long unit0, unit1, column0, column1;  // own vectors of units in dW, of inputs in dx
-        std::vector<const real *> left, rows;
-        std::vector<real *> right, targets;
+        std::vector<const item *> left, rows;
+        std::vector<item *> right;  // rows of dz
+        std::vector<real *> targets;
 
         Part(const Backward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m), unit0(m.first(plan.nv)),
@@ -112,11 +116,11 @@ struct Backward {
             finish();
         }
 
-        real *dz_row(long t, long b, long from) const {
+        item *dz_row(long t, long b, long from) const {
             return f.dz + (plan.offset[t] - plan.offset[from] + b) * plan.lddz;
         }
         Packed own(int p) const {
-            long K = plan.ldn * Cell::products[p].count;
+            long K = plan.ldn * Cell::products[p].count / PAIR;
             return {f.product[p] + mine.unit0 * W * K, K};
         }
         // Whether a stage from `first` on gives column i of dz a part.
@@ -134,10 +138,10 @@ struct Backward {
         void prepare() {
             for (int p = 0; p < Cell::PRODUCTS; p++) {
                 Product q = Cell::products[p];
-                pack_columns(f.product[p] + mine.pack0 * W * plan.ldn * q.count, c.W_a, c.n, c.n,
+                pack_columns(f.product[p] + mine.pack0 * W * plan.ldn * q.count / PAIR, c.W_a, c.n, c.n,
                              plan.nv, mine.pack0, mine.pack1, q.slot, q.count);
             }
-            long K = plan.ldn * Cell::INPUTS;
+            long K = plan.ldn * Cell::INPUTS / PAIR;
             if (c.dx)
                 pack_columns(f.input + column0 * W * K, c.W_x, c.n_x, c.n, plan.nv, column0,
                              column1, 0, Cell::INPUTS);
@@ -188,7 +192,8 @@ struct Backward {
                 targets[i] = to + mine.place(i) * plan.ldn;
                 left[i] = right[i] + q.slot * W;
             }
-            columns(mine.unit0, mine.unit1, own(p), {plan.nv, q.count * W, DS * W}, mine.count(t));
+            columns(mine.unit0, mine.unit1, own(p), {plan.nv, q.count * W / PAIR, DS * W / PAIR},
+                    mine.count(t));
         }
         void columns(long first, long last, Packed w, Stretch k, long count) {
             long column[MAX_V];
@@ -212,7 +217,7 @@ struct Backward {
         }
 
         template <int s>
-        inline __attribute__((always_inline)) void piece(long t, long b, long u, real *dzs,
+        inline __attribute__((always_inline)) void piece(long t, long b, long u, item *dzs,
                                                          const real *const *before, int lanes) {
             constexpr bool LAST = s == Cell::STAGES;
             vec z[S], state[Cell::STATES], dstate[Cell::STATES] = {}, dz[DS] = {};
@@ -236,7 +241,7 @@ struct Backward {
                 if (!(Cell::touches[s] >> i & 1)) continue;
                 if (lanes < W)  // beyond the last unit nothing is defined
                     for (int lane = lanes; lane < W; lane++) dz[i][lane] = 0;
-                real *to = dzs + (u * DS + i) * W;
+                item *to = dzs + (u * DS + i) * W;
                 store(to, touched(i, s + 1) ? load(to) + dz[i] : dz[i]);
             }
             for (int k = 0; k < Cell::STATES; k++) {
@@ -248,6 +253,13 @@ struct Backward {
             if (LAST)  // sums of the products of this step begin at zero
                 for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                     store(f.dvalue[j] + b * plan.ldn + u * W, vec{});
+        }
+
+        static void copy_row(const real *from, long width, item *to) {
+            for (long i = 0; i < width; i += W) {
+                int lanes = std::min<long>(W, width - i);
+                store(to + i, load(from + i, lanes), lanes);
+            }
         }
 
         // dx = dz W_x (+ the gradient of an x that the equations read), for own columns.
@@ -262,14 +274,14 @@ struct Backward {
                               Cell::DIRECT < 0 ? vec{}
                                                : load(left[count] + (u * DS + Cell::DIRECT) * W));
                 }
-            long K = plan.ldn * Cell::INPUTS;
+            long K = plan.ldn * Cell::INPUTS / PAIR;
             columns(column0, column1, {f.input + column0 * W * K, K},
-                    {plan.nv, Cell::INPUTS * W, DS * W}, count);
+                    {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count);
             if (width <= 0) return;
             for (long t = from, r = 0; t < to; t++)
                 for (long b = 0; b < plan.alive[t]; b++, r++)
-                    std::copy_n(targets[r] + first, width,
-                                c.dx + (t * c.B + plan.order[b]) * c.n_x + first);
+                    copy_row(targets[r] + first, width,
+                             c.dx + (t * c.B + plan.order[b]) * c.n_x + first);
         }
 
         // db and the gradients of the vectors: sums over the rows of dz, for own units.
@@ -288,65 +300,79 @@ struct Backward {
             }
         }
 
-        // dW_x += dz x and dW_a += dz v for the rows of a chunk, some at a time.
+        // dW_x += dz x and dW_a += dz v for the rows of a chunk, a block at a time.
         void weight_gradients(long from, long to) {
             sum_rows(from, to);
-            if (c.dW_x) weight_gradient(from, to, 0, Cell::INPUTS, -1, c.dW_x, c.n_x);
-            if (c.dW_a)
-                for (int p = 0; p < Cell::PRODUCTS; p++) {
-                    Product q = Cell::products[p];
-                    weight_gradient(from, to, q.slot, q.count, q.operand, c.dW_a, c.n);
-                }
-            m.wait();  // dz is free for the next chunk
-        }
-        void weight_gradient(long from, long to, int slot, int count, int operand, real *sums,
-                             long width) {
             long size = 0;
             for (long t = from; t < to; t++)
-                for (long b = 0; b < plan.alive[t]; b++, size++) {
-                    left[size] = dz_row(t, b, from);
-                    rows[size] = operand < 0 ? plan.x_row(t, b)
-                                             : plan.operand_row(operand, t, b, f.zeros);
-                }
+                for (long b = 0; b < plan.alive[t]; b++) left[size++] = dz_row(t, b, from);
             for (long k = 0; k < size; k += BLOCK_ROWS) {
-                long K = std::min(BLOCK_ROWS, size - k);
+                long rows_here = std::min(BLOCK_ROWS, size - k), K = word_count(rows_here);
                 m.wait();  // the block before is used up
-                pack_rows_of(rows.data() + k, K, width);
-                pack_dz(left.data() + k, K, slot, count);
+                pack_dz(left.data() + k, rows_here);
+                if (c.dW_x) pack_operand(X, from, k, rows_here);
+                for (int p = 0; c.dW_a && p < Cell::PRODUCTS; p++)
+                    if (first_with_operand(p) == p) pack_operand(p, from, k, rows_here);
                 m.wait();
-                gradient_block(K, slot, count, sums, width);
+                if (c.dW_x) gradient_block(K, 0, Cell::INPUTS, f.packed[X], c.dW_x, c.n_x);
+                for (int p = 0; c.dW_a && p < Cell::PRODUCTS; p++) {
+                    Product q = Cell::products[p];
+                    gradient_block(K, q.slot, q.count, f.packed[p], c.dW_a, c.n);
+                }
             }
+            m.wait();  // dz is free for the next chunk
         }
-        // packed_right[panel][k][GRAD_V][lane], the panels shared out among the members.
-        void pack_rows_of(const real *const *from, long K, long width) {
+        // packed[panel][k][GRAD_V][lane], `count` rows from the `first` of the chunk on; the panels
+        // are shared out among the members.
+        void pack_operand(int p, long from, long first, long count) {
+            long size = 0;
+            for (long t = from; size < first + count; t++)
+                for (long b = 0; b < plan.alive[t]; b++)
+                    rows[size++] = p == X
+                                       ? plan.x_row(t, b)
+                                       : plan.operand_row(Cell::products[p].operand, t, b, f.zeros);
+            const item *const *row = rows.data() + first;
+            long width = p == X ? c.n_x : c.n, K = word_count(count);
             long vectors = (width + W - 1) / W, panels = (vectors + GRAD_V - 1) / GRAD_V;
             for (long i = m.first(panels); i < m.last(panels); i++) {
                 int V = std::min<long>(GRAD_V, vectors - i * GRAD_V);
-                real *to = f.packed_right + i * GRAD_V * W * K;
-                for (long k = 0; k < K; k++)
+                real *to = f.packed[p] + i * GRAD_V * W * K;
+                for (long k = 0; k < count; k += PAIR)
                     for (int v = 0; v < V; v++, to += W) {
                         long column = (i * GRAD_V + v) * W;
-                        store(to, load(from[k] + column, std::min<long>(W, width - column)));
+                        const item *second = k + 1 < count ? row[k + 1] + column : nullptr;
+                        store(to, words(row[k] + column, second, std::min<long>(W, width - column)));
                     }
             }
         }
-        // packed_left[tile][k][GR]: own units, slot by slot.
-        void pack_dz(const real *const *from, long K, int slot, int count) {
-            real *to = f.packed_left + unit0 * S * W * BLOCK_ROWS;
+        // packed_dz[unit vector][slot][tile][k][GR], for own units.
+        void pack_dz(const item *const *from, long count) {
+            real *to = f.packed_dz + unit0 * S * W * BLOCK_WORDS;
             for (long u = unit0; u < unit1; u++)
-                for (int s = slot; s < slot + count; s++)
+                for (int s = 0; s < S; s++)
                     for (int tile = 0; tile < W / GR; tile++)
-                        for (long k = 0; k < K; k++, to += GR)
-                            memcpy(to, from[k] + (u * DS + s) * W + tile * GR, GR * sizeof(real));
+                        for (long k = 0; k < count; k += PAIR, to += GR) {
+                            long at = (u * DS + s) * W + tile * GR;
+                            if constexpr (PAIR == 1)
+                                memcpy(to, from[k] + at, GR * sizeof(item));
+                            else
+                                interleave((item *)to, from[k] + at,
+                                           k + 1 < count ? from[k + 1] + at : (item *)f.zeros);
+                        }
         }
-        void gradient_block(long K, int slot, int count, real *sums, long width) {
+        static void interleave(item *to, const item *first, const item *second) {
+            for (int r = 0; r < GR; r++) to[PAIR * r] = first[r], to[PAIR * r + PAIR - 1] = second[r];
+        }
+        void gradient_block(long K, int slot, int count, const real *operand, real *sums,
+                            long width) {
             long vectors = (width + W - 1) / W;
             for (long i = 0; i < vectors; i += GRAD_V) {
                 int V = std::min<long>(GRAD_V, vectors - i);
                 bool whole = (i + V) * W <= width;
-                const real *a = f.packed_left + unit0 * S * W * BLOCK_ROWS;
                 for (long u = unit0; u < unit1; u++)
-                    for (int s = slot; s < slot + count; s++)
+                    for (int s = slot; s < slot + count; s++) {
+                        const real *a = f.packed_dz + unit0 * S * W * BLOCK_WORDS +
+                                        ((u - unit0) * S + s) * W * K;
                         for (int tile = 0; tile < W / GR; tile++, a += GR * K) {
                             real *row[GR];
                             for (int r = 0; r < GR; r++) {
@@ -354,10 +380,11 @@ struct Backward {
                                 row[r] = unit < c.n ? sums + (Cell::gate[s] * c.n + unit) * width
                                                     : f.nowhere;
                             }
-                            const real *w = f.packed_right + i * W * K;
+                            const real *w = operand + i * W * K;
                             whole ? gradient_tile(V, K, a, w, row, i * W)
                                   : gradient_edge(V, K, a, w, row, i * W, width - i * W);
                         }
+                    }
             }
         }
         // The tile at the right edge, where fewer than V whole vectors are left.

@@ -7,17 +7,19 @@
 struct Forward {
     const Plan plan;
     real *zeros, *bias, *z, *input, *product[Cell::PRODUCTS + 1];
+    long input_words, words;  // of a row of W_x, of W_a
     long scratch;
 
-    explicit Forward(const Call &c) : plan(c) {
+    explicit Forward(const Call &c)
+        : plan(c), input_words(word_count(c.n_x)), words(word_count(c.n)) {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
         bias = arena.take(plan.ldz);
         z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
         if (!plan.in_place()) {
-            input = arena.take(plan.ldn * Cell::INPUTS * c.n_x);
+            input = arena.take(plan.ldn * Cell::INPUTS * input_words);
             for (int p = 0; p < Cell::PRODUCTS; p++)
-                product[p] = arena.take(plan.ldn * Cell::products[p].count * c.n);
+                product[p] = arena.take(plan.ldn * Cell::products[p].count * words);
         }
         scratch = arena.used;
     }
@@ -39,7 +41,7 @@ struct Forward {
         const Call &c;
         Member m;
         Share mine;
-        std::vector<const real *> left;        // rows of an operand
+        std::vector<const item *> left;        // rows of an operand
         std::vector<real *> right;             // rows of z
         std::vector<const real *> first_sums;  // the bias, for every row
 
@@ -54,9 +56,9 @@ struct Forward {
         Packed own(real *packed, int count, long K) const {
             return {packed + mine.unit0 * count * W * K, K};
         }
-        void pack(real *to, const real *weights, long K, int slot, int count) const {
-            pack_rows(to + mine.pack0 * count * W * K, weights, K, c.n, mine.pack0, mine.pack1,
-                      slot, count);
+        void pack(real *to, const item *weights, long K, int slot, int count) const {
+            pack_rows(to + mine.pack0 * count * W * word_count(K), weights, K, c.n, mine.pack0,
+                      mine.pack1, slot, count);
         }
 
         void run() {
@@ -103,28 +105,28 @@ struct Forward {
         }
 
         // z[right] = from + left * weights, in the slots given, for the units [u0, u1).
-        void multiply(long u0, long u1, int slot, int count, real *packed, const real *weights,
+        void multiply(long u0, long u1, int slot, int count, real *packed, const item *weights,
                       long K, const real *const *from, long rows) {
             if (plan.in_place()) {
                 for (long u = u0; u < u1; u++)
                     for (int s = slot; s < slot + count; s++)
                         for (long r = 0; r < rows; r++) {
                             long at = (u * S + s) * W;
-                            const real *first = weights + (Cell::gate[s] * c.n + u * W) * K;
+                            const item *first = weights + (Cell::gate[s] * c.n + u * W) * K;
                             vec sum = row_products(left[r], first, K, plan.lanes(u));
                             store(right[r] + at, load(from[r] + at) + sum);
                         }
                 return;
             }
             long unit0 = mine.unit0, column[MAX_V];
-            Packed w = own(packed, count, K);
+            Packed w = own(packed, count, word_count(K));
             long first = (u0 - unit0) * count, last = (u1 - unit0) * count;
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++)
                     column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
-                chunk_product(V, {1, K, 0}, left.data(), w.chunk(i), {from, right.data()}, column,
-                              rows);
+                chunk_product(V, {1, word_count(K), 0, K % PAIR > 0}, left.data(), w.chunk(i),
+                              {from, right.data()}, column, rows);
             }
         }
 
@@ -181,6 +183,8 @@ struct Forward {
             if constexpr (s == Cell::STAGES) {
                 for (int k = 0; k < Cell::STATES; k++) {
                     store(plan.state_row(k, t, b) + u * W, out[k], lanes);
+                    if (ROUNDED && (k == 0 || is_operand(k)))
+                        store(plan.rounded_row(k, t, b) + u * W, out[k], lanes);
                     if (b >= plan.alive[t + 1])
                         store(c.final[k] + plan.order[b] * c.n + u * W, out[k], lanes);
                 }

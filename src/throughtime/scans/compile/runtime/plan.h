@@ -23,27 +23,38 @@ struct Call {
     int64_t keep;            // z, states and operands of every row stay, for the backward
     const int64_t *lengths;  // [B] or null
     const uint8_t *reset;    // [T, B] or null
-    const real *x;
+    const item *x;
     int64_t x_time, x_batch;  // strides
-    const real *W_x, *W_a, *b;
+    const item *W_x, *W_a;
+    const real *b;
     const real *vectors[MOST];
-    const real *start[MOST];  // [B, n] the states before the first step
-    real *y;                  // [T, B, n] the first state
-    real *final[MOST];        // [B, n]
-    real *z;                  // [rows, ...] where kept
-    real *states[MOST];       // [rows, n] where kept, else [2 B, n]; the first state is y
-    real *operands[MOST];     // [rows, n] where kept, else [B, n]; by number, states first
-    const real *dy;
+    const real *start[MOST];          // [B, n] the states before the first step
+    const item *start_operand[MOST];  // the same, as operands of products
+    item *y;                          // [T, B, n] the first state
+    real *final[MOST];                // [B, n]
+    real *z;                          // [rows, ...] where kept
+    real *states[MOST];    // [rows, n] where kept, else [2 B, n]; unless rounded, the first is y
+    item *operands[MOST];  // values: [rows, n] where kept, else [B, n]; rounded states: as states
+    const item *dy;
     int64_t dy_time, dy_batch;
     const real *dfinal[MOST];
-    real *dx, *dW_x, *dW_a, *db;  // null where nobody asks
+    item *dx;
+    real *dW_x, *dW_a, *db;  // null where nobody asks
     real *dvectors[MOST];
     real *dstart[MOST];
     real *scratch;
 };
 
+// Whether a product takes state k.
+constexpr bool is_operand(int k) {
+    bool any = false;
+    for (int p = 0; p < Cell::PRODUCTS; p++) any |= Cell::products[p].operand == k;
+    return any;
+}
+
 constexpr int S = Cell::SLOTS;
 constexpr int DS = S + Cell::VECTORS;  // dz has a column for each vector's gradient too
+constexpr bool ROUNDED = PAIR > 1;  // states are carried as reals, beside their rounded forms
 constexpr long CACHED_WEIGHTS = 5 << 18;  // bytes that stay in a core's second cache
 constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
 
@@ -86,30 +97,40 @@ struct Plan {
         return std::max(1l, std::min({(long)c.threads, nv, work}));
     }
     // Zero beyond the end of each sequence.
-    void clear_padding(real *y, long width) const {
+    void clear_padding(item *y, long width) const {
         for (long t = 0; t < c.T; t++)
             for (long b = alive[t]; b < c.B; b++)
-                std::fill_n(y + (t * c.B + order[b]) * width, width, real(0));
+                std::fill_n(y + (t * c.B + order[b]) * width, width, item(0));
     }
     int lanes(long unit_vector) const { return std::min<long>(W, c.n - unit_vector * W); }
     bool is_reset(long t, long b) const { return c.reset && c.reset[t * c.B + order[b]]; }
-    const real *x_row(long t, long b) const { return c.x + t * c.x_time + order[b] * c.x_batch; }
-    real *y_row(long t, long b) const { return c.y + (t * c.B + order[b]) * c.n; }
-    real *state_row(int k, long t, long b) const {
-        if (k == 0) return y_row(t, b);
-        return c.states[k] + (c.keep ? offset[t] + b : (t & 1) * c.B + b) * c.n;
+    const item *x_row(long t, long b) const { return c.x + t * c.x_time + order[b] * c.x_batch; }
+    item *y_row(long t, long b) const { return c.y + (t * c.B + order[b]) * c.n; }
+    // Of a buffer that has a row for every row, or for two steps.
+    long state_place(long t, long b) const {
+        return (c.keep ? offset[t] + b : (t & 1) * c.B + b) * c.n;
     }
-    // State k before step t.
+    real *state_row(int k, long t, long b) const {
+        if (k == 0 && !ROUNDED) return (real *)y_row(t, b);
+        return c.states[k] + state_place(t, b);
+    }
+    // State k before step t, for the pieces.
     const real *before(int k, long t, long b, const real *zeros) const {
         if (is_reset(t, b)) return zeros;
         return t ? state_row(k, t - 1, b) : c.start[k] + order[b] * c.n;
     }
-    real *value_row(int operand, long t, long b) const {
+    // The state as products take it.
+    item *rounded_row(int k, long t, long b) const {
+        if (k == 0) return y_row(t, b);
+        return ROUNDED ? c.operands[k] + state_place(t, b) : (item *)state_row(k, t, b);
+    }
+    item *value_row(int operand, long t, long b) const {
         return c.operands[operand] + (c.keep ? offset[t] + b : b) * c.n;
     }
-    const real *operand_row(int operand, long t, long b, const real *zeros) const {
-        if (operand < Cell::STATES) return before(operand, t, b, zeros);
-        return value_row(operand, t, b);
+    const item *operand_row(int operand, long t, long b, const real *zeros) const {
+        if (operand >= Cell::STATES) return value_row(operand, t, b);
+        if (is_reset(t, b)) return (const item *)zeros;
+        return t ? rounded_row(operand, t - 1, b) : c.start_operand[operand] + order[b] * c.n;
     }
 };
 
@@ -159,24 +180,27 @@ struct Arena {
 
 struct Packed {  // the units of one member, chunk by chunk: [chunk][k][vector][lane]
     real *at;
-    long K;
+    long K;  // words
     real *chunk(long vector) const { return at + vector * K * W; }
 };
 
 // w[chunk][k][v][lane] = row[unit of v, lane][k]: weights whose rows belong to the result's units.
-static void pack_rows(real *to, const real *weights, long K, long n, long unit0, long unit1,
+static void pack_rows(real *to, const item *weights, long items, long n, long unit0, long unit1,
                       int slot0, int count) {
-    long last = unit1 * count;
+    long last = unit1 * count, K = word_count(items);
     for (long f0 = unit0 * count; f0 < last; f0 += MAX_V) {
         int V = std::min<long>(MAX_V, last - f0);
         for (long k0 = 0; k0 < K; k0 += W)
             for (int v = 0; v < V; v++) {
                 long unit = (f0 + v) / count * W;
-                const real *from = weights + (Cell::gate[slot0 + (f0 + v) % count] * n + unit) * K;
-                long k1 = std::min(K, k0 + W);
+                const item *from =
+                    weights + (Cell::gate[slot0 + (f0 + v) % count] * n + unit) * items;
+                long k1 = std::min(K, k0 + W), left = items - k0 * PAIR;
                 vec block[W];
                 for (int lane = 0; lane < W; lane++)
-                    block[lane] = unit + lane < n ? load(from + lane * K + k0, k1 - k0) : vec{};
+                    block[lane] = unit + lane < n
+                                      ? load_words(from + lane * items + k0 * PAIR, left)
+                                      : vec{};
                 transpose(block);
                 for (long k = k0; k < k1; k++) store(to + (k * V + v) * W, block[k - k0]);
             }
@@ -185,19 +209,22 @@ static void pack_rows(real *to, const real *weights, long K, long n, long unit0,
 }
 
 // w[chunk][k][v][lane] = row[k][column of v, lane]: weights whose rows are what is summed over.
-static void pack_columns(real *to, const real *weights, long width, long n, long nv, long vector0,
+static void pack_columns(real *to, const item *weights, long width, long n, long nv, long vector0,
                          long vector1, int slot0, int count) {
     for (long f0 = vector0; f0 < vector1; f0 += MAX_V) {
         int V = std::min<long>(MAX_V, vector1 - f0);
         for (long unit_vector = 0; unit_vector < nv; unit_vector++)
             for (int slot = slot0; slot < slot0 + count; slot++)
-                for (int lane = 0; lane < W; lane++, to += V * W) {
+                for (int lane = 0; lane < W; lane += PAIR, to += V * W) {
                     long unit = unit_vector * W + lane;
-                    const real *from = weights + (Cell::gate[slot] * n + unit) * width;
+                    const item *from = weights + (Cell::gate[slot] * n + unit) * width;
+                    const item *second = unit + 1 < n ? from + width : nullptr;
                     for (int v = 0; v < V; v++) {
                         long column = (f0 + v) * W;
                         int lanes = std::min<long>(W, width - column);
-                        store(to + v * W, unit < n ? load(from + column, lanes) : vec{});
+                        store(to + v * W, unit < n ? words(from + column,
+                                                           second ? second + column : nullptr, lanes)
+                                                   : vec{});
                     }
                 }
     }

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "vectors.h"
+#include "items.h"
 
 #if defined(__AVX512F__)
 constexpr int MAX_R = 8, MAX_V = 3, REGISTERS = 25;  // 32, less the weights and a broadcast
@@ -20,7 +20,7 @@ constexpr int MAX_R = 6, MAX_V = 4, REGISTERS = 25;
 constexpr int GRAD_R = 4, GRAD_V = 4;
 #endif
 constexpr int BLOCK_UNITS = 12;  // vectors of units whose products and pieces follow each other
-constexpr int BLOCK_K = 128;  // rows of packed weights that stay in the nearest cache
+constexpr int BLOCK_K = VECTOR_BYTES == 64 ? 128 : 256;  // words of packed rows that stay in the nearest cache
 
 constexpr int least(int a, int b) { return a < b ? a : b; }
 constexpr int tile_rows(int V) { return least(MAX_R, REGISTERS / V); }
@@ -31,10 +31,11 @@ struct Product {
     int stage, operand, slot, count;
 };
 
-// k runs over `outer` stretches of `run` numbers, `jump` apart in the left operand; the packed
-// right operand is dense.
+// k runs over `outer` stretches of `run` words, `jump` words apart in the left operand; the packed
+// right operand is dense. `lone`: of the last word there is one item only.
 struct Stretch {
     long outer, run, jump;
+    bool lone = false;
 };
 
 // Where the rows of a result are: what the sums are added to, and where they go.
@@ -43,16 +44,35 @@ struct Rows {
     real *const *to;
 };
 
+// sum[r][v] += the products of one word of each row with V packed words.
+template <int R, int V, int part = 0, class Left>
+static inline __attribute__((always_inline)) void add_words(vec (*sum)[V], Left left,
+                                                            const real *w) {
+    vec right[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+        right[v] = part_of<part>(*(const vec *)(w + v * W));
+        hold(right[v]);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+        vec one = part_of<part>(left(r));
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) sum[r][v] = add_product(sum[r][v], one, right[v]);
+    }
+    if constexpr (part + 1 < PARTS) add_words<R, V, part + 1>(sum, left, w);
+}
+
 // to[r][v] = from[r][v] + sum over k of a[r][k] * w[k][v]. On the way it fetches into the cache what
 // comes next: a line for each k, `step` numbers apart.
 template <int R, int V>
-static void tile(Stretch k, const real *const *a, long at, const real *w, Rows c,
+static void tile(Stretch k, const item *const *a, long at, const real *w, Rows c,
                  const long *column, const real *next, long step) {
     vec sum[R][V];
-    const real *row[R];
+    const item *row[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-        row[r] = a[r] + at;
+        row[r] = a[r] + at * PAIR;
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
             sum[r][v] = vec{};
@@ -60,22 +80,16 @@ static void tile(Stretch k, const real *const *a, long at, const real *w, Rows c
         }
     }
     for (long o = 0; o < k.outer; o++) {
-        for (long i = 0; i < k.run; i++) {
-            vec right[V];
-#pragma GCC unroll 4
-            for (int v = 0; v < V; v++) right[v] = *(const vec *)(w + v * W);
-            w += V * W;
+        long run = PAIR > 1 && k.lone && o == k.outer - 1 ? k.run - 1 : k.run;
+        for (long i = 0; i < run; i++, w += V * W) {
             __builtin_prefetch(next);
             next += step;
-#pragma GCC unroll 8
-            for (int r = 0; r < R; r++) {
-                vec left = all(row[r][i]);
-#pragma GCC unroll 4
-                for (int v = 0; v < V; v++) sum[r][v] += left * right[v];
-            }
+            add_words<R, V>(sum, [&](int r) { return all_bits(row[r] + i * PAIR, PAIR); }, w);
         }
+        if (PAIR > 1 && run < k.run)
+            add_words<R, V>(sum, [&](int r) { return all_bits(row[r] + run * PAIR, 1); }, w);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) row[r] += k.jump;
+        for (int r = 0; r < R; r++) row[r] += k.jump * PAIR;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
@@ -84,7 +98,7 @@ static void tile(Stretch k, const real *const *a, long at, const real *w, Rows c
             store(c.to[r] + column[v], load(c.from[r] + column[v]) + sum[r][v]);
 }
 
-typedef void (*Tile)(Stretch, const real *const *, long, const real *, Rows, const long *,
+typedef void (*Tile)(Stretch, const item *const *, long, const real *, Rows, const long *,
                      const real *, long);
 
 template <int V, int R> constexpr Tile tile_or_null() {
@@ -109,7 +123,7 @@ static Tile tile_of(int R, int V) {
 
 // to[row] = from[row] + a[row] * w for `rows` rows and the V vectors at `column`; w is one packed
 // chunk. Sums of BLOCK_K products are added up one after the other.
-static void chunk_product(int V, Stretch k, const real *const *a, const real *w, Rows c,
+static void chunk_product(int V, Stretch k, const item *const *a, const real *w, Rows c,
                           const long *column, long rows) {
     if (!k.outer || !k.run) {  // no inputs, or an x of width zero
         for (long r = 0; r < rows; r++)
@@ -124,6 +138,7 @@ static void chunk_product(int V, Stretch k, const real *const *a, const real *w,
         for (long i = 0; i < k.run; i += run_step) {
             Stretch block = {std::min(outer_step, k.outer - o), std::min(run_step, k.run - i),
                              k.jump};
+            block.lone = k.lone && o + block.outer == k.outer && i + block.run == k.run;
             const real *weights = w + (o * k.run + i) * V * W;
             const real *next = weights + block.outer * block.run * V * W;
             for (long t = 0; t < tiles; t++) {
@@ -141,11 +156,11 @@ static void chunk_product(int V, Stretch k, const real *const *a, const real *w,
 
 // The products of one row a [K] with W rows of weights that lie K apart, not packed: worth it where
 // the weights are used once. Of the rows, `lanes` exist.
-static vec row_products(const real *a, const real *weights, long K, int lanes) {
+static vec row_products(const item *a, const item *weights, long K, int lanes) {
     vec sum[W];
 #pragma GCC unroll 16
     for (int i = 0; i < W; i++) sum[i] = vec{};
-    const real *row[W];
+    const item *row[W];
     for (int i = 0; i < W; i++) row[i] = weights + (i < lanes ? i : 0) * K;
     long k = 0;
     for (; k + W <= K; k += W) {

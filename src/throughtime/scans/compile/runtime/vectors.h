@@ -15,14 +15,19 @@
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
-#define VECTOR_BYTES 64
+#define NATIVE_BYTES 64
 #elif defined(__AVX2__)
-#define VECTOR_BYTES 32
+#define NATIVE_BYTES 32
 #else
-#define VECTOR_BYTES 16
+#define NATIVE_BYTES 16
+#endif
+#ifndef VECTOR_BYTES  // the suite tries other widths than this processor's
+#define VECTOR_BYTES NATIVE_BYTES
 #endif
 
 template <class T> struct Lanes;
@@ -30,6 +35,7 @@ template <> struct Lanes<float> {
     typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
     typedef float unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
     typedef int32_t mask __attribute__((vector_size(VECTOR_BYTES)));
+    typedef uint16_t half __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
 };
 template <> struct Lanes<double> {
     typedef double vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -55,6 +61,18 @@ static inline void store(real *p, vec v, int lanes) {
         store(p, v);
     else
         memcpy(p, &v, lanes * sizeof(real));
+}
+
+// Keeps v in a register: the compiler would rather read it from memory at each use.
+static inline void hold(vec &v) {
+#if VECTOR_BYTES != NATIVE_BYTES
+#elif defined(__AVX512F__)
+    asm("" : "+v"(v));
+#elif defined(__SSE2__)
+    asm("" : "+x"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
 }
 
 static inline vec all(real x) { return x - vec{}; }
@@ -132,7 +150,7 @@ static inline vec sign_(vec x) {
 
 // 1 / x for an x that is neither zero, denormal, infinite nor near the largest number.
 static inline vec reciprocal_(vec x) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
     vec y = (vec)_mm512_rcp14_ps((__m512)x);
     return y + y * (1 - x * y);  // Newton's step doubles the digits
 #else
@@ -149,14 +167,14 @@ template <class... C> static inline vec horner(vec x, float c0, C... c) {
 
 // NaN stays NaN.
 static inline vec at_most(vec x, float bound) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
     return (vec)_mm512_min_ps((__m512)all(bound), (__m512)x);
 #else
     return x > bound ? all(bound) : x;
 #endif
 }
 static inline vec at_least(vec x, float bound) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
     return (vec)_mm512_max_ps((__m512)all(bound), (__m512)x);
 #else
     return x < bound ? all(bound) : x;
