@@ -46,6 +46,7 @@ class Counters:
     skipped: int = 0
     skipped_in_a_row: int = 0
     best: float = math.inf
+    best_loss: float = math.inf
     best_step: int = 0
     without_improvement: int = 0
     evaluated_step: int = -1
@@ -204,10 +205,11 @@ class Trainer:
         c = self.counters
         score = self.task.score
         metrics = self.task.validate(self.model, quick=True)
-        value = self.processes.mean(metrics[score.metric])
-        improved = score.better(value, c.best)
+        value, loss = (self.processes.mean(metrics[name]) for name in (score.metric, "loss"))
+        improved = score.better((value, loss), (c.best, c.best_loss))
         if improved:
-            c.best, c.best_step, c.without_improvement = value, c.step, 0
+            c.best, c.best_loss = value, loss
+            c.best_step, c.without_improvement = c.step, 0
             if self.processes.rank == 0:
                 self.folder.save_weights(self.model)
         else:

@@ -1,8 +1,8 @@
-"""Classification: a label for each text (many-to-one)."""
+"""Classification: a label for each text or sequence of numbers (many-to-one)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,18 @@ from torch import Tensor
 from ..cell_names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
-from ..config.classification import PredictOptions
+from ..config.classification import LabellingOptions
 from ..data.batches import Batches, Ragged, by_length
+from ..data.labelled import Record
 from ..data.labels import Labels
-from ..data.lines import Inputs, read_lines
-from ..data.text import find_files
-from ..data.vocabulary import PAD, UNK, Vocabulary
-from ..errors import InputError
+from ..data.lines import Inputs
+from ..data.splits import hold_out
+from ..errors import InputError, one_of
 from ..machine import Processes
+from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
-from .task import Evaluation, Loss, Prediction, Score, Task
+from .classified import Numbers, Texts
+from .task import Evaluation, Loss, Prediction, Score, Task, figures
 
 EVALUATION_TOKENS = 1 << 14
 """Tokens looked at together when nothing is learned, padding included."""
@@ -30,24 +32,15 @@ EVALUATION_TOKENS = 1 << 14
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokens and label ids of N texts; a label never seen in training is UNSEEN."""
+    """N sequences and the ids of their labels; ids from K on are labels unseen in training."""
 
-    tokens: Ragged
+    sequences: Ragged
     labels: np.ndarray
+    names: Sequence[str]
+    """Of all those labels."""
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True)
-class ClassifierEvaluation(Evaluation):
-    """What `evaluate` found. Labels never seen in training are counted, as wrong."""
-
-    accuracy: float
-    macro_f1: float
-    loss: float
-    examples: int
-    unseen_labels: int
 
 
 class Classification(Task):
@@ -61,15 +54,17 @@ class Classification(Task):
     def __init__(
         self,
         config: ClassifierConfig,
-        vocabulary: Vocabulary,
+        source: Texts | Numbers,
         labels: Labels,
         device: torch.device | None = None,
         folder: RunFolder | None = None,
     ) -> None:
-        self.config, self.vocabulary, self.labels = config, vocabulary, labels
+        self.config, self.source, self.labels = config, source, labels
         self.cell = find_cell(config.cell, folder.path if folder else None)
         self.device = device or torch.device("cpu")
         self.score = Score(config.score, higher_is_better=config.score != "loss")
+
+    # ---- training -----------------------------------------------------------------------------
 
     @classmethod
     def prepare(
@@ -82,28 +77,24 @@ class Classification(Task):
     ) -> Classification:
         """The task with its data: vocabulary and labels are those of the training examples."""
         processes = processes or Processes()
-        if not config.train:
-            raise InputError("no training examples. Give --train FILE ….")
-        train, valid = labelled_texts(config)
-        vocabulary = Vocabulary.of_texts(
-            (text for _, text in train),
-            config.level,
-            size=config.data.vocab_size,
-            min_count=config.data.min_count,
-            lowercase=config.data.lowercase,
-            words=config.data.words,
-        )
-        labels = Labels.of(label for label, _ in train)
+        kind = Numbers if config.level == "numbers" else Texts
+        train = kind.read(config, config.train)
+        labels = Labels.of(str(record.label) for record in train)
+        if config.valid:
+            valid = kind.read(config, config.valid, labels.names)
+        else:
+            train, valid = hold_out(train, config.data.holdout, config.data.split_seed)
+            labels = Labels.of(str(record.label) for record in train)
         if len(labels) < 2:
             raise InputError(
                 f"all {len(train):,} training examples have the label {labels.names[0]!r}: there "
                 "is nothing to tell apart."
             )
-        task = cls(config, vocabulary, labels, device, resumed)
+        task = cls(config, kind.of(config, train), labels, device, resumed)
         task.train, task.valid = task.encode(train), task.encode(valid)
         loop = config.loop
         task.batches = Batches(
-            task.train.tokens.lengths,
+            task.train.sequences.lengths,
             batch_size=None if loop.batch_tokens else loop.batch_size,
             batch_tokens=loop.batch_tokens,
             seed=config.seed,
@@ -117,19 +108,22 @@ class Classification(Task):
         cls, config: ClassifierConfig, folder: RunFolder, device: torch.device
     ) -> Classification:
         """The task of a run, without its data."""
-        vocabulary = Vocabulary.load(folder.tokenizer, config.level)
-        return cls(config, vocabulary, Labels.load(folder.file("labels.json")), device, folder)
+        kind = Numbers if config.level == "numbers" else Texts
+        labels = Labels.load(folder.file("labels.json"))
+        return cls(config, kind.load(config, folder), labels, device, folder)
 
     def save(self, folder: RunFolder) -> None:
         """Write the vocabulary, the labels, and the source of a cell of the user's own."""
         folder.keep(source_file(self.config.cell, folder.path))
-        folder.save_text(folder.tokenizer, self.vocabulary.to_json())
+        self.source.save(folder)
         folder.save_text(folder.file("labels.json"), self.labels.to_json())
 
-    def encode(self, examples: list[tuple[str, str]]) -> Examples:
-        """Labels and texts as ids."""
-        tokens = Ragged.of(self.vocabulary.encode(text) for _, text in examples)
-        return Examples(tokens, self.labels.encode(label for label, _ in examples))
+    def encode(self, records: list[Record]) -> Examples:
+        """Sequences and labels as numbers; what is cut off is said."""
+        sequences = self.source.encode([record.content for record in records])
+        given = [str(record.label) for record in records]
+        names = [*self.labels.names, *sorted(set(given) - set(self.labels.names))]
+        return Examples(sequences, Labels(names).encode(given), names)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -139,53 +133,60 @@ class Classification(Task):
     @property
     def fingerprint(self) -> str:
         """Of the training and validation data."""
-        parts = (self.train, self.valid)
-        return "-".join(p.tokens.fingerprint() + Ragged.of([p.labels]).fingerprint() for p in parts)
+        parts = [self.train.sequences, Ragged.of([self.train.labels]), self.valid.sequences]
+        parts.append(Ragged.of([self.valid.labels]))
+        return "-".join(part.fingerprint() for part in parts)
 
     def summary(self) -> str:
         """The data in one line."""
-        tokens = self.train.tokens.values
-        return (
-            f"{len(self.train):,} training examples ({len(tokens):,} tokens), "
-            f"{len(self.valid):,} for validation, {len(self.labels)} labels, vocabulary "
-            f"{len(self.vocabulary):,}, {(tokens == UNK).mean():.2%} <unk>"
+        text = (
+            f"{len(self.train):,} training examples ({self.source.describe(self.train.sequences)})"
+            f", {len(self.valid):,} for validation, {len(self.labels)} labels"
         )
+        unseen = int((self.valid.labels >= len(self.labels)).sum())
+        if unseen:
+            text += f"; {unseen:,} validation examples have labels that training has not"
+        return text
 
     def build_model(self) -> Classifier:
         """The untrained network, on the device."""
-        model = Classifier(self.cell, len(self.vocabulary), len(self.labels), self.config.model)
+        inputs = self.source.build_input()
+        weights = self.class_weights() if hasattr(self, "train") else None
+        model = Classifier(self.cell, inputs, len(self.labels), self.config.model, weights)
         return model.to(self.device)
 
-    def batch(self, epoch: int, i: int) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Tokens [T, B], lengths [B], labels [B], and how many examples count."""
+    def class_weights(self) -> Tensor | None:
+        """[K], of mean 1 over the training examples, or None where all weigh the same."""
+        if not self.config.class_weights:
+            return None
+        counts = np.bincount(self.train.labels, minlength=len(self.labels))
+        given = self.config.weights_by_label()
+        for label in given:
+            one_of("label in class_weights", label, self.labels.names)
+        weights = np.array([given.get(name, 1.0) for name in self.labels.names])
+        if not given:
+            weights = 1 / counts
+        weights *= len(self.train) / (counts * weights).sum()
+        return torch.from_numpy(weights.astype(np.float32))
+
+    def batch(self, epoch: int, i: int) -> tuple[Tensor, Tensor, Tensor, bool]:
+        """Sequences [T, B, …], lengths [B], labels [B], and whether they count."""
         share = self.batches.share(epoch, i)
-        tokens, lengths = self.train.tokens.pad(share.examples, PAD)
+        x, lengths = self.train.sequences.pad(share.examples)
         labels = torch.from_numpy(self.train.labels[share.examples])
         on = self.device
-        count = len(labels) if share.counts else 0
-        return tokens.to(on), lengths.to(on), labels.to(on), count
+        return x.to(on), lengths.to(on), labels.to(on), share.counts
 
-    def loss(self, model: Any, batch: tuple[Tensor, Tensor, Tensor, int], carry: Any) -> Loss:
-        """Mean nats over the examples."""
-        *inputs, count = batch
-        return Loss(model(*inputs), count)
-
-    @torch.inference_mode()
-    def log_probabilities(self, model: Classifier, tokens: Ragged) -> np.ndarray:
-        """[N, K], in the order of the examples."""
-        training = model.training
-        model.eval()
-        found = np.empty((len(tokens), len(self.labels)))
-        for some in by_length(tokens.lengths, EVALUATION_TOKENS):
-            x, lengths = tokens.pad(some, PAD)
-            logs = model.log_probabilities(x.to(self.device), lengths.to(self.device))
-            found[some] = logs.cpu().numpy()
-        model.train(training)
-        return found
+    def loss(self, model: Any, batch: tuple[Tensor, Tensor, Tensor, bool], carry: Any) -> Loss:
+        """Mean nats over the examples, or the mean that class weights make of them."""
+        x, lengths, labels, counts = batch
+        weights = getattr(model, "module", model).class_weights
+        size = len(labels) if weights is None else float(weights[labels].sum())
+        return Loss(model(x, lengths, labels), size if counts else 0)
 
     def validate(self, model: Classifier, *, quick: bool) -> dict[str, float]:
-        """Loss, accuracy and macro F1 of the validation examples."""
-        return measure(self.log_probabilities(model, self.valid.tokens), self.valid.labels)
+        """Accuracy, macro F1, loss and calibration error of the validation examples."""
+        return self.measure(model, self.valid).numbers()
 
     def describe(self, metrics: dict[str, float]) -> str:
         """Accuracy first."""
@@ -194,75 +195,96 @@ class Classification(Task):
             f"loss {metrics['loss']:.4f}"
         )
 
+    # ---- a finished run -----------------------------------------------------------------------
+
+    def measure(self, model: Classifier, examples: Examples) -> Measured:
+        """Metrics, whatever the batch size and the order."""
+        return measure(self.log_probabilities(model, examples.sequences), examples.labels)
+
+    @torch.inference_mode()
+    def log_probabilities(self, model: Classifier, sequences: Ragged) -> np.ndarray:
+        """[N, K], in the order of the sequences."""
+        training = model.training
+        model.eval()
+        found = np.empty((len(sequences), len(self.labels)))
+        for some in by_length(sequences.lengths, EVALUATION_TOKENS):
+            x, lengths = sequences.pad(some)
+            logs = model.log_probabilities(x.to(self.device), lengths.to(self.device))
+            found[some] = logs.cpu().numpy()
+        model.train(training)
+        return found
+
     def evaluate(
         self, model: Classifier, data: list[str] | None, options: None = None
     ) -> ClassifierEvaluation:
-        """Accuracy, macro F1 and loss of labelled examples."""
-        examples = labelled_texts(self.config)[1] if data is None else read_examples(data)
-        encoded = self.encode(examples)
-        found = measure(self.log_probabilities(model, encoded.tokens), encoded.labels)
+        """Metrics of labelled examples."""
+        config = self.config
+        if data is not None or config.valid:
+            records = self.source.read(config, data or config.valid, self.labels.names)
+        else:
+            records = self.source.read(config, config.train)
+            records = hold_out(records, config.data.holdout, config.data.split_seed)[1]
+        examples = self.encode(records)
+        found = self.measure(model, examples)
         return ClassifierEvaluation(
-            **found, examples=len(encoded), unseen_labels=int((encoded.labels < 0).sum())
+            **found.numbers(),
+            examples=len(examples),
+            unseen_labels=int((examples.labels >= len(self.labels)).sum()),
+            classes=by_class(found.confusion, examples.names),
+            labels=self.labels.names,
+            confusion=found.confusion.tolist(),
         )
 
     def predict(
-        self, model: Classifier, inputs: Inputs, options: PredictOptions
+        self, model: Classifier, inputs: Inputs, options: LabellingOptions
     ) -> Iterator[Prediction]:
-        """The most probable label of each line, and the probabilities of all."""
-        for lines in inputs.chunks(options.batch_size):
-            tokens = Ragged.of(self.vocabulary.encode(line.text) for line in lines)
-            for row in np.exp(self.log_probabilities(model, tokens)):
-                label = self.labels.names[int(row.argmax())]
-                probabilities = dict(zip(self.labels.names, row.tolist()))
-                yield Prediction(label, {"label": label, "probabilities": probabilities})
+        """The most probable label of each text or sequence, and the probabilities of all."""
+        names = self.labels.names
+        for contents in self.source.arriving(inputs, options):
+            for row in np.exp(self.log_probabilities(model, self.source.encode(contents))):
+                label, probability = names[int(row.argmax())], float(row.max())
+                values = {"label": label, "probability": probability}
+                values["probabilities"] = dict(zip(names, row.tolist()))
+                yield Prediction(f"{label}\t{probability:.4f}", values)
 
 
-def measure(logs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Loss, accuracy and macro F1 from log-probabilities [N, K] and label ids [N].
+@dataclass(frozen=True)
+class ClassifierEvaluation(Evaluation):
+    """What `evaluate` found. Labels never seen in training are counted, as wrong.
 
-    An unseen label is wrong whatever is predicted; the loss is over the others.
+    `confusion[i][k]` counts examples of class i (those of `classes`) for which label k was
+    predicted (those of `labels`).
     """
-    seen, best = labels >= 0, logs.argmax(1)
-    K = logs.shape[1]
-    confusion = np.zeros((K, K), np.int64)
-    np.add.at(confusion, (labels[seen], best[seen]), 1)
-    right = confusion.diagonal()
-    occurring = np.bincount(labels[seen], minlength=K), np.bincount(best, minlength=K)
-    both = sum(occurring)
-    f1 = np.where(both > 0, 2 * right / np.maximum(both, 1), 0.0)
-    return {
-        "loss": float(-logs[seen, labels[seen]].mean()) if seen.any() else float("nan"),
-        "accuracy": float(right.sum() / max(len(labels), 1)),
-        "macro_f1": float(f1[occurring[0] > 0].mean()) if seen.any() else 0.0,
-    }
+
+    accuracy: float
+    macro_f1: float
+    loss: float
+    calibration_error: float
+    examples: int
+    unseen_labels: int
+    classes: list[dict[str, Any]]
+    labels: list[str]
+    confusion: list[list[int]]
+
+    def report(self) -> str:
+        """The figures, each class, and the confusion matrix: a row for each true label."""
+        parts = [figures({k: v for k, v in vars(self).items() if k != "classes"})]
+        heads = ["label", "precision", "recall", "F1", "examples"]
+        shown = [
+            [c["label"], *(f"{c[k]:.4f}" for k in ("precision", "recall", "f1")), c["examples"]]
+            for c in self.classes
+        ]
+        parts.append(aligned([heads, *shown]))
+        rows = [[c["label"], *row] for c, row in zip(self.classes, self.confusion)]
+        parts.append(aligned([["true \\ predicted", *self.labels], *rows]))
+        return "\n\n".join(parts)
 
 
-def labelled_texts(
-    config: ClassifierConfig,
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Training and validation examples; the latter drawn from the former where none are given."""
-    train = read_examples(config.train)
-    if config.valid:
-        return train, read_examples(config.valid)
-    order = np.random.default_rng(config.data.split_seed).random(len(train)).argsort()
-    held = round(len(train) * config.data.holdout)
-    if not 0 < held < len(train):
-        raise InputError(
-            f"{len(train)} examples are too few to hold out {config.data.holdout:.0%} of them. "
-            "Give --valid."
-        )
-    return [train[i] for i in sorted(order[held:])], [train[i] for i in sorted(order[:held])]
-
-
-def read_examples(patterns: list[str]) -> list[tuple[str, str]]:
-    """Label and text of each line: the label ends at the first space or tab."""
-    examples = []
-    for path in find_files(patterns):
-        for line in read_lines(path):
-            label, *rest = line.text.split(None, 1)[:2] or [""]
-            if not label:
-                raise InputError(f"{line.where}: expected a label and a text, got an empty line.")
-            examples.append((label, rest[0] if rest else ""))
-    if not examples:
-        raise InputError(f"{' '.join(patterns)}: no examples: expected lines of label and text.")
-    return examples
+def aligned(rows: Iterable[Sequence[Any]]) -> str:
+    """A table: the first column to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
+        for row in cells
+    )

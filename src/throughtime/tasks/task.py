@@ -30,14 +30,17 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """The validation metric that decides which weights are the best."""
+    """The validation metric that decides which weights are the best; of equals, the lower loss."""
 
     metric: str = "loss"
     higher_is_better: bool = False
 
-    def better(self, value: float, best: float) -> bool:
-        """Whether `value` beats `best`; NaN never does."""
-        return value > best if self.higher_is_better else value < best
+    def better(self, found: tuple[float, float], best: tuple[float, float]) -> bool:
+        """Whether a score and its loss beat the best so far; NaN never does."""
+        (value, loss), (best_value, best_loss) = found, best
+        if value == best_value:
+            return loss < best_loss
+        return value > best_value if self.higher_is_better else value < best_value
 
     @property
     def worst(self) -> float:
