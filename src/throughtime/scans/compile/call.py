@@ -165,7 +165,7 @@ def scratch(size: int, dtype: torch.dtype) -> int:
     held = _buffers.held.pop(dtype, None)
     if held is None or not size <= held.numel() <= 4 * size + 2**20:
         del held  # free before taking anew
-        held = torch.empty(size, dtype=dtype)
+        held = torch.empty(size, dtype=dtype, device="cpu")
     _buffers.held[dtype] = held
     return held.data_ptr()
 

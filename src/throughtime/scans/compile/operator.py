@@ -136,6 +136,9 @@ def _by_reference(
 ) -> list[Tensor | None]:
     """The same gradients through the equations in Python, which can be differentiated again."""
     x, W_x, W_a, b, vectors, state, lengths, reset = inputs
+    # Aliases, so that an input which depends on another is not counted twice.
+    x, W_x, W_a, b = (leaf.view_as(leaf) for leaf in (x, W_x, W_a, b))
+    vectors, state = ([leaf.view_as(leaf) for leaf in part] for part in (vectors, state))
     cell = programs.CELLS[program]
     w = Weights(W_x, W_a, b, dict(zip(cell.vectors, vectors)))
     y, final = reference.run(cell, w, x, cell.State(*state), lengths, reset)

@@ -71,6 +71,7 @@ struct Forward {
             for (auto [from, to] : plan.chunks) {
                 inputs(from, to);
                 for (long t = from; t < to; t++) step(t, from);
+                if (!c.keep) m.wait();  // the next chunk takes the same z for other sequences
             }
         }
 
