@@ -27,6 +27,7 @@ class ClassifierDataConfig(TextConfig):
         holdout: Share of each label's training examples, drawn by split_seed, held out when no
             validation file is given.
         split_seed: Seed of that draw, apart from the seed of training.
+        equal_together: Hold out equal examples together, so that none is known from training.
         max_length: Read no more than so many tokens or steps of a sequence.
     """
 
@@ -38,6 +39,7 @@ class ClassifierDataConfig(TextConfig):
     encoding: str = "utf-8"
     holdout: float = limited(0.1, 0, 0.999)
     split_seed: int = limited(0, 0)
+    equal_together: bool = False
     max_length: int | None = limited(None, 1)
 
 

@@ -18,7 +18,7 @@ from ..data.batches import Batches, Ragged, by_length
 from ..data.labelled import Record
 from ..data.labels import Labels
 from ..data.lines import Inputs
-from ..data.splits import hold_out
+from ..data.splits import also_in, hold_out
 from ..errors import InputError, one_of
 from ..machine import Processes
 from ..metrics.classification import Measured, by_class, measure
@@ -50,6 +50,8 @@ class Classification(Task):
     train: Examples
     valid: Examples
     batches: Batches
+    known: int
+    """Validation examples that training has too."""
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class Classification(Task):
         if config.valid:
             valid = kind.read(config, config.valid, labels.names)
         else:
-            train, valid = hold_out(train, config.data.holdout, config.data.split_seed)
+            train, valid = split(config, train)
             labels = Labels.of(str(record.label) for record in train)
         if len(labels) < 2:
             raise InputError(
@@ -92,6 +94,7 @@ class Classification(Task):
             )
         task = cls(config, kind.of(config, train), labels, device, resumed)
         task.train, task.valid = task.encode(train), task.encode(valid)
+        task.known = also_in(train, valid)
         loop = config.loop
         task.batches = Batches(
             task.train.sequences.lengths,
@@ -141,8 +144,11 @@ class Classification(Task):
         """The data in one line."""
         text = (
             f"{len(self.train):,} training examples ({self.source.describe(self.train.sequences)})"
-            f", {len(self.valid):,} for validation, {len(self.labels)} labels"
+            f", {len(self.valid):,} for validation"
         )
+        if self.known:
+            text += f" ({self.known / len(self.valid):.1%} of them occur in training too)"
+        text += f", {len(self.labels)} labels"
         unseen = int((self.valid.labels >= len(self.labels)).sum())
         if unseen:
             text += f"; {unseen:,} validation examples have labels that training has not"
@@ -223,7 +229,7 @@ class Classification(Task):
             records = self.source.read(config, data or config.valid, self.labels.names)
         else:
             records = self.source.read(config, config.train)
-            records = hold_out(records, config.data.holdout, config.data.split_seed)[1]
+            records = split(config, records)[1]
         examples = self.encode(records)
         found = self.measure(model, examples)
         return ClassifierEvaluation(
@@ -246,6 +252,12 @@ class Classification(Task):
                 values = {"label": label, "probability": probability}
                 values["probabilities"] = dict(zip(names, row.tolist()))
                 yield Prediction(f"{label}\t{probability:.4f}", values)
+
+
+def split(config: ClassifierConfig, records: list[Record]) -> tuple[list[Record], list[Record]]:
+    """Training and validation records, where no validation file is given."""
+    data = config.data
+    return hold_out(records, data.holdout, data.split_seed, equal_together=data.equal_together)
 
 
 @dataclass(frozen=True)
