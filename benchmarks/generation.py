@@ -20,7 +20,7 @@ import throughtime as tt
 from throughtime import machine
 from throughtime.config import ModelConfig
 from throughtime.decoding import sample
-from throughtime.model import LanguageModel
+from throughtime.models.language import LanguageModel
 
 CHARACTERS = 400
 LETTERS = [chr(32 + i) for i in range(96)]

@@ -27,7 +27,7 @@ import torch
 import throughtime as tt
 from generation import CHARACTERS, against_bare
 from throughtime import scans
-from throughtime.config import LanguageConfig, LoopConfig, ModelConfig
+from throughtime.config import LanguageConfig, ModelConfig, StreamLoopConfig
 from throughtime.optimization import clip, make_optimizer
 from throughtime.tasks.language import Language
 from timing import Bar, Section, geometric_mean, take_turns
@@ -105,7 +105,7 @@ class Training:
     """A model, its data and its optimizer; a call is one training step and gives its loss."""
 
     def __init__(self, text: Path, cell: str, model: ModelConfig, T: int, B: int) -> None:
-        loop = LoopConfig(batch_size=B, window=T)
+        loop = StreamLoopConfig(batch_size=B, window=T)
         config = LanguageConfig(train=[str(text)], cell=cell, model=model, loop=loop)
         self.task = Language.prepare(config)
         self.task.quiet = True
@@ -118,7 +118,8 @@ class Training:
     def __call__(self) -> float:
         epoch, i = divmod(self.steps, self.task.steps_per_epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, self.carry = self.task.loss(self.model, self.task.batch(epoch, i), self.carry)
+        batch = self.task.batch(epoch, i)
+        loss, _, self.carry = self.task.loss(self.model, batch, self.carry)
         loss.backward()
         clip(self.model, self.task.config.optim)
         self.optimizer.step()

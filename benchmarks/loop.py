@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from throughtime import machine
 from throughtime.checkpoint import RunFolder
-from throughtime.config import LanguageConfig, LoopConfig, ModelConfig
+from throughtime.config import LanguageConfig, ModelConfig, StreamLoopConfig
 from throughtime.machine import Processes
 from throughtime.optimization import make_optimizer
 from throughtime.tasks.language import Language
@@ -95,7 +95,7 @@ def make_task(
         out=out,
         max_steps=steps,
         model=ModelConfig(hidden_size=n),
-        loop=LoopConfig(
+        loop=StreamLoopConfig(
             batch_size=B,
             window=T,
             precision=options.precision,
@@ -115,7 +115,7 @@ def run_ours(task: Language) -> float:
     lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     first, *_, last = (line for line in lines if line["kind"] == "train")
     steps = last["step"] - first["step"]
-    return steps * task.tokens_per_step / (last["elapsed"] - first["elapsed"])
+    return steps * tokens(task) / (last["elapsed"] - first["elapsed"])
 
 
 def run_bare(task: Language, model: nn.Module) -> float:
@@ -135,7 +135,12 @@ def run_bare(task: Language, model: nn.Module) -> float:
         torch.nn.utils.clip_grad_norm_(model.parameters(), task.config.optim.clip_norm)
         optimizer.step()
         state = [part.detach() for part in state]
-    return (steps - WARM) * task.tokens_per_step / (now(task.device) - started)
+    return (steps - WARM) * tokens(task) / (now(task.device) - started)
+
+
+def tokens(task: Language) -> int:
+    """Targets in a full window."""
+    return task.config.loop.batch_size * task.streams.window
 
 
 def now(device: torch.device) -> float:

@@ -34,7 +34,7 @@ from throughtime import machine
 from throughtime.config import ModelConfig
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import Vocabulary
-from throughtime.model import LanguageModel
+from throughtime.models.language import LanguageModel
 
 V, T, B, N = 50_000, 64, 32, 512
 KINDS = ("chunked", "adaptive", "whole")

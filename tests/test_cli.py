@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one-line errors, output that pipes."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 import yaml
 
 from throughtime.cli import main
+from throughtime.parsing import argument_help
+from throughtime.tasks import TASKS
 
 SMALL = [
     "--max-steps", "4", "--device", "cpu", "--threads", "1", "--model.hidden_size", "12",
@@ -49,14 +52,33 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in ("train", "evaluate", "generate", "doctor"):
+    for verb in ("train", "evaluate", "predict", "generate", "doctor"):
         assert verb in done.stdout
 
 
-@pytest.mark.parametrize("verb", [["train", "lm"], ["evaluate"], ["generate"], ["doctor"]])
+@pytest.mark.parametrize(
+    "verb",
+    [*(["train", task] for task in TASKS), ["evaluate"], ["predict"], ["generate"], ["doctor"]],
+)
 def test_every_verb_has_help(verb, capsys):
     assert main([*verb, "--help"]) == 0
     assert "usage: throughtime" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_setting_and_option_has_a_text(task):
+    def check(cls):
+        texts = argument_help(cls)
+        for field in dataclasses.fields(cls):
+            assert texts.get(field.name), f"{cls.__name__}.{field.name}"
+            if dataclasses.is_dataclass(default := getattr(cls(), field.name)):
+                check(type(default))
+
+    config = TASKS[task].config
+    check(config)
+    for verb in ("evaluate", "predict", "generate"):
+        if cls := getattr(config, f"{verb}_options"):
+            check(cls)
 
 
 def test_every_setting_is_explained(capsys):
@@ -136,7 +158,14 @@ def test_printed_settings_can_be_read_again(capsys, tmp_path, text):
 
 @pytest.mark.parametrize("preset", sorted(Path("configs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_are_valid(preset, capsys):
-    assert main(["train", "lm", "--config", str(preset), "--print_config"]) == 0
+    task = yaml.safe_load(preset.read_text()).get("task", "lm")
+    assert main(["train", task, "--config", str(preset), "--print_config"]) == 0
+
+
+def test_settings_of_another_task_are_refused(capsys, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("task: classify\nlevel: word\n")
+    assert "throughtime train classify" in fails(capsys, "train", "lm", "--config", path)
 
 
 def test_runs_that_cannot_be_used_say_why(capsys, run, text, tmp_path):

@@ -38,7 +38,7 @@ from test_stack import LENGTHS, N_X, RESET, data, make, named
 from throughtime.cli import main
 from throughtime.config import ModelConfig, from_dict
 from throughtime.heads import Softmax
-from throughtime.model import LanguageModel
+from throughtime.models.language import LanguageModel
 from throughtime.tasks import task_class
 from throughtime.trainer import Trainer
 

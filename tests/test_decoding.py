@@ -10,7 +10,7 @@ import throughtime as tt
 from throughtime.config import ModelConfig
 from throughtime.decoding import Sampling, beam_search, sample
 from throughtime.errors import InputError
-from throughtime.model import LanguageModel
+from throughtime.models.language import LanguageModel
 
 V, EOS = 6, 3
 

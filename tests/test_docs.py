@@ -9,7 +9,7 @@ import pytest
 from throughtime.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs/guide.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs/guide.md", *sorted(ROOT.glob("docs/tasks/*.md"))]
 SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]
 
 
@@ -19,7 +19,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def at_home(tmp_path, monkeypatch):
-    """A folder with a text and the presets, as a reader would have it."""
+    """A folder with a text, data of each task and the presets, as a reader would have it."""
     (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)

@@ -2,13 +2,15 @@ import subprocess
 import sys
 
 import throughtime as tt
+from throughtime.tasks import TASKS
 
 
 def test_the_public_names_are_all_there():
     names = {
-        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "LanguageConfig", "PeepholeLSTM",
-        "RNN", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights", "doctor",
-        "evaluate", "generate", "load", "nn", "scan", "train", "why_not",
+        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN",
+        "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights", "doctor",
+        "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",
+        *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip
     assert set(tt.__all__) == names
     for name in names:

@@ -230,7 +230,7 @@ def test_the_best_weights_are_kept_apart_from_the_last(settings, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.0])
     short = settings("short", max_steps=8, optim={"schedule": "constant"})
     tt.train(short)
-    monkeypatch.setattr(Language, "evaluate", lambda *_, **__: {"loss": next(losses)})
+    monkeypatch.setattr(Language, "validate", lambda *_, **__: {"loss": next(losses)})
     monkeypatch.setattr(Language, "describe", lambda self, metrics: str(metrics))
     config = settings(max_steps=12, optim={"schedule": "constant"})
     tt.train(config)
@@ -286,8 +286,8 @@ def test_a_bad_step_is_skipped_counted_and_survived(settings, monkeypatch):
     calls = iter(range(1000))
 
     def sometimes_nan(self, model, batch, carry):
-        loss, carry = good(self, model, batch, carry)
-        return (loss * float("nan") if next(calls) in (3, 4) else loss), carry
+        found = good(self, model, batch, carry)
+        return found._replace(mean=found.mean * float("nan")) if next(calls) in (3, 4) else found
 
     monkeypatch.setattr(Language, "loss", sometimes_nan)
     config = settings()
@@ -304,8 +304,8 @@ def test_several_bad_steps_stop_at_the_last_good_checkpoint(settings, monkeypatc
     calls = iter(range(1000))
 
     def nan_for_good(self, model, batch, carry):
-        loss, carry = good(self, model, batch, carry)
-        return (loss * float("inf") if next(calls) >= 6 else loss), carry
+        found = good(self, model, batch, carry)
+        return found._replace(mean=found.mean * float("inf")) if next(calls) >= 6 else found
 
     monkeypatch.setattr(Language, "loss", nan_for_good)
     config = settings(loop={"max_bad_steps": 5, "save_every": "1"}, max_steps=100)
@@ -420,7 +420,7 @@ def test_a_kill_in_the_last_evaluation_is_survived(settings, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as m:
-        m.setattr(Language, "evaluate", killed)
+        m.setattr(Language, "validate", killed)
         with pytest.raises(Killed):
             tt.train(settings("evaluating", loop={"eval_every": "100", "save_every": "3"}))
     tt.train(settings("evaluating", loop={"eval_every": "100", "save_every": "3"}), resume=True)
@@ -590,7 +590,7 @@ def test_evaluations_leave_most_of_a_time_budget_to_training(settings, monkeypat
         time.sleep(0.5)
         return {"loss": 1.0}
 
-    monkeypatch.setattr(Language, "evaluate", slow)
+    monkeypatch.setattr(Language, "validate", slow)
     monkeypatch.setattr(Language, "describe", lambda self, metrics: "")
     tt.train(settings(max_steps=None, max_time="2s", loop={"eval_every": "5%"}))
     assert 2 <= len(lines(settings().out, "valid")) <= 3

@@ -24,8 +24,10 @@ _HOME = {
     "Stack": "stack",
     "nn": "",
     "LanguageConfig": "config",
+    "ClassifierConfig": "config",
     "train": "verbs",
     "evaluate": "verbs",
+    "predict": "verbs",
     "generate": "verbs",
     "doctor": "verbs",
     "load": "verbs",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from .cells import (
         SimpleGRU as SimpleGRU,
     )
+    from .config import ClassifierConfig as ClassifierConfig
     from .config import LanguageConfig as LanguageConfig
     from .data.vocabulary import Vocabulary as Vocabulary
     from .errors import InputError as InputError
@@ -75,6 +78,9 @@ if TYPE_CHECKING:
     )
     from .verbs import (
         load as load,
+    )
+    from .verbs import (
+        predict as predict,
     )
     from .verbs import (
         train as train,

@@ -28,6 +28,8 @@ from . import config as configs
 from .errors import InputError, ThroughtimeError
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
+TASK_FILES = ("labels.json", "features.json")
+"""What some tasks keep besides, through `RunFolder.file`."""
 
 
 class RunFolder:
@@ -46,7 +48,10 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be made: {error.strerror}.") from error
-        for name in reversed(FILES):  # config.yaml last: it is what makes this a run folder
+        for name in (
+            *TASK_FILES,
+            *reversed(FILES),
+        ):  # config.yaml last: it is what makes this a run folder
             (self.path / name).unlink(missing_ok=True)
 
     def refuse_existing(self, overwrite: bool) -> None:
@@ -86,6 +91,12 @@ class RunFolder:
             raise InputError(f"{self.config} is not a run's: it names no task.")
         return str(values.pop("task")), values
 
+    def file(self, name: str) -> Path:
+        """A task's own file in the folder, one of `TASK_FILES`."""
+        if name not in TASK_FILES:
+            raise ValueError(f"{name} is not listed in TASK_FILES: --overwrite would leave it")
+        return self.path / name
+
     def keep(self, source: Path | None) -> None:
         """Copy a file that the run needs (a user's cell) into the folder."""
         if source is not None and source.resolve().parent != self.path.resolve():
@@ -120,16 +131,21 @@ class RunFolder:
                 f"{self.trainer}: damaged or truncated: {first_line(error)}"
             ) from error
 
+    def require_weights(self, which: str = "best") -> None:
+        """Raise `InputError` if training has not come to save weights yet."""
+        path = self.trainer if which == "last" else self.model
+        if not path.exists():
+            raise InputError(
+                f"{self.path} has no checkpoint ({path.name}): training has not reached its first "
+                "save."
+            )
+
     def load_weights(self, model: nn.Module, which: str = "best") -> None:
         """Load the best or the last weights into `model`."""
+        self.require_weights(which)
         if which == "last":
             self.load_state(model, self.load_trainer()["model"], self.trainer)
             return
-        if not self.model.exists():
-            raise InputError(
-                f"{self.path} has no checkpoint (model.safetensors): training has not reached its "
-                "first save."
-            )
         try:
             load_model(model, str(self.model))
         except (SafetensorError, OSError) as error:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from typing import Any
 
 from . import __version__
 from .errors import InputError, ThroughtimeError, did_you_mean
+from .tasks import TASKS
 
 VERBS = {
     "train": "train a model into a run folder",
-    "evaluate": "measure a run on text: nats, bits, perplexity",
-    "generate": "write novel text with a run's language model",
+    "evaluate": "measure a run on data",
+    "predict": "a run's predictions for files or standard input: labels, tags, translations",
+    "generate": "write novel sequences with a run's model",
     "doctor": "what this machine offers, which backends run and why others do not",
 }
 
@@ -23,9 +25,12 @@ usage: throughtime VERB …
 
 {chr(10).join(f"  {verb:10} {what}" for verb, what in VERBS.items())}
 
-  throughtime train lm --train FILE… --out runs/NAME [--max-time 3m]
+  throughtime train TASK --train FILE… --out runs/NAME [--max-time 3m]
   throughtime evaluate runs/NAME --data FILE
   throughtime generate runs/NAME --prime "Once"
+  throughtime predict runs/NAME --data FILE
+
+{chr(10).join(f"  {task:10} {line.noun}" for task, line in TASKS.items())}
 
 throughtime VERB --help tells a verb's options.
 """
@@ -45,9 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise InputError(f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} See --help.")
-        return {"train": train, "evaluate": evaluate, "generate": generate, "doctor": doctor}[verb](
-            rest
-        )
+        return COMMANDS[verb](rest)
     except SystemExit as stop:  # --help and --print_config have printed
         return int(stop.code or 0)
     except ThroughtimeError as error:
@@ -99,46 +102,56 @@ def train(arguments: list[str]) -> int:
     if int(os.environ.get("RANK", "0")) == 0:
         numbers = ", ".join(f"{k} {v:.4f}" for k, v in result.metrics.items())
         print(f"{result.folder}: {numbers} ({result.steps} steps, {result.seconds:.0f} s)")
-        terminal.say(
-            f"go on with: throughtime generate {result.folder}    "
-            f"throughtime evaluate {result.folder} --data FILE"
-        )
+        verbs = [v for v in ("generate", "predict") if getattr(command.config, f"{v}_options")]
+        further = "".join(f"    throughtime {verb} {result.folder}" for verb in verbs)
+        terminal.say(f"go on with: throughtime evaluate {result.folder} --data FILE{further}")
     return 0
 
 
 def evaluate(arguments: list[str]) -> int:
     """throughtime evaluate RUN."""
-    from .parsing import evaluate_parser, parse
+    from .parsing import evaluate_command
 
-    options = parse(evaluate_parser(), arguments)
-    from .verbs import as_json
+    command = evaluate_command(arguments)
+    as_json = command.common.pop("json")
     from .verbs import evaluate as run
 
-    result = as_json(
-        run(
-            options.run,
-            options.data,
-            device=options.device,
-            checkpoint=options.checkpoint,
-            threads=options.threads,
-        )
-    )
-    if options.json:
-        print(json.dumps({"run": str(options.run), "data": options.data, **result}))
-        return 0
-    for name, value in result.items():
-        decimals = 0 if isinstance(value, int) or value >= 1000 else 4
-        shown = f"{value:,.{decimals}f}"
-        print(f"{name.replace('_', ' '):18} {shown:>14}")
+    result = run(command.run, **command.common, **command.options)
+    if as_json:
+        said = {"run": command.run, "data": command.common["data"], **result.to_dict()}
+        print(json.dumps(said, ensure_ascii=False))
+    else:
+        print(result.report())
+    return 0
+
+
+def predict(arguments: list[str]) -> int:
+    """throughtime predict RUN."""
+    from .parsing import predict_command
+
+    command = predict_command(arguments)
+    as_json, output = command.common.pop("json"), command.common.pop("output")
+    from .output import new_file, refuse_existing
+
+    if output is not None:
+        refuse_existing(output)  # before the model is loaded
+    from .verbs import predict as run
+
+    found = run(command.run, **command.common, **command.options)
+    with new_file(output) if output is not None else contextlib.nullcontext(sys.stdout) as file:
+        for text, values in found:
+            print(json.dumps(values, ensure_ascii=False) if as_json else text, file=file)
+            file.flush()
     return 0
 
 
 def generate(arguments: list[str]) -> int:
     """throughtime generate RUN."""
-    from .parsing import generate_parser, parse
+    from .parsing import generate_command
 
-    options = parse(generate_parser(), arguments)
-    prime = standard_input() if options.prime == "-" else options.prime
+    command = generate_command(arguments)
+    if command.options.get("prime") == "-":
+        command.options["prime"] = standard_input()
     from .verbs import generate as run
 
     current = 0
@@ -150,8 +163,7 @@ def generate(arguments: list[str]) -> int:
             current = k
         print(piece, end="", flush=True)
 
-    values: dict[str, Any] = {k: v for k, v in vars(options).items() if k not in ("run", "prime")}
-    run(options.run, prime, **values, on_text=show)
+    run(command.run, **command.common, **command.options, on_text=show)
     print()
     return 0
 
@@ -182,6 +194,14 @@ def doctor(arguments: list[str]) -> int:
             print(f"{name:26} {finding}")
     return 0
 
+
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "generate": generate,
+    "doctor": doctor,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

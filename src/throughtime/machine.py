@@ -82,9 +82,13 @@ class Processes:
         """The largest of each value over all processes: so that all take the same decision."""
         return self._reduce(list(values), dist.ReduceOp.MAX)
 
+    def sum(self, *values: float) -> list[float]:
+        """The sum of each value over all processes."""
+        return self._reduce(list(values), dist.ReduceOp.SUM)
+
     def mean(self, value: float) -> float:
         """The mean over all processes."""
-        return self._reduce([value], dist.ReduceOp.SUM)[0] / self.world
+        return self.sum(value)[0] / self.world
 
     def _reduce(self, values: list[float], how: Any) -> list[float]:
         if self.world == 1:

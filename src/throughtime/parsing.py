@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from . import config as configs
 from .errors import InputError, did_you_mean, one_of
-from .tasks import TASKS
+from .tasks import TASKS, entry, verb_options
 
 
 class Parser(ArgumentParser):
@@ -57,7 +57,7 @@ def train_command(arguments: list[str]) -> TrainCommand | None:
     if arguments[0].startswith("-"):
         raise InputError(f"expected a task first: throughtime train {next(iter(TASKS))} ….")
     task = one_of("task", arguments[0], TASKS)
-    cls = TASKS[task][0]
+    cls = TASKS[task].config
     parser = train_parser(task, cls)
     rest = arguments[1:]
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -66,7 +66,7 @@ def train_command(arguments: list[str]) -> TrainCommand | None:
     known, _ = early.parse_known_args(rest)
     if known.resume:
         rest = ["--config", str(saved_settings(known.out, task)), *rest]
-    check_config_files(cls, rest)
+    check_config_files(task, cls, rest)
     options = parse(parser, rest)
     values = plain(options)
     resume, overwrite = values.pop("resume"), values.pop("overwrite")
@@ -98,89 +98,169 @@ def train_parser(task: str, cls: type) -> Parser:
     parser.add_argument("--resume", action="store_true", help="Go on with the run in --out.")
     parser.add_argument("--overwrite", action="store_true", help="Replace the run in --out.")
     parser.add_argument("--task", help=argparse.SUPPRESS)
-    add_settings(parser, cls)
+    add_settings(parser, cls())
     return parser
 
 
-def add_settings(parser: Parser, cls: type, section: str = "") -> None:
-    """One option for each setting: hyphens at the top, dotted names as in YAML below."""
+def add_settings(parser: Parser, defaults: Any, section: str = "", about: str = "") -> None:
+    """One option for each setting: hyphens at the top, dotted names as in YAML below.
+
+    A class's own settings come before those that it shares with others, sections last.
+    """
+    cls = type(defaults)
     texts, hints = argument_help(cls), typing.get_type_hints(cls)
-    group = parser.add_argument_group(section.rstrip(".") or "settings", summary(cls))
-    for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(field.default_factory):
-            add_settings(parser, typing.cast(type, field.default_factory), f"{field.name}.")
+    group = parser.add_argument_group(section.rstrip(".") or "settings", about or summary(cls))
+    own = set(vars(cls).get("__annotations__", {}))
+    fields = sorted(dataclasses.fields(cls), key=lambda field: field.name not in own)
+    sections = []
+    for field in fields:
+        default = getattr(defaults, field.name)
+        if dataclasses.is_dataclass(default):
+            sections.append((field.name, default))
             continue
-        kind = hints[field.name]
+        name = f"--{section}{field.name}" if section else f"--{field.name.replace('_', '-')}"
+        add_option(group, name, hints[field.name], default, texts[field.name])
+    for name, default in sections:
+        add_settings(parser, default, f"{section}{name}.", texts[name])
+
+
+def add_option(group: Any, name: str, kind: Any, default: Any, text: str) -> None:
+    """An option of a type; several words for a list of them."""
+    if kind == list[str]:
+        group.add_argument(name, nargs="+", type=str, default=default, help=text)
+    else:
+        group.add_argument(name, type=kind, default=default, help=text)
+
+
+# ---- verbs on a run ---------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCommand:
+    """What a verb was asked to do with a run: `common` is the verb's, `options` its task's."""
+
+    run: str
+    common: dict[str, Any]
+    options: dict[str, Any]
+
+
+def evaluate_command(arguments: list[str]) -> RunCommand:
+    """throughtime evaluate RUN [--data FILE …] [--json]."""
+    parser = plain_parser("evaluate", "Measure a run's model on data.", json=True)
+    parser.add_argument("run", type=str, help="Run folder.")
+    add_data_option(parser, "default: the run's own validation data.")
+    add_model_options(parser, threads=True)
+    return run_command(parser, "evaluate", arguments)
+
+
+def predict_command(arguments: list[str]) -> RunCommand:
+    """throughtime predict RUN [--data FILE …] [--output FILE] [--json]."""
+    parser = Parser(
+        prog="throughtime predict",
+        description="Predictions of a run's model, one after the other.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", type=str, help="Run folder.")
+    add_data_option(parser, "default: standard input.")
+    parser.add_argument(
+        "--output", type=str, default=None, help="A new file to write; default: standard output."
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="One JSON object a line, with all that is known."
+    )
+    add_model_options(parser, threads=True)
+    return run_command(parser, "predict", arguments)
+
+
+def generate_command(arguments: list[str]) -> RunCommand:
+    """throughtime generate RUN …."""
+    parser = plain_parser("generate", "Write novel sequences with a run's model.")
+    parser.add_argument("run", type=str, help="Run folder.")
+    add_model_options(parser)
+    return run_command(parser, "generate", arguments)
+
+
+def run_command(parser: Parser, verb: str, arguments: list[str]) -> RunCommand:
+    """Parse a verb on a run: its task's options are known once its folder is read."""
+    common = [action.dest for action in parser._actions]
+    task = task_of(arguments)
+    if task is None:  # no run among the arguments: help tells of every task's options
+        for name, line in TASKS.items():
+            if cls := getattr(line.config, f"{verb}_options"):
+                add_verb_options(parser, cls, f"{line.noun} ({name})")
+    else:
+        if cls := verb_options(task[0], verb, task[1]):
+            add_verb_options(parser, cls, f"{entry(task[0]).noun} ({task[0]})")
+        refuse_others(parser, arguments, f"{task[1]} is {entry(task[0]).noun}")
+    values = vars(parse(parser, arguments))
+    if task is None:
+        from .checkpoint import RunFolder
+
+        RunFolder(values["run"]).load_config()  # which says what is wrong with it
+    return RunCommand(
+        values.pop("run"),
+        {k: v for k, v in values.items() if k in common},
+        {k: v for k, v in values.items() if k not in common},
+    )
+
+
+def refuse_others(parser: Parser, arguments: list[str], run: str) -> None:
+    """Raise `InputError` for an option that belongs to another task or verb; it says to which."""
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if not option.startswith("--") or option in parser._option_string_actions:
+            continue
+        for line in TASKS.values():
+            for verb in ("evaluate", "predict", "generate"):
+                cls = getattr(line.config, f"{verb}_options")
+                if cls and hasattr(cls, option[2:].replace("-", "_")):
+                    raise InputError(f"{option} is for {verb} of {line.noun}; {run}.")
+
+
+def task_of(arguments: list[str]) -> tuple[str, str] | None:
+    """The task of the run that the arguments name first, and that run."""
+    for argument in arguments:
+        if not argument.startswith("-") and (Path(argument).expanduser() / "config.yaml").exists():
+            from .checkpoint import RunFolder
+
+            return RunFolder(argument).load_config()[0], argument
+    return None
+
+
+def add_verb_options(parser: Parser, cls: type, title: str) -> None:
+    """A task's own options of a verb; what is false by default becomes a flag."""
+    texts, hints, known = (
+        argument_help(cls),
+        typing.get_type_hints(cls),
+        parser._option_string_actions,
+    )
+    group = parser.add_argument_group(f"options of {title}", summary(cls))
+    for field in dataclasses.fields(cls):
+        name, text = f"--{field.name.replace('_', '-')}", texts[field.name]
+        if name in known:  # two tasks have it: only help shows both
+            continue
         default = field.default
         if default is dataclasses.MISSING:
             default = typing.cast(Any, field.default_factory)()
-        name = f"--{section}{field.name}" if section else f"--{field.name.replace('_', '-')}"
-        if kind == list[str]:
-            group.add_argument(name, nargs="+", type=str, default=default, help=texts[field.name])
+        if hints[field.name] is bool and default is False:
+            group.add_argument(name, action="store_true", help=text)
         else:
-            group.add_argument(name, type=kind, default=default, help=texts[field.name])
+            add_option(group, name, hints[field.name], default, text)
 
 
-def evaluate_parser() -> Parser:
-    """throughtime evaluate RUN [--data FILE …] [--json]."""
-    parser = plain_parser("evaluate", "Exact likelihood of text under a run's model.", json=True)
-    parser.add_argument("run", type=str, help="Run folder.")
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        type=str,
-        default=None,
-        help="Files, globs or directories; default: the run's own validation text.",
-    )
-    add_model_options(parser)
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads.")
-    return parser
+def add_data_option(parser: Parser, default: str) -> None:
+    """What to read."""
+    text = f"Files, globs or directories; {default}"
+    parser.add_argument("--data", nargs="+", type=str, default=None, help=text)
 
 
-def generate_parser() -> Parser:
-    """throughtime generate RUN …."""
-    parser = plain_parser("generate", "Write novel text with a run's language model.")
-    parser.add_argument("run", type=str, help="Run folder.")
-    parser.add_argument(
-        "--prime", type=str, default="", help="Text to go on from; - reads it from standard input."
-    )
-    parser.add_argument("--max-new-tokens", type=int, default=500, help="Longest continuation.")
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        default=1.0,
-        help="Below 1 safer, above 1 bolder; 0: always the most probable token.",
-    )
-    parser.add_argument(
-        "--top-k", type=int, default=0, help="Draw from the k most probable tokens; 0: from all."
-    )
-    parser.add_argument(
-        "--top-p",
-        type=float,
-        default=1.0,
-        help="Draw from the fewest tokens with this share of the probability.",
-    )
-    parser.add_argument(
-        "--num-beams", type=int, default=1, help="Beam search of this width instead of sampling."
-    )
-    parser.add_argument("--num-samples", type=int, default=1, help="How many texts.")
-    parser.add_argument("--seed", type=int, default=None, help="The same seed gives the same text.")
-    parser.add_argument("--forbid-unk", action="store_true", help="Never write <unk>.")
-    parser.add_argument("--ignore-eos", action="store_true", help="Write on past <eos>.")
-    add_model_options(parser)
-    return parser
-
-
-def add_model_options(parser: Parser) -> None:
+def add_model_options(parser: Parser, *, threads: bool = False) -> None:
     """Where to run, and which weights."""
-    devices = typing.get_type_hints(configs.LanguageConfig)["device"]
-    parser.add_argument("--device", type=devices, default="auto", help="Where to run.")
-    parser.add_argument(
-        "--checkpoint",
-        type=typing.Literal["best", "last"],
-        default="best",
-        help="The weights with the best validation loss, or the last.",
-    )
+    parser.add_argument("--device", type=configs.DEVICES, default="auto", help="Where to run.")
+    text = "The weights with the best validation score, or the last."
+    parser.add_argument("--checkpoint", type=configs.WEIGHTS, default="best", help=text)
+    if threads:
+        parser.add_argument("--threads", type=int, default=None, help="CPU threads.")
 
 
 def plain_parser(verb: str, description: str, *, json: bool = False) -> Parser:
@@ -201,7 +281,7 @@ def parse(parser: Parser, arguments: list[str]) -> Namespace:
         raise InputError(parser.one_line(str(error))) from error
 
 
-def check_config_files(cls: type, arguments: list[str]) -> None:
+def check_config_files(task: str, cls: type, arguments: list[str]) -> None:
     """Read --config files first, for errors that name the file and the nearest setting."""
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
@@ -210,7 +290,9 @@ def check_config_files(cls: type, arguments: list[str]) -> None:
             if not path.is_file():
                 raise InputError(f"--config {path}: no such file.")
             values = configs.load_yaml(path)
-            for name in ("task", "resume", "overwrite"):  # what --print_config prints besides
+            if (meant := values.pop("task", None) or task) != task:
+                raise InputError(f"{path} is for: throughtime train {meant}.")
+            for name in ("resume", "overwrite"):  # what --print_config prints besides
                 values.pop(name, None)
             try:
                 configs.from_dict(cls, values)
@@ -229,7 +311,10 @@ def summary(cls: type) -> str:
 
 
 def argument_help(cls: type) -> dict[str, str]:
-    """The Args section of a docstring: name → text."""
-    _, _, section = (cls.__doc__ or "").partition("Args:")
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", section, re.M)
-    return {name: " ".join(text.split()) for name, text in entries}
+    """The Args sections of a docstring and of those it inherits from: name → text."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        _, _, section = (base.__doc__ or "").partition("Args:")
+        entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", section, re.M)
+        found.update({name: " ".join(text.split()) for name, text in entries})
+    return found

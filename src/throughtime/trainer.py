@@ -21,17 +21,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from . import terminal
+from .budget import Budget
 from .checkpoint import RunFolder
-from .config import Every, seconds
 from .errors import InputError, TrainingDiverged
 from .machine import Processes
 from .monitor import Display, Metrics, clock, require_tensorboard
 from .optimization import Schedule, clip, make_optimizer
-from .tasks import Task
+from .tasks.task import Task
 
 FORMAT = 1
-EVALUATION_SHARE = 0.2
-"""Of a time budget, evaluations may take so much before the next one is left out."""
 
 
 class Interrupted(Exception):
@@ -48,6 +46,7 @@ class Counters:
     skipped: int = 0
     skipped_in_a_row: int = 0
     best: float = math.inf
+    best_loss: float = math.inf
     best_step: int = 0
     without_improvement: int = 0
     evaluated_step: int = -1
@@ -67,24 +66,14 @@ class Trainer:
     def __init__(self, task: Task, folder: RunFolder, processes: Processes) -> None:
         config = task.config
         self.task, self.config, self.folder, self.processes = task, config, folder, processes
-        self.max_seconds = seconds(config.max_time) if config.max_time else math.inf
-        limits = (config.max_time, config.max_steps, config.epochs)
-        epochs = 10.0 if all(limit is None for limit in limits) else config.epochs
-        steps = [config.max_steps, epochs and math.ceil(epochs * task.steps_per_epoch)]
-        self.max_steps = min((s for s in steps if s is not None), default=math.inf)
-        if self.max_seconds <= 0 or self.max_steps <= 0:
-            raise InputError("the budget (max_time, epochs, max_steps) must be more than zero.")
-        self.intervals = {
-            name: Every.parse(getattr(config.loop, f"{name}_every"))
-            for name in ("eval", "save", "log", "sample")
-        }
+        self.budget = Budget(config, task.steps_per_epoch)
         if config.loop.tensorboard:
             require_tensorboard()
         torch.manual_seed(config.seed)
         self.model = task.build_model()
         self.optimizer = make_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim)
-        self.counters = Counters()
+        self.counters = Counters(best=task.score.worst)
         self.carry: Any = None
         self.metrics_bytes: int | None = None
         self.device = next(self.model.parameters()).device
@@ -130,7 +119,7 @@ class Trainer:
         metrics = {}
         if self.processes.rank == 0:  # the figures at the end are those of the weights kept
             self.folder.load_weights(self.model)
-            metrics = self.task.evaluate(self.model, quick=False)
+            metrics = self.task.validate(self.model, quick=False)
         self.processes.wait()
         return metrics
 
@@ -141,7 +130,9 @@ class Trainer:
                 self._log()
             if self._due("sample") and self.processes.rank == 0:
                 self._show_sample()
-            if self._due("eval") and self._affordable():
+            if self._due("eval") and self.budget.affords_evaluation(
+                self.counters.evaluating, self.counters.elapsed
+            ):
                 self._evaluate()
                 self.save()
             elif self._due("save"):
@@ -158,12 +149,15 @@ class Trainer:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            loss, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
-        loss.backward()
+            loss, size, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
+        # gradients are averaged over processes as if each had as much: weights mend that
+        (total,) = self.processes.sum(size)
+        weight = self.processes.world * size / total if total else 0.0
+        (loss if weight == 1 else loss * weight).backward()
         norm, clipped = clip(self.model, self.config.optim)
-        value = self.processes.mean(float(loss.detach()))
+        value = self.processes.sum(float(loss.detach()) * weight)[0] / self.processes.world
         c.step += 1
-        c.tokens += task.tokens_per_step
+        c.tokens += round(total)
         c.norm, c.lr = norm, lr
         if math.isfinite(norm) and math.isfinite(value):
             self.optimizer.step()
@@ -172,8 +166,8 @@ class Trainer:
             c.clipped += clipped
             c.logged_loss += value
             c.logged_steps += 1
-            weight = max(0.05, 1 / c.step)
-            c.running = value if math.isnan(c.running) else c.running + weight * (value - c.running)
+            recent = max(0.05, 1 / c.step)
+            c.running = value if math.isnan(c.running) else c.running + recent * (value - c.running)
         else:
             self._skip(value, norm)
         self._clock()
@@ -209,11 +203,13 @@ class Trainer:
     def _evaluate(self) -> None:
         """The same measurement each time: it decides which weights are the best."""
         c = self.counters
-        metrics = self.task.evaluate(self.model, quick=True)
-        loss = self.processes.mean(metrics["loss"])
-        improved = loss < c.best
+        score = self.task.score
+        metrics = self.task.validate(self.model, quick=True)
+        value, loss = (self.processes.mean(metrics[name]) for name in (score.metric, "loss"))
+        improved = score.better((value, loss), (c.best, c.best_loss))
         if improved:
-            c.best, c.best_step, c.without_improvement = loss, c.step, 0
+            c.best, c.best_loss = value, loss
+            c.best_step, c.without_improvement = c.step, 0
             if self.processes.rank == 0:
                 self.folder.save_weights(self.model)
         else:
@@ -242,7 +238,7 @@ class Trainer:
                 "norm": c.norm,
                 "clipped": c.clipped / c.step,
                 "skipped": c.skipped,
-                "tokens_per_second": self._speed(),
+                f"{self.task.unit}_per_second": self._speed(),
                 "elapsed": c.elapsed,
             }
             self.metrics.write("train", c.step, values)
@@ -253,9 +249,9 @@ class Trainer:
         progress = self._progress()
         left = c.elapsed / progress - c.elapsed if progress > 0 else 0.0
         text = (
-            f"loss {c.running:.3f} nats ({c.running / math.log(2):.3f} bits)  "
-            f"{self._speed():,.0f} tokens/s  clipped {c.clipped / c.step:.0%}  "
-            f"epoch {c.step / self.task.steps_per_epoch:.2f}  {clock(left)} left"
+            f"{self.task.describe_loss(c.running)}  {self._speed():,.0f} {self.task.unit}/s  "
+            f"clipped {c.clipped / c.step:.0%}  epoch {c.step / self.task.steps_per_epoch:.2f}  "
+            f"{clock(left)} left"
         )
         if c.skipped:
             text += f"  skipped {c.skipped}"
@@ -282,16 +278,11 @@ class Trainer:
 
     def _progress(self) -> float:
         """The share of the budget spent."""
-        return max(self.counters.elapsed / self.max_seconds, self.counters.step / self.max_steps)
+        return self.budget.progress(self.counters.step, self.counters.elapsed)
 
     def spent(self) -> bool:
         """Whether the budget is spent."""
         return self._progress() >= 1
-
-    def _affordable(self) -> bool:
-        """Whether evaluating would leave most of a time budget to training."""
-        c = self.counters
-        return self.max_seconds == math.inf or c.evaluating <= EVALUATION_SHARE * c.elapsed
 
     def _gave_up(self) -> bool:
         patience = self.config.loop.early_stopping
@@ -302,19 +293,8 @@ class Trainer:
 
     def _due(self, name: str) -> bool:
         """Whether an interval has passed since this last said so."""
-        every, c = self.intervals[name], self.counters
-        if every.amount <= 0:
-            return False
-        position = {
-            "steps": c.step,
-            "epochs": c.step / self.task.steps_per_epoch,
-            "seconds": c.elapsed,
-            "budget": self._progress(),
-        }[every.unit]
-        count = int(position / every.amount + 1e-9)
-        due = count > c.fired.get(name, 0)
-        c.fired[name] = count
-        return due
+        c = self.counters
+        return self.budget.due(name, c.step, c.elapsed, c.fired)
 
     # ---- saving and going on ------------------------------------------------------------------
 
@@ -386,7 +366,7 @@ class Trainer:
         """The model, averaging gradients over the processes if there are several."""
         if self.processes.world == 1:
             return self.model
-        unused = getattr(self.config.model, "head", "full") == "adaptive"
+        unused = self.task.unused_parameters
         return DistributedDataParallel(self.model, find_unused_parameters=unused)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:

@@ -1,39 +1,29 @@
-"""The verbs of the command line as typed functions: train, evaluate, generate, doctor."""
+"""The verbs of the command line as typed functions: train, evaluate, predict, generate, doctor."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from . import config as configs
 from . import machine, scans, terminal
 from .cache import cache_folder
 from .cell_names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
-from .data.text import Text
-from .data.vocabulary import BOS, EOS, PAD, UNK, Decoder
-from .decoding import Sampling, beam_search, sample
-from .errors import InputError, one_of
+from .data.lines import Inputs
+from .errors import InputError
 from .machine import Processes
-from .model import LanguageModel
-from .tasks import TASKS, task_class
-from .tasks.language import Evaluation, Language, evaluate_text
+from .tasks import TASKS, entry, task_class, verb_options
+from .tasks.task import Evaluation, Prediction, Task
 from .trainer import Trainer
-
-FIXED = (
-    *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
-    *("train", "valid", "data", "loop.batch_size", "loop.window"),  # its place in the data does
-)
-"""Settings that a resumed run cannot change."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +38,20 @@ class Result:
 
 
 def train(
-    config: configs.LanguageConfig,
+    config: configs.RunConfig,
     *,
-    task: str = "lm",
+    task: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Result:
-    """Train `config` into the run folder `config.out`.
+    """Train `config` into the run folder `config.out`; its class tells the task.
 
     `resume` goes on from the folder's checkpoint with the same data and architecture; a larger
     budget continues a finished run. The process's allocator and denormals are set for training
     (`machine.prepare`). Errors: `InputError` for anything in the configuration or the
     data that cannot be used, before anything is written; `TrainingDiverged`; `Interrupted`.
     """
+    task = task or next(name for name, line in TASKS.items() if type(config) is line.config)
     config = copy.deepcopy(config)  # preparing settles what is left to auto
     configs.check(config)
     config.out = str(config.out)
@@ -109,11 +100,12 @@ def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
     saved_task, values = folder.load_config()
     if saved_task != task:
         raise InputError(f"{folder.path} is a run of task {saved_task!r}, not {task!r}.")
-    before, now = values, configs.to_dict(config)
+    before = configs.to_dict(configs.from_dict(type(config), values))
+    now = configs.to_dict(config)
     changed = [
         f"{name} ({old!r} → {new!r})"
         for name, old, new in differences("", before, now)
-        if any(name == fixed or name.startswith(f"{fixed}.") for fixed in FIXED)
+        if any(name == fixed or name.startswith(f"{fixed}.") for fixed in config.fixed)
     ]
     if changed:
         raise InputError(
@@ -133,20 +125,14 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     return [] if new in (old, "auto") else [(name, old, new)]
 
 
-def load(
-    run: str | Path, *, device: str = "auto", checkpoint: str = "best"
-) -> tuple[Language, LanguageModel]:
+def load(run: str | Path, *, device: str = "auto", checkpoint: str = "best") -> tuple[Any, Any]:
     """A run's task (without its data) and its model, in evaluation mode."""
     folder = RunFolder(run)
     name, values = folder.load_config()
-    config = configs.from_dict(TASKS[one_of("task", name, TASKS)][0], values)
-    if not folder.tokenizer.exists() or not (folder.model.exists() or checkpoint == "last"):
-        raise InputError(
-            f"{folder.path} has no checkpoint (model.safetensors): training has not reached its "
-            "first save."
-        )
-    task = task_class(name).load(config, folder, machine.choose_device(device))
-    model = task.build_model()
+    config = configs.from_dict(entry(name).config, values)
+    folder.require_weights(checkpoint)
+    task: Task = task_class(name).load(config, folder, machine.choose_device(device))
+    model: nn.Module = task.build_model()
     folder.load_weights(model, checkpoint)
     return task, model.eval()
 
@@ -158,95 +144,81 @@ def evaluate(
     device: str = "auto",
     checkpoint: str = "best",
     threads: int | None = None,
+    **options: Any,
 ) -> Evaluation:
-    """The exact likelihood of text under a run's model, read as one stream with carried state.
+    """The metrics of a run's model on `data`: files, globs or directories.
 
-    `data`: files, globs or directories; None: the run's own validation text. The result depends on
-    no batch size. Characters never seen in training count as <unk>.
+    None: the run's own validation data. The result depends on no batch size. `options` are those
+    that the task has for this verb.
     """
+    chosen = choose_options(run, "evaluate", options)
     machine.prepare(threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
-    text = None
+    return task.evaluate(model, [data] if isinstance(data, str) else data, chosen)
+
+
+def predict(
+    run: str | Path,
+    data: list[str] | str | None = None,
+    *,
+    lines: Iterable[str] | None = None,
+    device: str = "auto",
+    checkpoint: str = "best",
+    threads: int | None = None,
+    **options: Any,
+) -> Iterator[Prediction]:
+    """Predictions for the files `data`, for `lines`, or for standard input where both are None.
+
+    They come one by one, in order. `options` are those that the task has for this verb.
+    """
+    chosen = choose_options(run, "predict", options)
     if data is not None:
-        files = [data] if isinstance(data, str) else data
-        raw = task.config.level == "byte"
-        text = Text.of(files, raw=raw, column=task.config.data.column)
-    return evaluate_text(task, model, text)
+        inputs = Inputs.files([data] if isinstance(data, str) else data)
+    else:
+        inputs = Inputs(given=lines)
+    machine.prepare(threads)
+    task, model = load(run, device=device, checkpoint=checkpoint)
+    return task.predict(model, inputs, chosen)
 
 
 def generate(
     run: str | Path,
-    prime: str = "",
+    prime: str | None = None,
     *,
-    max_new_tokens: int = 500,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    num_beams: int = 1,
-    num_samples: int = 1,
-    seed: int | None = None,
-    forbid_unk: bool = False,
-    ignore_eos: bool = False,
     device: str = "auto",
     checkpoint: str = "best",
     on_text: Callable[[int, str], None] | None = None,
+    **options: Any,
 ) -> list[str]:
-    """Novel text, `prime` included: `num_samples` of them, or the best of a beam search.
+    """Novel sequences, one for each sample, `prime` included where one is given.
 
-    `on_text(sample, piece)` hears each piece as it is written. The same seed gives the same text;
-    sample k of a seed is the first sample of seed + k. Writing stops at <eos> where the model's
-    text has one, unless `ignore_eos`, and at `max_new_tokens`. Beam search is deterministic and
-    gives its `num_samples` best.
+    `options` are those that the task has for this verb: of a language model,
+    `config.language.WritingOptions`. `on_text(sample, piece)` hears each piece as it is written.
     """
-    if max_new_tokens < 0 or num_samples < 1 or num_beams < 1:
-        raise InputError(
-            "max_new_tokens must be at least 0, num_samples and num_beams at least 1; got "
-            f"{max_new_tokens}, {num_samples} and {num_beams}."
-        )
-    if num_beams > 1 and num_samples > num_beams:
-        raise InputError(f"num_samples {num_samples} exceeds num_beams {num_beams}.")
-    sampling = Sampling(temperature, top_k, top_p)
+    if prime is not None:
+        options["prime"] = prime
+    chosen = choose_options(run, "generate", options)
     machine.prepare(None)
     task, model = load(run, device=device, checkpoint=checkpoint)
-    ids, unknown = task.read_prime(prime)
-    if unknown:
-        terminal.warn(f"not in the vocabulary, read as <unk>: {unknown} of the prime's tokens.")
-    has_eos = task.config.data.eos != "none"
-    no_unk = forbid_unk or task.config.level != "word"  # only words are left out of a vocabulary
-    forbidden = (PAD, BOS, *((UNK,) if no_unk else ()), *(() if has_eos else (EOS,)))
-    eos = EOS if has_eos and not ignore_eos else None
-    if num_beams > 1:
-        found = beam_search(
-            model, ids, max_new_tokens, num_beams, eos=eos, forbidden=forbidden, length_penalty=1.0
-        )
-        streams: list[Iterable[int]] = [tokens for tokens, _ in found[:num_samples]]
-    else:
-        seed = secrets.randbelow(2**31) if seed is None else seed
-        seeded = [torch.Generator(task.device).manual_seed(seed + k) for k in range(num_samples)]
-        sampling = replace(sampling, forbidden=forbidden)
-        streams = [
-            sample(model, ids, max_new_tokens, sampling, eos=eos, generator=generator)
-            for generator in seeded
-        ]
-    hear = on_text or (lambda sample, piece: None)
-    return [write(tokens, prime, task, k, hear) for k, tokens in enumerate(streams)]
+    texts: dict[int, list[str]] = {}
+    for k, piece in task.generate(model, chosen):
+        texts.setdefault(k, []).append(piece)
+        if on_text:
+            on_text(k, piece)
+    return ["".join(pieces) for pieces in texts.values()]
 
 
-def write(
-    tokens: Iterable[int], prime: str, task: Language, k: int, hear: Callable[[int, str], None]
-) -> str:
-    """Decode one stream of tokens as they come, after the prime."""
-    decoder = Decoder(task.vocabulary, after=prime)
-    pieces = [prime]
-    hear(k, prime)
-    for token in tokens:
-        if piece := decoder.push(token):
-            hear(k, piece)
-            pieces.append(piece)
-    if rest := decoder.close():
-        hear(k, rest)
-        pieces.append(rest)
-    return "".join(pieces)
+def choose_options(run: str | Path, verb: str, values: dict[str, Any]) -> Any:
+    """The options of a verb as its task has them; `InputError` where it has no such verb."""
+    name, _ = RunFolder(run).load_config()
+    cls = verb_options(name, verb, run)
+    if cls is None:
+        if values:
+            raise InputError(f"{verb} of {entry(name).noun} has no option {next(iter(values))!r}.")
+        return None
+    chosen = configs.from_dict(cls, values)
+    configs.check(chosen)
+    return chosen
 
 
 def doctor() -> list[tuple[str, str]]:
@@ -281,8 +253,3 @@ def installed(package: str) -> str:
 def folder_size(folder: Path) -> int:
     """Bytes in a folder's files."""
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0
-
-
-def as_json(result: Any) -> dict[str, Any]:
-    """A result dataclass as plain data."""
-    return dataclasses.asdict(result)

@@ -38,7 +38,7 @@ class Vocabulary:
 
     def __init__(self, level: str, tokenizer: Tokenizer) -> None:
         self.level, self.tokenizer = level, tokenizer
-        ids = tokenizer.get_vocab(with_added_tokens=True)
+        self.ids = ids = tokenizer.get_vocab(with_added_tokens=True)
         if [ids.get(s) for s in SPECIALS] != list(range(4)):
             raise InputError(
                 f"a vocabulary must have the ids 0 to 3 for {' '.join(SPECIALS)}; this one has "
@@ -74,30 +74,75 @@ class Vocabulary:
         quiet: bool = False,
     ) -> Vocabulary:
         """Count the text as it streams by and keep the most frequent tokens, `size` at most."""
+        if level == "byte":
+            return cls(level, byte_tokenizer())
+        with terminal.progress("building the vocabulary", text.size, quiet) as advance:
+
+            def chunks() -> Iterator[str | bytes]:
+                for chunk, _ in text.chunks():
+                    yield chunk
+                    advance(len(chunk))
+
+            return cls.of_texts(
+                chunks(), level, size=size, min_count=min_count, lowercase=lowercase, words=words
+            )
+
+    @classmethod
+    def of_texts(
+        cls,
+        texts: Iterable[str | bytes],
+        level: str,
+        *,
+        size: int | None = None,
+        min_count: int = 1,
+        lowercase: bool = False,
+        words: str = "punctuation",
+    ) -> Vocabulary:
+        """The same from texts in memory, such as the examples of a data set."""
         size = size or DEFAULT_SIZE.get(level)
         if size is not None and size <= len(SPECIALS):
             raise InputError(f"vocab_size must exceed the {len(SPECIALS)} specials, got {size}.")
         if level == "byte":
             return cls(level, byte_tokenizer())
-        with terminal.progress("building the vocabulary", text.size, quiet) as advance:
+        chunks = (as_text(text, lowercase) for text in texts)
+        if level == "subword":
+            return cls(level, subword_tokenizer(chunks, size or 0, min_count, lowercase))
+        counts = count_characters(chunks) if level == "char" else count_words(chunks, words)
+        return cls.of_counts(
+            counts, level, size=size, min_count=min_count, lowercase=lowercase, words=words
+        )
 
-            def chunks() -> Iterator[str]:
-                for chunk, _ in text.chunks():
-                    yield as_text(chunk, lowercase)
-                    advance(len(chunk))
+    @classmethod
+    def of_counts(
+        cls,
+        counts: Counter[str],
+        level: str = "word",
+        *,
+        size: int | None = None,
+        min_count: int = 1,
+        lowercase: bool = False,
+        words: str = "spaces",
+    ) -> Vocabulary:
+        """From tokens that are split already: the most frequent, `size` at most, specials included.
 
-            if level == "subword":
-                return cls(level, subword_tokenizer(chunks(), size or 0, min_count, lowercase))
-            counts = count_characters(chunks()) if level == "char" else count_words(chunks(), words)
-        for special in SPECIALS:
-            counts.pop(special, None)
-        kept = sorted((-n, token) for token, n in counts.items() if n >= min_count)
+        `lowercase` says that the counts are of tokens in lower case and folds what is encoded.
+        """
+        size = size or DEFAULT_SIZE.get(level)
+        kept = sorted(
+            (-n, token) for token, n in counts.items() if n >= min_count and token not in SPECIALS
+        )
         tokens = [token for _, token in kept[: size and size - len(SPECIALS)]]
         if not tokens:
             raise InputError(f"no token occurs {min_count} times: the vocabulary would be empty.")
         if level == "char":
             tokens.sort()
         return cls(level, word_tokenizer(tokens, level, words, lowercase))
+
+    def encode_tokens(self, tokens: Iterable[str]) -> np.ndarray:
+        """Ids of tokens that are split already, spaces in them or not; <unk> for unknown ones."""
+        if self.lowercase:
+            tokens = (token.lower() for token in tokens)
+        return np.array([self.ids.get(token, UNK) for token in tokens], np.int64)
 
     def encode(self, chunk: str | bytes, *, eos_at_lines: bool = False) -> np.ndarray:
         """Ids of a piece of text; with `eos_at_lines`, <eos> in place of each newline."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from .. import terminal
 from ..cell_names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
+from ..config.language import WritingOptions
 from ..data import corpus as corpora
 from ..data.corpus import Corpus, Counts
 from ..data.streams import Streams
@@ -22,7 +24,9 @@ from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..errors import InputError
 from ..machine import Processes
-from ..model import LanguageModel
+from ..models.language import LanguageModel
+from .task import Evaluation, Loss, Task
+from .writing import write
 
 EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned: it changes no result."""
@@ -34,7 +38,7 @@ FINAL_SECONDS = 30.0
 """The last evaluation sees all validation tokens, or as many as this time allows."""
 
 
-class Language:
+class Language(Task):
     """A language model's data, loss, metrics and samples. `Task` says what each part is for."""
 
     train: Corpus
@@ -55,6 +59,7 @@ class Language:
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
             )
         self.device = device or torch.device("cpu")
+        self.unused_parameters = config.model.head == "adaptive"
         self.quiet, self.files = False, 0
         self.quick_tokens = QUICK_TOKENS
 
@@ -117,11 +122,6 @@ class Language:
         return len(self.streams)
 
     @property
-    def tokens_per_step(self) -> int:
-        """Targets in a full window, over all processes."""
-        return self.config.loop.batch_size * self.streams.window
-
-    @property
     def fingerprint(self) -> str:
         """Of the training and validation data."""
         return f"{self.train.counts.fingerprint}-{self.valid.counts.fingerprint}"
@@ -150,9 +150,7 @@ class Language:
         tokens, targets = self.streams[i]
         return tokens.to(self.device), targets.to(self.device), i == 0
 
-    def loss(
-        self, model: Any, batch: tuple[Tensor, Tensor, bool], carry: Any
-    ) -> tuple[Tensor, Any]:
+    def loss(self, model: Any, batch: tuple[Tensor, Tensor, bool], carry: Any) -> Loss:
         """Mean nats; the state is carried to the next window and cut from the graph."""
         tokens, targets, begins = batch
         if carry is None or begins:
@@ -160,13 +158,13 @@ class Language:
             carry = inner.initial_state(tokens.shape[1])
         recompute = 0 if self.config.loop.window else self.config.loop.recompute
         loss, state = model(tokens, targets, carry, recompute)
-        return loss, type(state)(*(part.detach() for part in state))
+        return Loss(loss, targets.numel(), type(state)(*(part.detach() for part in state)))
 
     def restore_carry(self, parts: list[Tensor]) -> Any:
         """The cell's state."""
         return self.cell.State(*parts)
 
-    def evaluate(self, model: Any, *, quick: bool) -> dict[str, float]:
+    def validate(self, model: Any, *, quick: bool) -> dict[str, float]:
         """Validation metrics over parallel streams, as many as in training."""
         streams = max(1, min(self.config.loop.batch_size, len(self.valid) // EVALUATION_WINDOW))
         window = min(EVALUATION_WINDOW, len(self.valid) // streams)
@@ -199,6 +197,10 @@ class Language:
             f"{metrics['bits_per_char']:.3f} bits per character"
         )
 
+    def describe_loss(self, loss: float) -> str:
+        """Nats and bits."""
+        return f"loss {loss:.3f} nats ({loss / math.log(2):.3f} bits)"
+
     def sample(self, model: Any, generator: torch.Generator) -> str:
         """A little novel text."""
         length = 40 if self.config.level in ("word", "subword") else 200
@@ -215,6 +217,31 @@ class Language:
         at_lines = self.config.data.eos == "line"
         ids = self.vocabulary.encode(prime, eos_at_lines=at_lines).tolist() if prime else []
         return self.opening() + ids, ids.count(UNK)
+
+    def evaluate(
+        self, model: Any, data: list[str] | None, options: None = None
+    ) -> LanguageEvaluation:
+        """The exact likelihood of text, read as one stream with carried state.
+
+        The result depends on no batch size. Characters never seen in training count as <unk>.
+        """
+        text = None
+        if data is not None:
+            raw = self.config.level == "byte"
+            text = Text.of(data, raw=raw, column=self.config.data.column)
+        return evaluate_text(self, model, text)
+
+    def generate(self, model: Any, options: WritingOptions) -> Iterator[tuple[int, str]]:
+        """Novel text, prime included."""
+        ids, unknown = self.read_prime(options.prime)
+        if unknown:
+            terminal.warn(f"not in the vocabulary, read as <unk>: {unknown} of the prime's tokens.")
+        has_eos = self.config.data.eos != "none"
+        # only words are left out of a vocabulary
+        no_unk = options.forbid_unk or self.config.level != "word"
+        forbidden = (PAD, BOS, *((UNK,) if no_unk else ()), *(() if has_eos else (EOS,)))
+        eos = EOS if has_eos and not options.ignore_eos else None
+        yield from write(model, ids, self.vocabulary, options, eos=eos, forbidden=forbidden)
 
 
 def settle_eos(config: LanguageConfig, train: Text) -> Literal["line", "file", "none"]:
@@ -299,7 +326,7 @@ def scores(loss: float, counts: Counts) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class LanguageEvaluation(Evaluation):
     """What `evaluate` found, over the whole text as one stream."""
 
     nats_per_token: float
@@ -314,7 +341,7 @@ class Evaluation:
     tokens_per_second: float
 
 
-def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> Evaluation:
+def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> LanguageEvaluation:
     """Exact likelihood of `text`, read as one stream; None: the run's own validation text."""
     if text is None:
         _, text = texts(task.config)
@@ -325,7 +352,7 @@ def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> Ev
     took = time.perf_counter() - started
     s = scores(nats / tokens, corpus.counts)
     c = corpus.counts
-    return Evaluation(
+    return LanguageEvaluation(
         s["loss"],
         s["bits_per_token"],
         s["perplexity"],

@@ -1,4 +1,4 @@
-"""Models: embed → stack → head."""
+"""The language model: embedding → stack → output layers → softmax."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .cell import Cell
-from .config import ModelConfig
-from .errors import InputError
-from .heads import AdaptiveSoftmax, OutputLayers, Softmax
-from .stack import Stack, drop
+from ..cell import Cell
+from ..config import ModelConfig
+from ..errors import InputError
+from ..heads import AdaptiveSoftmax, OutputLayers, Softmax
+from ..stack import drop
+from . import initialise, stack_of
 
 
 class LanguageModel(nn.Module):
@@ -31,17 +32,7 @@ class LanguageModel(nn.Module):
         self.output_dropout = dropout if c.output_dropout is None else c.output_dropout
         self.locked_dropout = c.locked_dropout
         self.embedding = nn.Embedding(vocabulary, embedding_size)
-        self.stack = Stack(
-            cell,
-            embedding_size,
-            c.hidden_size,
-            c.num_layers,
-            dropout=dropout,
-            locked_dropout=c.locked_dropout,
-            weight_drop=c.weight_drop,
-            skips=c.skips,
-            backend=c.backend,
-        )
+        self.stack = stack_of(cell, embedding_size, c)
         self.output = OutputLayers(c.hidden_size, list(c.output_layers), dropout)
         size = self.output.output_size
         if c.tied:
@@ -110,12 +101,3 @@ class LanguageModel(nn.Module):
     def drop(self, x: Tensor, p: float) -> Tensor:
         """Dropout in training, locked where asked for."""
         return drop(x, p, self.locked_dropout) if self.training else x
-
-
-def initialise(model: nn.Module, bound: float) -> None:
-    """Uniform in ±bound for matrices and vectors, zero for biases (Zaremba et al. 2014)."""
-    for name, parameter in model.named_parameters():
-        if name.rsplit(".", 1)[-1] in ("b", "bias"):
-            nn.init.zeros_(parameter)
-        else:
-            nn.init.uniform_(parameter, -bound, bound)

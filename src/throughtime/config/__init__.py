@@ -1,0 +1,25 @@
+"""The configuration of a run: dataclasses that the command line, YAML and Python share.
+
+Plain data, no torch: `throughtime train --help` stays fast. What every task has is in `run.py`;
+each task has a file of its own for its settings and for the options of its verbs.
+"""
+
+from .classification import ClassifierConfig as ClassifierConfig
+from .classification import ClassifierModelConfig as ClassifierModelConfig
+from .durations import Every as Every
+from .durations import seconds as seconds
+from .language import DataConfig as DataConfig
+from .language import LanguageConfig as LanguageConfig
+from .language import ModelConfig as ModelConfig
+from .run import DEVICES as DEVICES
+from .run import WEIGHTS as WEIGHTS
+from .run import ExampleLoopConfig as ExampleLoopConfig
+from .run import LoopConfig as LoopConfig
+from .run import OptimConfig as OptimConfig
+from .run import RunConfig as RunConfig
+from .run import StackConfig as StackConfig
+from .run import StreamLoopConfig as StreamLoopConfig
+from .settings import check as check
+from .settings import from_dict as from_dict
+from .settings import load_yaml as load_yaml
+from .settings import to_dict as to_dict

@@ -1,0 +1,144 @@
+"""Settings of classifiers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from ..errors import InputError
+from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
+from .settings import limited
+from .text import TextConfig
+
+
+@dataclass
+class ClassifierDataConfig(TextConfig):
+    """How files become labelled examples.
+
+    Args:
+        format: lines (a label, a space or tab, a text), tsv, csv, jsonl, or files (a file for each
+            class, named after it; a text a line); auto: by the file's name, else lines.
+        text: Column of the text: a name in the header or a key, or a number from 1.
+        label: Column of the label.
+        sequence: With level numbers, the CSV column that tells sequences apart; a file without it
+            is one sequence.
+        header: Whether TSV and CSV begin with the columns' names.
+        encoding: Encoding of the text.
+        holdout: Share of each label's training examples, drawn by split_seed, held out when no
+            validation file is given.
+        split_seed: Seed of that draw, apart from the seed of training.
+        equal_together: Hold out equal examples together, so that none is known from training.
+        max_length: Read no more than so many tokens or steps of a sequence.
+    """
+
+    format: Literal["auto", "lines", "tsv", "csv", "jsonl", "files"] = "auto"
+    text: str = "text"
+    label: str = "label"
+    sequence: str = "sequence"
+    header: bool = True
+    encoding: str = "utf-8"
+    holdout: float = limited(0.1, 0, 0.999)
+    split_seed: int = limited(0, 0)
+    equal_together: bool = False
+    max_length: int | None = limited(None, 1)
+
+
+@dataclass
+class ClassifierModelConfig(StackConfig):
+    """The network: embedding, stack of cells, pooling over time, output layers, softmax.
+
+    Args:
+        hidden_size: Width n of each layer, in each direction.
+        dropout: On the input, between layers and on what is pooled.
+        bidirectional: Read in both directions.
+        embedding_size: Width of the token embedding.
+        pooling: What stands for a sequence: the last state of each direction at its true end, the
+            mean or the maximum over time, or a weighted mean whose weights are learned.
+        output_layers: Widths of ordinary layers (relu) between pooling and softmax.
+        word_dropout: Share of tokens read as <unk> in training.
+        input_dropout: Instead of dropout, on the input.
+        output_dropout: Instead of dropout, on what is pooled and in the output layers.
+    """
+
+    hidden_size: int = limited(128, 1)
+    bidirectional: bool = True
+    embedding_size: int = limited(128, 1)
+    pooling: Literal["last", "mean", "max", "attention"] = "max"
+    output_layers: list[int] = field(default_factory=list)
+    dropout: float = limited(0.3, 0, 0.999)
+    word_dropout: float = limited(0.0, 0, 0.999)
+    input_dropout: float | None = limited(None, 0, 0.999)
+    output_dropout: float | None = limited(None, 0, 0.999)
+
+
+@dataclass
+class LabellingOptions:
+    """How labels are predicted.
+
+    Args:
+        format: lines (a text each), or tsv, csv, jsonl with the text in the column of training;
+            auto: by the file's name, else lines.
+        batch_size: Most examples looked at together; it changes no result.
+    """
+
+    format: Literal["auto", "lines", "tsv", "csv", "jsonl"] = "auto"
+    batch_size: int = limited(64, 1)
+
+
+@dataclass
+class ClassifierConfig(RunConfig):
+    """Train a classifier: a label for each text or for each sequence of numbers.
+
+    Args:
+        train: Files of labelled examples, globs or directories; .gz is read as it is.
+        valid: Validation files; default: a tenth of the training examples.
+        level: What a token is; numbers: sequences of numbers, NumPy .npz or CSV with a row a step.
+        score: What decides which weights are the best.
+        class_weights: balanced, or LABEL=WEIGHT for some labels: what errors on a label cost; the
+            others weigh 1.
+        data: How files become labelled examples.
+        model: The network.
+        loop: The training loop.
+    """
+
+    train: list[str] = field(default_factory=list)
+    valid: list[str] = field(default_factory=list)
+    level: Literal["word", "char", "byte", "subword", "numbers"] = "word"
+    score: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    class_weights: list[str] = field(default_factory=list)
+    data: ClassifierDataConfig = field(default_factory=ClassifierDataConfig)
+    model: ClassifierModelConfig = field(default_factory=ClassifierModelConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=0.002))
+    loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
+
+    fixed: ClassVar[tuple[str, ...]] = (
+        *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
+        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
+        "score",  # what best was said of
+    )
+    predict_options: ClassVar[type | None] = LabellingOptions
+
+    def check(self) -> None:
+        """There is something to learn from, and class weights can be read."""
+        super().check()
+        if not self.train:
+            raise InputError("no training examples. Give --train FILE ….")
+        self.weights_by_label()
+
+    def weights_by_label(self) -> dict[str, float]:
+        """What `class_weights` says; empty for none and for balanced."""
+        if self.class_weights in ([], ["balanced"]):
+            return {}
+        found = {}
+        for said in self.class_weights:
+            label, _, weight = said.rpartition("=")
+            try:
+                found[label] = float(weight)
+            except ValueError:
+                found[label] = -1.0
+            if not label or not 0 < found[label] < float("inf"):
+                raise InputError(
+                    f"class_weights: expected balanced, or LABEL=WEIGHT with a positive weight; "
+                    f"got {said!r}."
+                )
+        return found

@@ -1,0 +1,116 @@
+"""Settings of language models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from ..errors import InputError
+from .run import RunConfig, StackConfig, StreamLoopConfig
+from .settings import limited
+from .text import LEVELS, TextConfig
+
+
+@dataclass
+class DataConfig(TextConfig):
+    """How text becomes tokens.
+
+    Args:
+        eos: Where <eos> stands: at each line's end, each file's end, nowhere; auto: line for words,
+            file for several files, else none.
+        holdout: Share of the training text, at its end, held out when no validation file is given.
+        column: Read only this column (from 1) of tab-separated lines.
+    """
+
+    eos: Literal["auto", "line", "file", "none"] = "auto"
+    holdout: float = 0.1
+    column: int | None = limited(None, 1)
+
+
+@dataclass
+class ModelConfig(StackConfig):
+    """The network: embedding, stack of cells, output layers, softmax.
+
+    Args:
+        hidden_size: Width n of each layer.
+        dropout: On the embedding, between layers and before the softmax.
+        embedding_size: Width of the token embedding; default hidden_size.
+        output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
+        embedding_dropout: Instead of dropout, on the embedding.
+        output_dropout: Instead of dropout, before the softmax.
+        locked_dropout: One dropout mask for all time steps of a window.
+        weight_drop: Share of recurrent weights dropped in each window.
+        tied: Use the embedding matrix as the softmax's weights.
+        head: full softmax, or adaptive softmax (word level: frequent words cost less).
+        cutoffs: Frequency ranks between the clusters of the adaptive softmax.
+    """
+
+    hidden_size: int = limited(512, 1)
+    embedding_size: int | None = limited(None, 1)
+    output_layers: list[int] = field(default_factory=list)
+    embedding_dropout: float | None = limited(None, 0, 0.999)
+    output_dropout: float | None = limited(None, 0, 0.999)
+    tied: bool = False
+    head: Literal["full", "adaptive"] = "full"
+    cutoffs: list[int] | None = None
+
+
+@dataclass
+class WritingOptions:
+    """How a language model writes.
+
+    Args:
+        prime: Text to go on from; - reads it from standard input.
+        max_new_tokens: Longest continuation.
+        temperature: Below 1 safer, above 1 bolder; 0: always the most probable token.
+        top_k: Draw from the k most probable tokens; 0: from all.
+        top_p: Draw from the fewest tokens with this share of the probability.
+        num_beams: Beam search of this width instead of sampling.
+        num_samples: How many texts.
+        seed: The same seed gives the same text.
+        forbid_unk: Never write <unk>.
+        ignore_eos: Write on past <eos>.
+    """
+
+    prime: str = ""
+    max_new_tokens: int = limited(500, 0)
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    num_beams: int = limited(1, 1)
+    num_samples: int = limited(1, 1)
+    seed: int | None = None
+    forbid_unk: bool = False
+    ignore_eos: bool = False
+
+    def check(self) -> None:
+        """There are as many beams as samples to choose from them."""
+        if 1 < self.num_beams < self.num_samples:
+            raise InputError(f"num_samples {self.num_samples} exceeds num_beams {self.num_beams}.")
+
+
+@dataclass
+class LanguageConfig(RunConfig):
+    """Train a language model: characters, bytes, words or subwords.
+
+    Args:
+        train: Text files, globs or directories; .gz is read as it is.
+        valid: Validation text; default: the last 10% of the training text.
+        level: What a token is.
+        data: How text becomes tokens.
+        model: The network.
+        loop: The training loop.
+    """
+
+    train: list[str] = field(default_factory=list)
+    valid: list[str] = field(default_factory=list)
+    level: LEVELS = "char"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loop: StreamLoopConfig = field(default_factory=StreamLoopConfig)
+
+    fixed: ClassVar[tuple[str, ...]] = (
+        *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
+        *("train", "valid", "data", "loop.batch_size", "loop.window"),  # its place in the data does
+    )
+    generate_options: ClassVar[type | None] = WritingOptions

@@ -1,0 +1,183 @@
+"""Settings that all tasks share: a run, its optimizer, its loop, a stack of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from ..errors import InputError
+from .durations import seconds
+from .settings import limited
+
+DEVICES = Literal["auto", "cpu", "cuda", "mps"]
+"""Where a model can run."""
+
+WEIGHTS = Literal["best", "last"]
+"""The weights that a run folder keeps."""
+
+
+@dataclass
+class OptimConfig:
+    """The optimizer and its learning rate.
+
+    Args:
+        name: Optimizer.
+        lr: Learning rate at its highest.
+        weight_decay: Decoupled for adamw, L2 otherwise; not applied to biases and vectors.
+        momentum: For sgd.
+        betas: For adam and adamw.
+        schedule: constant; cosine, down to final_lr over the whole budget; plateau, lr times decay
+            when validation has not improved for patience evaluations; decay, lr times decay at each
+            epoch after decay_after epochs.
+        warmup: Steps over which lr rises from 0, but no more than a twentieth of the budget.
+        final_lr: Where cosine ends, as a share of lr.
+        decay: Factor for plateau and decay.
+        decay_after: Epochs before decay begins.
+        patience: Evaluations without improvement before plateau decays.
+        clip_norm: Largest norm of the gradient; 0 for none.
+        clip_value: Largest absolute value of each gradient entry; 0 for none.
+    """
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = 0.003
+    weight_decay: float = limited(0.0, 0)
+    momentum: float = limited(0.0, 0)
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    schedule: Literal["constant", "cosine", "plateau", "decay"] = "cosine"
+    warmup: int = limited(50, 0)
+    final_lr: float = limited(0.05, 0, 1)
+    decay: float = limited(0.5, 0, 1)
+    decay_after: int = limited(4, 0)
+    patience: int = limited(2, 1)
+    clip_norm: float = limited(1.0, 0)
+    clip_value: float = limited(0.0, 0)
+
+    def check(self) -> None:
+        """betas are two."""
+        if len(self.betas) != 2:
+            raise InputError(f"optim.betas must be two numbers, got {self.betas}.")
+
+
+@dataclass
+class LoopConfig:
+    """The training loop.
+
+    Args:
+        precision: float32, or bf16 autocast.
+        eval_every: When to evaluate: steps (500), epochs (1e), time (30s) or share of the budget
+            (10%).
+        save_every: When to write a checkpoint; evaluations write one too.
+        log_every: When to write a line of metrics.jsonl.
+        early_stopping: Stop after so many evaluations without improvement; 0 for never.
+        max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
+        tensorboard: Also write TensorBoard event files into the run folder.
+    """
+
+    precision: Literal["float32", "bf16"] = "float32"
+    eval_every: str = "10%"
+    save_every: str = "60s"
+    log_every: str = "20"
+    early_stopping: int = limited(0, 0)
+    max_bad_steps: int = limited(10, 1)
+    tensorboard: bool = False
+
+
+@dataclass
+class StreamLoopConfig(LoopConfig):
+    """The training loop over parallel streams.
+
+    Args:
+        batch_size: Parallel streams, over all processes.
+        window: Steps of backpropagation through time; 0 for the whole stream (full BPTT).
+        recompute: With full BPTT, keep states only every so many steps and recompute between;
+            dropout masks are drawn anew for each such part.
+        sample_every: When to show a sample of what the model writes; 0 for never.
+    """
+
+    batch_size: int = limited(32, 1)
+    window: int = limited(64, 0)
+    recompute: int = limited(256, 0)
+    sample_every: str = "30s"
+
+
+@dataclass
+class ExampleLoopConfig(LoopConfig):
+    """The training loop over examples of different lengths, batched with others about as long.
+
+    Args:
+        batch_size: Examples in a batch, over all processes.
+        batch_tokens: Instead of batch_size, the budget of a batch in tokens, padding included; an
+            example longer than that is a batch by itself.
+    """
+
+    batch_size: int = limited(32, 1)
+    batch_tokens: int | None = limited(None, 1)
+
+
+@dataclass
+class StackConfig:
+    """A stack of cells.
+
+    Args:
+        hidden_size: Width n of each layer, in each direction.
+        num_layers: Depth.
+        dropout: On what goes into the stack, between its layers and on what comes out.
+        locked_dropout: One dropout mask for all time steps of a sequence.
+        weight_drop: Share of recurrent weights dropped in each step of training.
+        skips: Add a layer's input to its output from the second layer on.
+        init_range: Draw all weights uniform in ±init_range and set all biases to zero.
+        backend: Scan backend: auto, compiled, native or reference.
+    """
+
+    hidden_size: int = limited(256, 1)
+    num_layers: int = limited(1, 1)
+    dropout: float = limited(0.0, 0, 0.999)
+    locked_dropout: bool = False
+    weight_drop: float = limited(0.0, 0, 0.999)
+    skips: bool = False
+    init_range: float | None = limited(None, 0)
+    backend: str = "auto"
+
+
+@dataclass
+class RunConfig:
+    """What every run has, whatever its task.
+
+    A task's configuration adds its data, `model` and `loop`, and says in `fixed` which settings a
+    resumed run cannot change. The options of its verbs are dataclasses of their own; a verb whose
+    options are None is not for this task.
+
+    Args:
+        out: Run folder to make.
+        cell: rnn, simple-gru, gru, gru-reset-after, lstm, peephole-lstm; with options, as in
+            lstm(output=identity); or your own, as FILE.py:Class.
+        max_time: Stop after this time (90s, 3m, 1h30m).
+        epochs: Stop after so many passes over the data; default 10 where nothing else limits.
+        max_steps: Stop after so many steps.
+        seed: Seed of everything random.
+        device: Where to run.
+        threads: CPU threads; default all cores.
+        optim: The optimizer.
+    """
+
+    out: str | None = None
+    cell: str = "lstm"
+    max_time: str | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
+    seed: int = 1
+    device: DEVICES = "auto"
+    threads: int | None = limited(None, 1)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    fixed: ClassVar[tuple[str, ...]] = ("cell", "model", "optim.name")
+    evaluate_options: ClassVar[type | None] = None
+    predict_options: ClassVar[type | None] = None
+    generate_options: ClassVar[type | None] = None
+
+    def check(self) -> None:
+        """There is a folder to write to, and a budget."""
+        if not self.out:
+            raise InputError("no run folder. Give --out runs/NAME.")
+        if self.max_time is not None and seconds(self.max_time) <= 0:
+            raise InputError(f"max_time must be more than zero, got {self.max_time!r}.")

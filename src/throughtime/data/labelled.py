@@ -1,0 +1,196 @@
+"""Labelled texts: lines, TSV, CSV, JSONL, or one file for each class."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import terminal
+from ..errors import InputError, did_you_mean
+from .lines import Line, read_lines
+from .text import find_files
+
+FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+"""What a file's name says of its format; any other holds lines of a label and a text."""
+
+
+class Record(NamedTuple):
+    """A text or a sequence of numbers, its label where it has one, and where it stands."""
+
+    content: Any
+    label: str | None
+    where: str
+
+
+def format_of(path: Path, asked: str = "auto") -> str:
+    """The format asked for; auto: by the file's name, .gz aside."""
+    suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
+    return FORMATS.get(suffixes[-1] if suffixes else "", "lines") if asked == "auto" else asked
+
+
+def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -> list[Record]:
+    """All records of the files. Blank lines are left out, with a warning that counts them.
+
+    `labels` are those known already: for one file a class, they tell which part of a name is meant.
+    """
+    files = find_files(patterns)
+    names = class_names(files, set(labels)) if rows.format == "files" else {}
+    found: list[Record] = []
+    blank: Counter[str] = Counter()
+    for path in files:
+        reader = rows.of_file(path, names.get(path))
+        for line in read_lines(path, rows.encoding):
+            if not line.text.strip() and not reader.unfinished:
+                blank[line.source] += 1
+            elif record := reader.push(line):
+                found.append(record)
+        reader.close()
+    for source, count in blank.items():
+        terminal.warn(f"{source}: {count} blank lines left out.")
+    if not found:
+        raise InputError(f"{' '.join(patterns)}: no examples.")
+    return found
+
+
+def class_names(files: list[Path], known: set[str]) -> dict[Path, str]:
+    """Each file's class: the part of its name, between dots, that tells it from the others.
+
+    Of pos.txt and neg.txt: pos, neg; of rt-polarity.pos and rt-polarity.neg the same. A part that
+    is a known label is taken at once.
+    """
+    parts = {path: path.name.removesuffix(".gz").split(".") for path in files}
+    shared = set.intersection(*map(set, parts.values())) if len(files) > 1 else set()
+    names = {}
+    for path, own in parts.items():
+        telling = [p for p in own if p in known] or [p for p in own if p not in shared] or own
+        names[path] = telling[0]
+    return names
+
+
+@dataclass
+class Rows:
+    """From lines to records, one line at a time: a header, quoted fields over several lines.
+
+    `text` and `label` are columns, by name or by number from 1. With `labelled` false a label is
+    not asked for, and a line of the format `lines` is a text as a whole.
+    """
+
+    format: str = "lines"
+    text: str = "text"
+    label: str = "label"
+    header: bool = True
+    encoding: str = "utf-8"
+    labelled: bool = True
+    of_class: str | None = None
+
+    def __post_init__(self) -> None:
+        self.columns: list[str] | None = None
+        self.start: Line | None = None
+        self.pending = ""
+
+    def of_file(self, path: Path, of_class: str | None = None) -> Rows:
+        """A reader for one file."""
+        return Rows(
+            format_of(path, self.format), self.text, self.label, self.header, self.encoding,
+            self.labelled, of_class,
+        )  # fmt: skip
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a quoted field goes on in the next line."""
+        return bool(self.pending)
+
+    def push(self, line: Line) -> Record | None:
+        """The record that this line completes; None for a header or within a quoted field."""
+        if line.number == 1:
+            self.columns = None  # another file
+        if self.format == "jsonl":
+            return self._object(line)
+        if self.format in ("tsv", "csv"):
+            return self._row(line)
+        if self.format == "files" or not self.labelled:
+            return Record(line.text, self.of_class, line.where)
+        label, *rest = line.text.split(None, 1)
+        return Record(rest[0] if rest else "", label, line.where)
+
+    def close(self) -> None:
+        """Raise `InputError` if a quoted field was left open."""
+        if self.pending and self.start:
+            raise InputError(f"{self.start.where}: a quoted field begins here and never ends.")
+
+    def _object(self, line: Line) -> Record:
+        try:
+            values = json.loads(line.text)
+        except ValueError as error:
+            raise InputError(f"{line.where}: not JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise InputError(f"{line.where}: expected a JSON object, got {line.text[:40]}.")
+        text = self._value(values, self.text, "text", line)
+        if not isinstance(text, str):
+            raise InputError(f"{line.where}: {self.text!r} must be a text, got {text!r}.")
+        if not self.labelled:
+            return Record(text, None, line.where)
+        label = self._value(values, self.label, "label", line)
+        if label is None or isinstance(label, (dict, list)) or label == "":
+            raise InputError(f"{line.where}: {self.label!r} must be a label, got {label!r}.")
+        return Record(text, label if isinstance(label, str) else json.dumps(label), line.where)
+
+    def _value(self, values: dict[str, Any], name: str, what: str, line: Line) -> Any:
+        if name not in values:
+            raise InputError(
+                f"{line.where}: no {name!r}.{did_you_mean(name, values)} Found: "
+                f"{', '.join(values) or 'nothing'}. Say which it is: --data.{what} NAME."
+            )
+        return values[name]
+
+    def _row(self, line: Line) -> Record | None:
+        if self.format == "tsv":
+            fields = line.text.split("\t")
+        else:
+            self.start = self.start if self.pending else line
+            self.pending += line.text + "\n"
+            if self.pending.count('"') % 2:
+                return None
+            (fields,) = csv.reader([self.pending])
+            self.pending = ""
+        if self.columns is None:
+            self.columns = fields
+            if self.header:
+                self._column(self.text, "text", line)
+                if self.labelled:
+                    self._column(self.label, "label", line)
+                return None
+        where = (self.start or line).where
+        if len(fields) != len(self.columns):
+            before = "the header has" if self.header else "the first line has"
+            raise InputError(
+                f"{where}: expected {len(self.columns)} columns, as {before}, got {len(fields)}."
+            )
+        text = fields[self._column(self.text, "text", line)]
+        if not self.labelled:
+            return Record(text, None, where)
+        label = fields[self._column(self.label, "label", line)].strip()
+        if not label:
+            raise InputError(f"{where}: the label (column {self.label}) is empty.")
+        return Record(text, label, where)
+
+    def _column(self, name: str, what: str, line: Line) -> int:
+        columns = self.columns or []
+        if self.header and name in columns:
+            return columns.index(name)
+        if name.isdecimal() and 0 < int(name) <= len(columns):
+            return int(name) - 1
+        if not self.header and not name.isdecimal():
+            raise InputError(
+                f"{line.where}: without a header a column is told by its number, from 1: "
+                f"--data.{what} NUMBER."
+            )
+        raise InputError(
+            f"{line.where}: no column {name!r}.{did_you_mean(name, columns)} Found "
+            f"{len(columns)}: {', '.join(columns)[:200]}. Say which it is: --data.{what} NAME."
+        )

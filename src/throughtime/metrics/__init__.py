@@ -1,0 +1,1 @@
+"""What tasks are measured by; one file each."""

@@ -1,0 +1,37 @@
+"""Models: what goes into a stack of cells, the stack, what comes out; one file each."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..cell import Cell
+from ..config import StackConfig
+from ..stack import Stack
+
+
+def stack_of(
+    cell: Cell | type[Cell], input_size: int, config: StackConfig, *, bidirectional: bool = False
+) -> Stack:
+    """The stack that a configuration asks for."""
+    c = config
+    return Stack(
+        cell,
+        input_size,
+        c.hidden_size,
+        c.num_layers,
+        bidirectional=bidirectional,
+        dropout=c.dropout,
+        locked_dropout=c.locked_dropout,
+        weight_drop=c.weight_drop,
+        skips=c.skips,
+        backend=c.backend,
+    )
+
+
+def initialise(model: nn.Module, bound: float) -> None:
+    """Uniform in ±bound for matrices and vectors, zero for biases (Zaremba et al. 2014)."""
+    for name, parameter in model.named_parameters():
+        if name.rsplit(".", 1)[-1] in ("b", "bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.uniform_(parameter, -bound, bound)

@@ -1,0 +1,60 @@
+"""The classifier: input → stack → pooling over time → softmax over the labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..cell import Cell
+from ..config import ClassifierModelConfig
+from ..heads import OutputLayers
+from ..pooling import Pooling
+from . import initialise, stack_of
+
+
+class Classifier(nn.Module):
+    """P(label | x<1…T_x>) = softmax(W h + b),  h = output layers(pool(stack(input(x)))).
+
+    Shapes: x as `inputs` takes it ([T, B] tokens or [T, B, n] numbers), lengths [B], labels [B].
+    `forward` gives the mean loss in nats, so that data-parallel wrappers see one call: with
+    `class_weights [K]` the mean weighted by them. `logits` gives [B, K].
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        cell: Cell | type[Cell],
+        inputs: Any,
+        labels: int,
+        config: ClassifierModelConfig,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        c = config
+        self.inputs = inputs
+        self.dropout = c.dropout if c.output_dropout is None else c.output_dropout
+        self.stack = stack_of(cell, inputs.output_size, c, bidirectional=c.bidirectional)
+        self.pooling = Pooling(c.pooling, self.stack.output_size)
+        self.hidden = OutputLayers(self.stack.output_size, list(c.output_layers), self.dropout)
+        self.output = nn.Linear(self.hidden.output_size, labels)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        if c.init_range is not None:
+            initialise(self, c.init_range)
+
+    def forward(self, x: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
+        """Mean nats of the labels."""
+        return F.cross_entropy(self.logits(x, lengths).float(), labels, self.class_weights)
+
+    def logits(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[B, K]."""
+        y, state = self.stack(self.inputs(x), lengths=lengths)
+        pooled = self.pooling(y, state[0][-self.stack.directions :], lengths)
+        return self.output(self.hidden(F.dropout(pooled, self.dropout, self.training)))
+
+    def log_probabilities(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[B, K], in float64: what metrics are made of."""
+        return self.logits(x, lengths).to(torch.float64).log_softmax(1)

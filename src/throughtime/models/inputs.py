@@ -1,0 +1,64 @@
+"""What goes into a stack: embedded tokens, or standardised numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..stack import drop
+
+
+class TokenInput(nn.Module):
+    """x<t> = E[token<t>]: tokens [T, B] → [T, B, n_x].
+
+    In training, `word_dropout` reads that share of tokens as `unknown`, and `dropout` acts on the
+    embedding. Initial values: uniform in ±√(3 / n_x), each vector of length about 1.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        size: int,
+        *,
+        word_dropout: float = 0.0,
+        unknown: int = 1,
+        dropout: float = 0.0,
+        locked: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, size)
+        bound = (3 / size) ** 0.5
+        nn.init.uniform_(self.embedding.weight, -bound, bound)
+        self.output_size = size
+        self.word_dropout, self.unknown = word_dropout, unknown
+        self.dropout, self.locked = dropout, locked
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[T, B, n_x]."""
+        if not self.training:
+            return self.embedding(tokens)
+        if self.word_dropout:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
+            tokens = tokens.masked_fill(dropped, self.unknown)
+        return drop(self.embedding(tokens), self.dropout, self.locked)
+
+
+class NumberInput(nn.Module):
+    """x<t> = (number<t> − mean) / deviation, with those of the training data: [T, B, n]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, mean: Tensor, deviation: Tensor, *, dropout: float = 0.0, locked: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.output_size = len(mean)
+        self.dropout, self.locked = dropout, locked
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """[T, B, n]."""
+        x = (numbers - self.mean) / self.deviation
+        return drop(x, self.dropout, self.locked) if self.training else x

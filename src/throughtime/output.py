@@ -1,0 +1,36 @@
+"""Files that verbs write: never over another, and whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from .errors import InputError
+
+
+def refuse_existing(path: str | Path) -> Path:
+    """The path, if a new file can be made there; otherwise an `InputError` that says why."""
+    path = Path(path).expanduser()
+    if path.exists():
+        raise InputError(f"{path} exists and is not overwritten. Choose another name.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder to write {path.name} into.")
+    return path
+
+
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[TextIO]:
+    """A new text file that appears under its name when the block ends well."""
+    path = refuse_existing(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.link(temporary, path)  # unlike a rename, never over what came there meanwhile
+    except FileExistsError as error:
+        raise InputError(f"{path} exists and is not overwritten. Choose another name.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,182 @@
+"""What classifiers classify: texts, or sequences of numbers; how each is read and encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import terminal
+from ..checkpoint import RunFolder
+from ..config import ClassifierConfig
+from ..config.classification import LabellingOptions
+from ..data.batches import Ragged
+from ..data.labelled import Record, Rows, format_of, read_labelled
+from ..data.lines import Inputs, check_encoding
+from ..data.numbers import Columns, read_numbers
+from ..data.vocabulary import UNK, Vocabulary
+from ..errors import InputError
+from ..models.inputs import NumberInput, TokenInput
+
+
+class Texts:
+    """Texts as tokens of a vocabulary."""
+
+    def __init__(self, config: ClassifierConfig, vocabulary: Vocabulary) -> None:
+        self.config, self.vocabulary = config, vocabulary
+
+    @classmethod
+    def of(cls, config: ClassifierConfig, train: list[Record]) -> Texts:
+        """With the vocabulary of the training examples."""
+        vocabulary = Vocabulary.of_texts(
+            (record.content for record in train),
+            config.level,
+            size=config.data.vocab_size,
+            min_count=config.data.min_count,
+            lowercase=config.data.lowercase,
+            words=config.data.words,
+        )
+        return cls(config, vocabulary)
+
+    @classmethod
+    def load(cls, config: ClassifierConfig, folder: RunFolder) -> Texts:
+        """With the vocabulary of a run."""
+        return cls(config, Vocabulary.load(folder.tokenizer, config.level))
+
+    def save(self, folder: RunFolder) -> None:
+        """Write the vocabulary."""
+        folder.save_text(folder.tokenizer, self.vocabulary.to_json())
+
+    @staticmethod
+    def read(
+        config: ClassifierConfig, patterns: list[str], labels: Iterable[str] = ()
+    ) -> list[Record]:
+        """Labelled texts."""
+        data = config.data
+        check_encoding(data.encoding)
+        rows = Rows(data.format, data.text, data.label, data.header, data.encoding)
+        return read_labelled(patterns, rows, labels)
+
+    def encode(self, texts: Sequence[Any]) -> Ragged:
+        """Tokens of each text, as many as the configuration lets through."""
+        return cut((self.vocabulary.encode(text) for text in texts), self.config, np.int64)
+
+    def build_input(self) -> TokenInput:
+        """The embedding."""
+        c = self.config.model
+        return TokenInput(
+            len(self.vocabulary),
+            c.embedding_size,
+            word_dropout=c.word_dropout,
+            unknown=UNK,
+            dropout=c.dropout if c.input_dropout is None else c.input_dropout,
+            locked=c.locked_dropout,
+        )
+
+    def describe(self, tokens: Ragged) -> str:
+        """How much there is."""
+        text = f"{len(tokens.values):,} tokens, vocabulary {len(self.vocabulary):,}"
+        unknown = (tokens.values == UNK).mean() if len(tokens.values) else 0.0
+        return text + (f", {unknown:.2%} <unk>" if unknown else "")
+
+    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[str]]:
+        """Texts to label, as they come."""
+        data = self.config.data
+        rows = Rows("lines", data.text, "", data.header, data.encoding, labelled=False)
+        for path in inputs.paths or [None]:
+            of_path = Inputs((path,), encoding=data.encoding) if path else inputs
+            rows.format = format_of(path, options.format) if path else options.format
+            rows.format = "lines" if rows.format == "auto" else rows.format
+            for lines in of_path.chunks(options.batch_size):
+                if texts := [r.content for line in lines if (r := rows.push(line))]:
+                    yield texts
+            rows.close()
+
+
+class Numbers:
+    """Sequences of numbers, standardised by the mean and deviation of the training examples."""
+
+    def __init__(self, config: ClassifierConfig, size: int) -> None:
+        self.config, self.size = config, size
+        self.mean, self.deviation = torch.zeros(size), torch.ones(size)
+
+    @classmethod
+    def of(cls, config: ClassifierConfig, train: list[Record]) -> Numbers:
+        """As wide as the training examples."""
+        steps = np.concatenate([record.content for record in train]).astype(np.float64)
+        source = cls(config, steps.shape[1])
+        if len(steps):
+            deviation = steps.std(0)
+            source.mean = torch.from_numpy(steps.mean(0)).float()
+            source.deviation = torch.from_numpy(np.where(deviation > 0, deviation, 1.0)).float()
+        return source
+
+    @classmethod
+    def load(cls, config: ClassifierConfig, folder: RunFolder) -> Numbers:
+        """As wide as a run's; mean and deviation come with its weights."""
+        path = folder.file("features.json")
+        try:
+            return cls(config, int(json.loads(path.read_text("utf-8"))["size"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: cannot be read: {error}.") from error
+
+    def save(self, folder: RunFolder) -> None:
+        """Write how wide a step is."""
+        folder.save_text(folder.file("features.json"), json.dumps({"size": self.size}))
+
+    @staticmethod
+    def read(
+        config: ClassifierConfig, patterns: list[str], labels: Iterable[str] = ()
+    ) -> list[Record]:
+        """Labelled sequences."""
+        return read_numbers(patterns, Columns(config.data.sequence, config.data.label))
+
+    def encode(self, sequences: Sequence[Any]) -> Ragged:
+        """The sequences end to end, as many steps as the configuration lets through."""
+        for sequence in sequences:
+            if sequence.shape[1] != self.size:
+                raise InputError(
+                    f"this model reads {self.size} numbers a step, got {sequence.shape[1]}."
+                )
+        return cut(sequences, self.config, np.float32, self.size)
+
+    def build_input(self) -> NumberInput:
+        """The standardisation."""
+        c = self.config.model
+        dropout = c.dropout if c.input_dropout is None else c.input_dropout
+        return NumberInput(self.mean, self.deviation, dropout=dropout, locked=c.locked_dropout)
+
+    def describe(self, steps: Ragged) -> str:
+        """How much there is."""
+        return f"{len(steps.values):,} steps of {self.size} numbers"
+
+    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Any]]:
+        """Sequences to label: files, or CSV from standard input."""
+        columns = Columns(self.config.data.sequence, self.config.data.label, labelled=False)
+        if inputs.paths is None:
+            found = columns.read(inputs.lines(), "standard input")
+        else:
+            found = read_numbers([str(path) for path in inputs.paths], columns)
+        records = iter(record.content for record in found)
+        while some := list(islice(records, options.batch_size)):
+            yield some
+
+
+def cut(sequences: Iterable[Any], config: ClassifierConfig, dtype: Any, *width: int) -> Ragged:
+    """The sequences, none beyond `data.max_length`; how many were cut is said."""
+    limit, count, kept = config.data.max_length, 0, []
+    for sequence in sequences:
+        count += limit is not None and len(sequence) > limit
+        kept.append(sequence[:limit])
+    if count:
+        terminal.warn(f"{count:,} of {len(kept):,} sequences cut off after {limit:,}.")
+    ragged = Ragged.of(kept, dtype)
+    return (
+        ragged
+        if len(ragged.values) or not width
+        else Ragged(np.zeros((0, *width), dtype), ragged.lengths)
+    )

@@ -1,0 +1,178 @@
+"""What the trainer and the verbs need of a task: data, model, loss, score, and its verbs."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import RunFolder
+from ..data.lines import Inputs
+from ..machine import Processes
+
+
+class Loss(NamedTuple):
+    """What a batch costs: the mean over `size` tokens or examples of this process, with its graph.
+
+    The trainer weighs processes by their sizes, so the step is that of the mean over the whole
+    batch; a process with nothing of its own gives size 0. `carry` goes to the next batch, detached.
+    """
+
+    mean: Tensor
+    size: float
+    carry: Any = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The validation metric that decides which weights are the best; of equals, the lower loss."""
+
+    metric: str = "loss"
+    higher_is_better: bool = False
+
+    def better(self, found: tuple[float, float], best: tuple[float, float]) -> bool:
+        """Whether a score and its loss beat the best so far; NaN never does."""
+        (value, loss), (best_value, best_loss) = found, best
+        if value == best_value:
+            return loss < best_loss
+        return value > best_value if self.higher_is_better else value < best_value
+
+    @property
+    def worst(self) -> float:
+        """What any value beats."""
+        return -torch.inf if self.higher_is_better else torch.inf
+
+
+class Prediction(NamedTuple):
+    """One prediction: as text, without the last line end, and as a JSON object."""
+
+    text: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; a task's own has its figures as fields."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    def report(self) -> str:
+        """As a person reads it: by default the plain figures, one a line."""
+        return figures(self.to_dict())
+
+
+def figures(values: dict[str, Any]) -> str:
+    """Numbers by name, one a line; what is not a number is left out."""
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, (int, float)):
+            decimals = 0 if isinstance(value, int) or value >= 1000 else 4
+            lines.append(f"{name.replace('_', ' '):18} {value:>14,.{decimals}f}")
+    return "\n".join(lines)
+
+
+class Task(ABC):
+    """Data + loss + score + what its verbs do.
+
+    `batch(epoch, i)` is a function of its arguments alone, so that a resumed run sees the same
+    data. `carry` is whatever passes from one batch to the next (a recurrent state), None at the
+    start; the task drops it where a sequence ends. Validation runs alike on every process.
+    """
+
+    config: Any
+    device: torch.device
+    score = Score()
+    unit = "tokens"
+    """What `Loss.size` counts, in the plural: the display says so many of them a second."""
+    unused_parameters = False
+    """Whether a step may leave parameters without a gradient."""
+
+    # ---- training -----------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def prepare(
+        cls,
+        config: Any,
+        *,
+        resumed: RunFolder | None = None,
+        device: torch.device | None = None,
+        processes: Processes | None = None,
+    ) -> Task:
+        """The task with its data, for training; `resumed` is the folder of a run that goes on."""
+
+    @abstractmethod
+    def save(self, folder: RunFolder) -> None:
+        """Write what `load` needs besides the configuration and the weights."""
+
+    @property
+    @abstractmethod
+    def steps_per_epoch(self) -> int:
+        """Batches in a pass over the data: the same in every epoch."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Of the training and validation data: a resumed run must find the same."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """The data in one line."""
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """The untrained network, on the device."""
+
+    @abstractmethod
+    def batch(self, epoch: int, i: int) -> Any:
+        """This process's part of batch `i` of an epoch, on the device."""
+
+    @abstractmethod
+    def loss(self, model: Any, batch: Any, carry: Any) -> Loss:
+        """The loss of a batch, through one call of `model`, which may be wrapped."""
+
+    def restore_carry(self, parts: list[Tensor]) -> Any:
+        """The carry from the tensors that it held."""
+        return tuple(parts)
+
+    @abstractmethod
+    def validate(self, model: Any, *, quick: bool) -> dict[str, float]:
+        """Validation metrics, `loss` and that of `score` among them; `quick` during training."""
+
+    @abstractmethod
+    def describe(self, metrics: dict[str, float]) -> str:
+        """Validation metrics as a person reads them."""
+
+    def describe_loss(self, loss: float) -> str:
+        """The training loss on the live line."""
+        return f"loss {loss:.3f}"
+
+    def sample(self, model: Any, generator: torch.Generator) -> str:
+        """A short sample of what the model does by now, or nothing; every `loop.sample_every`."""
+        return ""
+
+    # ---- a finished run -----------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def load(cls, config: Any, folder: RunFolder, device: torch.device) -> Task:
+        """The task of a run without its data, to evaluate, predict or write with."""
+
+    @abstractmethod
+    def evaluate(self, model: Any, data: list[str] | None, options: Any) -> Evaluation:
+        """Metrics of the files `data`, whatever the batch size; None: the run's validation data."""
+
+    def predict(self, model: Any, inputs: Inputs, options: Any) -> Iterator[Prediction]:
+        """A prediction for each input, in order, as they come."""
+        raise NotImplementedError  # only where config.predict_options says so
+
+    def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
+        """Pieces of novel text as they are written, each with the number of its sample."""
+        raise NotImplementedError  # only where config.generate_options says so

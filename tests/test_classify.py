@@ -1,0 +1,274 @@
+"""Classification, and what tasks over examples share: batches, processes, score, resume."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import throughtime as tt
+from throughtime import trainer as trainers
+from throughtime.cli import main
+from throughtime.config import from_dict
+from throughtime.data.batches import Batches, Ragged
+from throughtime.errors import InputError
+from throughtime.tasks import classification, task_class
+
+GOOD, BAD = "good fine lovely warm bright", "bad dull awful cold dim"
+FILLER = ["a", "the", "film", "was", "quite", "and", "very", "so", "not", "with"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Lines whose label follows from one word."""
+    random = np.random.default_rng(0)
+    lines = []
+    for i in range(160):
+        words = random.choice(FILLER, random.integers(0, 9)).tolist()
+        kind = ("neg", BAD) if i % 2 else ("pos", GOOD)
+        words.insert(random.integers(0, len(words) + 1), random.choice(kind[1].split()))
+        lines.append(f"{kind[0]} {' '.join(words)}\n")
+    path = tmp_path / "train.txt"
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.fixture
+def configure(data, tmp_path):
+    """A small run; change what a test is about."""
+
+    def configure(out="run", **sections):
+        values = {
+            "train": [str(data)],
+            "out": str(tmp_path / out),
+            "max_steps": 12,
+            "device": "cpu",
+            "threads": 1,
+            "model": {"hidden_size": 8, "embedding_size": 8, "dropout": 0.2},
+            "optim": {"lr": 0.02, "warmup": 0},
+            "loop": {"batch_size": 16, "eval_every": "4", "save_every": "3", "log_every": "1"},
+        }
+        for name, value in sections.items():
+            both = isinstance(value, dict)
+            values[name] = {**values.get(name, {}), **value} if both else value
+        return from_dict(tt.ClassifierConfig, values)
+
+    return configure
+
+
+def weights(config):
+    return torch.load(Path(config.out) / "trainer.pt", weights_only=True)["model"]
+
+
+def logged(config, kind):
+    found = map(json.loads, (Path(config.out) / "metrics.jsonl").read_text().splitlines())
+    return [line for line in found if line["kind"] == kind]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_it_learns_to_tell_labels_apart(configure, pooling):
+    config = configure(model={"pooling": pooling, "dropout": 0.0}, max_steps=60)
+    result = tt.train(config)
+    assert result.metrics["accuracy"] > 0.85
+    found = tt.evaluate(config.out, config.train)
+    assert 0.95 < found.accuracy <= 1
+    assert 0.95 < found.macro_f1 <= 1
+    assert found.examples == 160
+
+
+# ---- batches, processes, score, resume ----------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 60), st.randoms())
+def test_metrics_are_those_of_any_batch_size_and_order(lengths, budget, random):
+    config = from_dict(tt.ClassifierConfig, {"train": ["x"], "model": {"hidden_size": 4}})
+    vocabulary = tt.Vocabulary.of_texts(["a b c d e"], "word")
+    texts = classification.Texts(config, vocabulary)
+    task = classification.Classification(config, texts, classification.Labels(["a", "b", "c"]))
+    torch.manual_seed(0)
+    model = task.build_model().double().eval()
+    rows = [np.random.default_rng(n).integers(1, 9, n) for n in lengths]
+    truth = np.array([n % 4 for n in lengths])  # label 3 was never seen
+    order = random.sample(range(len(rows)), len(rows))
+
+    def measured(order, tokens):
+        with pytest.MonkeyPatch.context() as m:
+            m.setattr(classification, "EVALUATION_TOKENS", tokens)
+            logs = task.log_probabilities(model, Ragged.of(rows[i] for i in order))
+        return classification.measure(logs, truth[order]).numbers()
+
+    assert measured(order, budget) == pytest.approx(
+        measured(np.arange(len(rows)), 10**6), rel=1e-12, nan_ok=True
+    )
+
+
+@pytest.mark.parametrize("size", [{"batch_size": 16}, {"batch_tokens": 70}])
+@pytest.mark.parametrize("at_step", [1, 10, 11])
+def test_a_killed_run_resumed_gives_the_same_bits(configure, monkeypatch, at_step, size):
+    whole, killed = configure("whole", loop=size), configure("killed", loop=size)
+    tt.train(whole)
+    original = trainers.Trainer._one_step
+
+    class Killed(BaseException):
+        pass
+
+    def one_step(self):
+        if self.counters.step == at_step:
+            raise Killed
+        original(self)
+
+    with monkeypatch.context() as m:
+        m.setattr(trainers.Trainer, "_one_step", one_step)
+        with pytest.raises(Killed):
+            tt.train(killed)
+    tt.train(killed, resume=True)
+    for name, part in weights(whole).items():
+        assert torch.equal(part, weights(killed)[name])
+    best = [(Path(c.out) / "model.safetensors").read_bytes() for c in (whole, killed)]
+    assert best[0] == best[1]
+
+
+def test_what_the_batches_depend_on_cannot_change(configure):
+    config = configure()
+    tt.train(config)
+    with pytest.raises(InputError, match=r"seed \(1 → 2\)"):
+        tt.train(configure(seed=2), resume=True)
+    with pytest.raises(InputError, match=r"loop.batch_tokens \(None → 50\)"):
+        tt.train(configure(loop={"batch_tokens": 50}), resume=True)
+    assert tt.train(configure(max_steps=14, optim={"lr": 0.001}), resume=True).steps == 14
+
+
+@pytest.mark.parametrize(("score", "best"), [("accuracy", 3), ("loss", 1), ("macro_f1", 3)])
+def test_the_weights_kept_are_those_with_the_best_score(configure, monkeypatch, score, best):
+    found = [
+        {"accuracy": 0.5, "loss": 3.0, "macro_f1": 0.1},
+        {"accuracy": 0.6, "loss": 1.0, "macro_f1": 0.2},
+        {"accuracy": 0.9, "loss": 2.0, "macro_f1": 0.3},
+        {"accuracy": 0.9, "loss": 1.9, "macro_f1": 0.4},
+        {"accuracy": 0.9, "loss": 2.5, "macro_f1": 0.4},
+    ]
+    calls = iter([*found, found[0]])
+    monkeypatch.setattr(classification.Classification, "validate", lambda *_, **__: next(calls))
+    config = configure(score=score, max_steps=20, optim={"schedule": "constant"})
+    tt.train(config)
+    counters = torch.load(Path(config.out) / "trainer.pt", weights_only=True)["counters"]
+    assert counters["best_step"] == 4 * (best + 1)
+    assert counters["best"] == found[best][score]
+
+
+def test_two_processes_take_the_steps_of_one(configure):
+    """Batches of odd sizes, some of one example, which leaves a process with nothing of its own."""
+    runs = []
+    for out, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone",
+                                                "--nproc-per-node", "2"])):  # fmt: skip
+        config = configure(out)
+        runs.append(config)
+        program = [sys.executable, *launcher, "-m", "throughtime", "train", "classify", "--out",
+                   config.out, "--train", *config.train, "--max-steps", "20", "--threads", "1",
+                   "--device", "cpu", "--model.hidden_size", "8", "--model.embedding_size", "8",
+                   "--model.dropout", "0", "--loop.batch_tokens", "17",
+                   "--loop.log_every", "1"]  # fmt: skip
+        done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
+        assert done.returncode == 0, done.stderr
+    lengths = task_class("classify").prepare(configure()).train.sequences.lengths
+    sizes = [len(b) for b in Batches(lengths, batch_tokens=17).epoch(0)[:20]]
+    assert 1 in sizes
+    assert any(size % 2 for size in sizes if size > 1)
+    for kind in ("train", "valid"):
+        a, b = ([line["loss"] for line in logged(run, kind)] for run in runs)
+        assert a == pytest.approx(b, rel=1e-4)
+    one, two = map(weights, runs)
+    for name, part in one.items():
+        torch.testing.assert_close(two[name], part, rtol=1e-3, atol=1e-4)
+
+
+# ---- the verbs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(configure, capsys):
+    config = configure(max_steps=60, model={"dropout": 0.0})
+    tt.train(config)
+    capsys.readouterr()
+    return config.out
+
+
+def test_predict_reads_files_or_standard_input_and_writes_a_label_a_line(
+    run, capsys, monkeypatch, tmp_path
+):
+    texts = ["a lovely film", "", "bad " * 10_000, "so dull"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    assert main(["predict", run, "--data", str(tmp_path / "texts.txt")]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == 4
+    assert [line.split("\t")[0] for line in (found[0], found[3])] == ["pos", "neg"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(texts).encode())))
+    assert main(["predict", run, "--json", "--batch-size", "1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [f"{line['label']}\t{line['probability']:.4f}" for line in lines] == found
+    assert all(abs(sum(line["probabilities"].values()) - 1) < 1e-9 for line in lines)
+    from_python = tt.predict(run, lines=texts)
+    assert [prediction.text for prediction in from_python] == found
+
+
+def test_predict_never_writes_over_a_file(run, capsys, tmp_path):
+    (tmp_path / "texts.txt").write_text("lovely\nawful\n")
+    new = tmp_path / "found.txt"
+    command = ["predict", run, "--data", str(tmp_path / "texts.txt"), "--output", str(new)]
+    assert main(command) == 0
+    assert [line[:4] for line in new.read_text().splitlines()] == ["pos\t", "neg\t"]
+    new.write_text("precious")
+    assert main(command) == 2
+    assert "not overwritten" in capsys.readouterr().err
+    assert new.read_text() == "precious"
+
+
+def test_labels_never_seen_in_training_are_wrong_and_counted(run, tmp_path):
+    path = tmp_path / "test.txt"
+    path.write_text("pos lovely\nneg dull\nmeh lovely\n")
+    found = tt.evaluate(run, str(path))
+    assert (found.accuracy, found.unseen_labels) == (2 / 3, 1)
+
+
+def test_verbs_and_options_of_other_tasks_are_told(run, capsys):
+    def fails(*arguments):
+        assert main([*arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1, err
+        return err
+
+    assert f"a classifier: throughtime predict {run}, not generate" in fails("generate", run)
+    said = fails("predict", run, "--temperature", "2")
+    assert f"--temperature is for generate of a language model; {run} is a classifier" in said
+    assert "unknown option --bach-size. Did you mean '--batch-size'" in fails(
+        "predict", run, "--bach-size", "2"
+    )
+    assert "batch_size must be at least 1" in fails("predict", run, "--batch-size", "0")
+    assert "task 'classify', not 'lm'" in fails("train", "lm", "--resume", "--out", run)
+    with pytest.raises(InputError, match="a classifier"):
+        tt.generate(run)
+    with pytest.raises(InputError, match="batch_size"):
+        tt.predict(run, lines=[], batch_sise=3)
+
+
+@pytest.mark.parametrize("verb", ["predict", "generate"])
+def test_help_tells_the_options_of_every_task_or_of_the_runs_own(run, capsys, verb):
+    assert main([verb, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "options of" in said
+    if verb == "predict":
+        assert "a classifier (classify)" in said
+        assert main([verb, run, "--help"]) == 0
+        assert "--batch-size" in capsys.readouterr().out
+    else:
+        assert "a language model (lm)" in said
+        assert "--temperature" in said

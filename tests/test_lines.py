@@ -1,0 +1,115 @@
+"""Lines and where they stand: files, pipes, encodings; labels; new files."""
+
+import gzip
+import io
+import os
+import threading
+
+import pytest
+
+from throughtime.data.labels import UNSEEN, Labels
+from throughtime.data.lines import Inputs, arriving_lines, check_encoding, read_lines
+from throughtime.errors import InputError
+from throughtime.output import new_file
+
+
+def test_files_are_read_line_by_line_with_their_places(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\n\nfour")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"five\n"))
+    found = list(Inputs.files([str(tmp_path / "*.*")]).lines())
+    assert [line.text for line in found] == ["one", "two", "", "four", "five"]
+    assert found[3].where.endswith("a.txt:4")
+    assert found[4].where.endswith("b.txt.gz:1")
+
+
+def test_chunks_are_full_but_the_last_of_each_file(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join("abcde"))
+    chunks = list(Inputs.files([str(tmp_path / "a.txt")]).chunks(2))
+    assert [[line.text for line in chunk] for chunk in chunks] == [["a", "b"], ["c", "d"], ["e"]]
+    assert [len(c) for c in Inputs(given=["x"] * 5).chunks(2)] == [2, 2, 1]
+
+
+def test_a_line_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "latin.txt"
+    path.write_bytes("fine\ncafé\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.txt:2: not UTF-8 at byte 3 .*0xe9"):
+        list(read_lines(path))
+    assert [line.text for line in read_lines(path, "latin-1")] == ["fine", "café"]
+    check_encoding("cp1252")
+    with pytest.raises(InputError, match="unknown encoding"):
+        check_encoding("latin-77")
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"text\n" * 9999)[:-20])
+    with pytest.raises(InputError, match=r"a\.gz: cannot be read"):
+        list(read_lines(path))
+
+
+def test_lines_of_a_pipe_come_when_they_are_there():
+    reader, writer = os.pipe()
+    heard = threading.Event()
+
+    def write():
+        with open(writer, "wb", 0) as file:
+            file.write(b"first\nsec")
+            assert heard.wait(10)  # the first line came although the second is not whole
+            file.write(b"ond\nthird")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with open(reader, "rb") as file:
+        lines = arriving_lines(file, "standard input", "utf-8")
+        assert [line.text for line in next(lines)] == ["first"]
+        heard.set()
+        rest = [line for chunk in lines for line in chunk]
+    thread.join()
+    assert [(line.text, line.number) for line in rest] == [("second", 2), ("third", 3)]
+
+
+@pytest.mark.parametrize(("data", "lines"), [
+    (b"", []), (b"\n", [""]), (b"a", ["a"]), (b"a\n", ["a"]), (b"a\n\nb\n", ["a", "", "b"]),
+])  # fmt: skip
+def test_standard_input_has_as_many_lines_as_a_file(data, lines, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert [line.text for line in Inputs().lines()] == lines
+    (tmp_path / "f").write_bytes(data)
+    assert [line.text for line in read_lines(tmp_path / "f")] == lines
+
+
+def test_labels_are_sorted_numbers_by_value_and_know_what_they_do_not_know(tmp_path):
+    labels = Labels.of(["10", "9", "nan", "b", "a", "9", "-1.5"])
+    assert labels.names == ["-1.5", "9", "10", "a", "b", "nan"]
+    assert labels.encode(["b", "new"]).tolist() == [4, UNSEEN]
+    path = tmp_path / "labels.json"
+    path.write_text(labels.to_json())
+    assert Labels.load(path).names == labels.names
+    path.write_text('{"a": 1}')
+    with pytest.raises(InputError, match=r"labels\.json"):
+        Labels.load(path)
+
+
+def test_a_new_file_is_whole_or_not_there_and_never_over_another(tmp_path):
+    tmp_path = tmp_path / "mine"
+    tmp_path.mkdir()
+    path = tmp_path / "found.txt"
+
+    def write(path, before_it_ends):
+        with new_file(path) as file:
+            file.write("ours")
+            before_it_ends()
+
+    with pytest.raises(ZeroDivisionError):
+        write(path, lambda: 1 / 0)
+    assert not list(tmp_path.iterdir())
+    write(path, lambda: None)
+    with pytest.raises(InputError, match="not overwritten"):
+        write(path, lambda: None)
+    other = tmp_path / "late.txt"
+    with pytest.raises(InputError, match="not overwritten"):
+        write(other, lambda: other.write_text("theirs"))
+    assert (path.read_text(), other.read_text()) == ("ours", "theirs")
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(InputError, match="no such folder"):
+        write(tmp_path / "none/f", lambda: None)
