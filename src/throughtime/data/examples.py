@@ -1,0 +1,91 @@
+"""Sequences with conditions: JSON lines, or one file for each class.
+
+    {"condition": "Italian", "sequence": "Rossi"}
+    {"condition": {"style": ["calm", "short"], "tempo": 92}, "sequence": ["C4", "E4", "G4"]}
+
+A sequence is a text, or a list of events. In a file of a class every line is a sequence, and the
+file's name without its ending is the label.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from .conditions import ALONE, Condition, check_value
+from .text import Decoder, find_files, open_bytes
+
+
+@dataclass(frozen=True)
+class Example:
+    """A condition and its sequence; a list of events is kept as a text with spaces between."""
+
+    condition: Condition
+    sequence: str
+    where: str
+
+
+def read_examples(patterns: list[str]) -> list[Example]:
+    """All examples of the files. Errors: `InputError` names the file and the line."""
+    found: list[Example] = []
+    for path in find_files(patterns):
+        name = path.name.removesuffix(".gz")
+        read = json_lines if name.endswith((".jsonl", ".ndjson")) else class_file
+        before = len(found)
+        found += read(path)
+        if len(found) == before:
+            raise InputError(f"{path}: empty. Expected a sequence on each line.")
+    return found
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file, from 1."""
+    with open_bytes(path) as file:
+        decode = Decoder(path)
+        text = decode(file.read()) + decode(b"", final=True)
+    yield from enumerate(text.splitlines(), start=1)
+
+
+def class_file(path: Path) -> Iterator[Example]:
+    """Every line that is not empty, with the file's name as its label."""
+    label = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    for number, line in lines_of(path):
+        if text := line.strip():
+            yield Example({ALONE: label}, text, f"{path}:{number}")
+
+
+def json_lines(path: Path) -> Iterator[Example]:
+    """One object a line, with a condition and a sequence."""
+    for number, line in lines_of(path):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: not JSON: {error}.") from error
+        if not isinstance(values, dict) or not {"condition", "sequence"} <= values.keys():
+            raise InputError(
+                f'{where}: expected {{"condition": …, "sequence": …}}, got {line.strip()[:60]}'
+            )
+        yield example_of(values["condition"], values["sequence"], where)
+
+
+def example_of(condition: object, sequence: object, where: str) -> Example:
+    """Check one example."""
+    named = condition if isinstance(condition, dict) else {ALONE: condition}
+    for name, value in named.items():
+        if wrong := check_value(value):
+            raise InputError(f"{where}: condition {name!r}: {wrong}.")
+    if isinstance(sequence, list):
+        if not all(isinstance(e, str) and e and not any(map(str.isspace, e)) for e in sequence):
+            raise InputError(f"{where}: events must be texts without spaces.")
+        sequence = " ".join(sequence)
+    if not isinstance(sequence, str):
+        raise InputError(
+            f"{where}: the sequence must be a text or a list of events, got {sequence!r}."
+        )
+    return Example(named, sequence, where)
