@@ -76,7 +76,9 @@ def bundled_soundfont() -> Path:
         raise InputError("pretty_midi has no folder to read its soundfont from.")
     path = Path(found.origin).parent / SOUNDFONT
     if not path.exists():
-        raise InputError(f"{path}: pretty_midi brings no soundfont here. Name one with --soundfont.")
+        raise InputError(
+            f"{path}: pretty_midi brings no soundfont here. Name one with --soundfont."
+        )
     return path
 
 
@@ -127,7 +129,9 @@ def bar_lines(score: Any) -> list[float]:
     signatures = {s.time: (s.numerator, s.denominator) for s in score.time_signatures}
     changes = sorted({0: (4, 4), **signatures}.items())
     lines: list[float] = []
-    for (time, (above, below)), following in zip(changes, [*changes[1:], (int(end * quarter), None)]):
+    for (time, (above, below)), following in zip(
+        changes, [*changes[1:], (int(end * quarter), None)]
+    ):
         at, until = time / quarter, following[0] / quarter
         while at < until:
             lines.append(at)

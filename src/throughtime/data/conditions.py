@@ -3,7 +3,8 @@
 A condition is a mapping of names to values, such as {"rhythm": "jig", "key": "D"}. A value is a
 label, a list of labels, a number, or a list of numbers. What the training data hold settles each
 name's kind: one entry of the vector for each label seen, or for each number, brought to mean 0 and
-variance 1. A name that is left out, or a value of None, is zeros: unspecified.
+variance 1. A name that is left out, or a value of None, is zeros: unspecified. The labels that
+occurred together are remembered, so that names left out can be drawn as the data have them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ ALONE = "condition"
 
 
 @dataclass(frozen=True)
-class Labels:
+class Choice:
     """One or several of the labels seen in training."""
 
     values: tuple[str, ...]
@@ -84,18 +86,27 @@ class UnknownLabel(InputError):
 class Conditions:
     """The kinds of a run's conditions, by name, and the vector that they make."""
 
-    def __init__(self, kinds: Mapping[str, Labels | Numbers]) -> None:
-        self.kinds = dict(kinds)
+    def __init__(
+        self, kinds: Mapping[str, Choice | Numbers], seen: Mapping[tuple[Any, ...], int]
+    ) -> None:
+        """`seen`: how often each combination of labels occurred, in the order of `choices`."""
+        self.kinds, self.seen = dict(kinds), dict(seen)
+        self.choices = [name for name, kind in self.kinds.items() if isinstance(kind, Choice)]
 
     @classmethod
     def of(cls, conditions: Iterable[Condition]) -> Conditions:
         """Settle the kinds from the training data. Errors: mixed kinds, vectors of two widths."""
+        conditions = list(conditions)
         values: dict[str, list[Any]] = {}
         for condition in conditions:
             for name, value in condition.items():
                 if value is not None:
                     values.setdefault(name, []).append(value)
-        return cls({name: kind_of(name, found) for name, found in values.items()})
+        found = cls({name: kind_of(name, given) for name, given in values.items()}, {})
+        for condition in conditions:
+            labels = tuple(hashable(condition.get(name)) for name in found.choices)
+            found.seen[labels] = found.seen.get(labels, 0) + 1
+        return found
 
     @property
     def size(self) -> int:
@@ -128,12 +139,30 @@ class Conditions:
         known, unseen = dict(condition), 0
         for name, value in condition.items():
             kind = self.kinds.get(name)
-            if isinstance(kind, Labels) and value is not None:
+            if isinstance(kind, Choice) and value is not None:
                 labels = value if isinstance(value, (list, tuple)) else [value]
                 kept = [label for label in labels if label in kind.values]
                 unseen += len(kept) < len(labels)
                 known[name] = kept or None
         return self.encode(known), unseen
+
+    def complete(self, condition: Condition, random: np.random.Generator) -> dict[str, Any]:
+        """The condition with labels drawn for names left out, as often as the data have them.
+
+        Names stay unspecified where the data never have the labels given together.
+        """
+        given = {name: hashable(v) for name, v in condition.items() if name in self.choices}
+        fitting = {
+            labels: count
+            for labels, count in self.seen.items()
+            if all(given.get(name, label) == label for name, label in zip(self.choices, labels))
+        }
+        if not fitting:
+            return dict(condition)
+        counts = np.array(list(fitting.values()), np.float64)
+        labels = list(fitting)[random.choice(len(fitting), p=counts / counts.sum())]
+        drawn = {name: label for name, label in zip(self.choices, labels) if label is not None}
+        return {**drawn, **condition}
 
     def parse(self, words: Sequence[str]) -> dict[str, Any]:
         """A condition from the command line: NAME=VALUE …, or VALUE where there is one name."""
@@ -159,38 +188,45 @@ class Conditions:
 
     def to_json(self) -> str:
         """The text of conditions.json."""
-        said = {
+        kinds = {
             name: {"labels": list(kind.values)}
-            if isinstance(kind, Labels)
+            if isinstance(kind, Choice)
             else {"mean": list(kind.mean), "scale": list(kind.scale)}
             for name, kind in self.kinds.items()
         }
-        return json.dumps(said, ensure_ascii=False, indent=1) + "\n"
+        seen = [[list(labels), count] for labels, count in self.seen.items()]
+        return json.dumps({"kinds": kinds, "seen": seen}, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: str = "conditions.json") -> Conditions:
-        """Read what `to_json` wrote."""
+    def load(cls, path: Path) -> Conditions:
+        """Read conditions.json; `InputError` names the file where it cannot be read."""
         try:
-            return cls(
-                {
-                    name: Labels(tuple(kind["labels"]))
-                    if "labels" in kind
-                    else Numbers(tuple(kind["mean"]), tuple(kind["scale"]))
-                    for name, kind in json.loads(text).items()
-                }
-            )
+            said = json.loads(path.read_text("utf-8"))
+            kinds = {
+                name: Choice(tuple(kind["labels"]))
+                if "labels" in kind
+                else Numbers(tuple(kind["mean"]), tuple(kind["scale"]))
+                for name, kind in said["kinds"].items()
+            }
+            seen = {tuple(map(hashable, labels)): count for labels, count in said["seen"]}
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{where}: damaged: {error!r}.") from error
+            raise InputError(f"{path}: damaged: {error!r}.") from error
+        return cls(kinds, seen)
 
 
-def kind_of(name: str, values: list[Any]) -> Labels | Numbers:
+def hashable(value: Any) -> Any:
+    """A list of labels as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def kind_of(name: str, values: list[Any]) -> Choice | Numbers:
     """The kind of one name, from all its values."""
     numeric = [is_numeric(value) for value in values]
     if not any(numeric):
-        labels = {
-            label for v in values for label in (v if isinstance(v, (list, tuple)) else [v])
-        }
-        return Labels(tuple(sorted(labels)))
+        labels = {label for v in values for label in (v if isinstance(v, (list, tuple)) else [v])}
+        return Choice(tuple(sorted(labels)))
     if not all(numeric):
         odd = values[numeric.index(False)]
         raise InputError(f"condition {name!r} is numbers in some examples and {odd!r} in another.")
@@ -207,7 +243,9 @@ def kind_of(name: str, values: list[Any]) -> Labels | Numbers:
 def is_numeric(value: Any) -> bool:
     """Whether a value is a number or a list of them, rather than a label or labels."""
     if isinstance(value, (list, tuple)):
-        return bool(value) and all(is_numeric(v) and not isinstance(v, (list, tuple)) for v in value)
+        return bool(value) and all(
+            is_numeric(v) and not isinstance(v, (list, tuple)) for v in value
+        )
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

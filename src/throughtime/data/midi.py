@@ -62,7 +62,9 @@ def read_pieces(
         advance(1)
     if not pieces.found:
         path, reason = pieces.skipped[0]
-        raise InputError(f"{path}: {reason} (no other of the {len(pieces.skipped)} files can be used).")
+        raise InputError(
+            f"{path}: {reason} (no other of the {len(pieces.skipped)} files can be used)."
+        )
     return pieces
 
 
@@ -71,7 +73,11 @@ def read_score(path: Path) -> tuple[Any, str]:
     symusic = need("symusic", "music")
     try:
         score = symusic.Score(path)
-    except (RuntimeError, ValueError, OSError) as error:  # symusic raises RuntimeError for bad bytes
+    except (
+        RuntimeError,
+        ValueError,
+        OSError,
+    ) as error:  # symusic raises RuntimeError for bad bytes
         return None, f"not a MIDI file: {str(error).splitlines()[0]}"
     if not score.note_num():
         return None, "no note in it"

@@ -137,7 +137,7 @@ def score_of(frames: np.ndarray, frames_per_quarter: float = 4, tempo: float = 1
     track = symusic.Track("piano", program=0)
     padded = np.pad(frames.astype(np.int8), ((1, 1), (0, 0)))
     change = np.diff(padded, axis=0)
-    for key in change.any(0).nonzero()[0]:
+    for key in np.flatnonzero(change.any(axis=0)):
         starts, ends = (change[:, key] == 1).nonzero()[0], (change[:, key] == -1).nonzero()[0]
         for start, end in zip(starts.tolist(), ends.tolist()):
             at, until = round(start * step), round(end * step)
