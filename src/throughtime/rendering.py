@@ -18,6 +18,7 @@ from typing import Any
 
 from .errors import InputError
 from .extras import need
+from .output import new_path
 
 SOUNDFONT = "TimGM6mb.sf2"
 LONGEST = 30 * 60.0
@@ -51,13 +52,12 @@ def abc_to_score(text: str) -> tuple[Any, list[str]]:
 
 def write_midi(score: Any, path: Path) -> None:
     """Write a MIDI file."""
-    refuse_existing(path)
-    score.dump_midi(path)
+    with new_path(path) as temporary:
+        score.dump_midi(temporary)
 
 
 def write_wav(score: Any, path: Path, soundfont: Path | None = None) -> None:
     """Play a score into a WAV file: 44.1 kHz, stereo, 16 bits."""
-    refuse_existing(path)
     symusic = need("symusic", "music")
     length = score.to("second").end()
     if length > LONGEST:
@@ -65,7 +65,9 @@ def write_wav(score: Any, path: Path, soundfont: Path | None = None) -> None:
     player = symusic.Synthesizer(str(soundfont or bundled_soundfont()), sample_rate=44_100)
     sound = player.render(score, stereo=True)
     peak = float(abs(sound).max(initial=0.0))
-    symusic.dump_wav(str(path), sound * (0.9 / peak) if peak else sound, 44_100, use_int16=True)
+    sound = sound * (0.9 / peak) if peak else sound
+    with new_path(path) as temporary:
+        symusic.dump_wav(str(temporary), sound, 44_100, use_int16=True)
 
 
 def bundled_soundfont() -> Path:
@@ -84,7 +86,6 @@ def bundled_soundfont() -> Path:
 
 def draw_roll(score: Any, path: Path, title: str = "") -> None:
     """Draw a piano roll: rows of so many quarter notes, a colour for each track, bar lines."""
-    refuse_existing(path)
     need("matplotlib", "music")
     figures, canvases = (
         need("matplotlib.figure", "music"),
@@ -107,7 +108,8 @@ def draw_roll(score: Any, path: Path, title: str = "") -> None:
     all_axes[-1].set_xlabel("quarter notes")
     if len(all_axes[0].get_legend_handles_labels()[1]) > 1:
         all_axes[0].legend(loc="upper right", fontsize="small")
-    figure.savefig(path, dpi=110)
+    with new_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def draw_row(axes: Any, score: Any) -> None:
@@ -137,9 +139,3 @@ def bar_lines(score: Any) -> list[float]:
             lines.append(at)
             at += 4 * above / below
     return lines
-
-
-def refuse_existing(path: Path) -> None:
-    """Raise `InputError` for a file that exists."""
-    if path.exists():
-        raise InputError(f"{path} exists; it is not overwritten. Choose another --out.")

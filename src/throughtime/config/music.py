@@ -81,7 +81,7 @@ class MusicWritingOptions(ConditionalWritingOptions):
     """How a model writes music.
 
     Args:
-        max_new_tokens: Longest tune or continuation, in characters, events or frames.
+        max_new_tokens: Longest tune or continuation; 0: 2000 characters or events, 128 frames.
         primer: A file to go on from: a tune book (its first tune), a MIDI file, or frames; its own
             rhythm, metre and key hold where --condition names none.
         primer_length: Use only so many characters, events or frames of the primer; 0: all.
@@ -92,7 +92,7 @@ class MusicWritingOptions(ConditionalWritingOptions):
         report: Print how many tunes parse and how many bars have the metre's length, and no tune.
     """
 
-    max_new_tokens: int = limited(2000, 0)
+    max_new_tokens: int = limited(0, 0)
     primer: str | None = None
     primer_length: int = limited(0, 0)
     output: str | None = None

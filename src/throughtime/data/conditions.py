@@ -134,17 +134,18 @@ class Conditions:
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
-    def encode_known(self, condition: Condition) -> tuple[np.ndarray, int]:
-        """The vector, labels never seen left out, and how many names had one."""
+    def known(self, condition: Condition) -> tuple[dict[str, Any], int]:
+        """The condition without labels never seen, and how many names had one."""
         known, unseen = dict(condition), 0
         for name, value in condition.items():
             kind = self.kinds.get(name)
             if isinstance(kind, Choice) and value is not None:
                 labels = value if isinstance(value, (list, tuple)) else [value]
                 kept = [label for label in labels if label in kind.values]
-                unseen += len(kept) < len(labels)
-                known[name] = kept or None
-        return self.encode(known), unseen
+                if len(kept) < len(labels):
+                    unseen += 1
+                    known[name] = kept or None
+        return {name: value for name, value in known.items() if value is not None}, unseen
 
     def complete(self, condition: Condition, random: np.random.Generator) -> dict[str, Any]:
         """The condition with labels drawn for names left out, as often as the data have them.

@@ -107,6 +107,17 @@ def default_unit(metre: str) -> str:
     return "1/16" if match and int(match[1]) / int(match[2]) < 0.75 else "1/8"
 
 
+def midi_condition(score: Any, path: Path, names: list[str]) -> dict[str, str | None]:
+    """What a MIDI file says of itself: first time and key signature, its name, its folder."""
+    found = {
+        "rhythm": rhythm_of(None, path),
+        "metre": metre_of(score),
+        "key": key_of(score),
+        "folder": path.parent.name,
+    }
+    return {name: found[name] for name in names}
+
+
 def midi_examples(
     patterns: list[str], conditions: list[str], events: Events, advance: Any
 ) -> tuple[list[Example], list[tuple[Path, str]]]:
@@ -114,13 +125,7 @@ def midi_examples(
     pieces = read_pieces(patterns)
     found = []
     for piece in pieces.found:
-        all_of_them = {
-            "rhythm": rhythm_of(None, piece.path),
-            "metre": metre_of(piece.score),
-            "key": key_of(piece.score),
-            "folder": piece.path.parent.name,
-        }
-        condition = {name: all_of_them[name] for name in conditions}
+        condition = midi_condition(piece.score, piece.path, conditions)
         found.append(Example(condition, events.encode(piece.score), str(piece.path)))
         advance(1)
     return found, pieces.skipped
@@ -143,5 +148,3 @@ def representation_of(patterns: list[str]) -> str:
         f"{patterns[0]}: neither ABC (.abc), MIDI (.mid) nor piano rolls (.mat, .npz) by its name. "
         "Say which with --data.representation."
     )
-
-

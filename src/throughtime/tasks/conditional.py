@@ -155,7 +155,8 @@ class Conditional(Task):
         unseen = 0
         for i, example in enumerate(examples):
             try:
-                vectors[i], new = self.conditions.encode_known(example.condition)
+                known, new = self.conditions.known(example.condition)
+                vectors[i] = self.conditions.encode(known)
             except InputError as error:
                 raise InputError(f"{example.where}: {error}") from error
             unseen += new
