@@ -138,7 +138,7 @@ def originals(task: Tunes) -> set[str] | None:
         examples = task.read(task.config, task.config.train)
     except InputError:
         return None
-    return {music_alone(example.sequence) for example in examples}
+    return {music_alone(example.sequence) for example in examples} - {""}
 
 
 def music_alone(text: str) -> str:
