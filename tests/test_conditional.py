@@ -20,8 +20,8 @@ SIZES = [3, 2]
 def small(joins="both", cell="lstm", **settings):
     torch.manual_seed(3)
     config = ConditionalModelConfig(
-        hidden_size=6, embedding_size=4, condition_size=5, condition_joins=joins, backend="reference",
-        **settings,
+        hidden_size=6, embedding_size=4, condition_size=5, condition_joins=joins,
+        backend="reference", **settings,
     )  # fmt: skip
     return ConditionalModel(tt.LSTM if cell == "lstm" else tt.GRU, 7, SIZES, config).double().eval()
 

@@ -98,8 +98,7 @@ def draw_roll(score: Any, path: Path, title: str = "") -> None:
     canvases.FigureCanvasAgg(figure)
     all_axes = figure.subplots(rows, sharey=True, squeeze=False)[:, 0]
     for row, axes in enumerate(all_axes):
-        draw_row(axes, score)
-        axes.set_xlim(row * width, (row + 1) * width)
+        draw_row(axes, score, row * width, (row + 1) * width)
     pitches = [note.pitch for track in score.tracks for note in track.notes] or [60, 72]
     octaves = range(min(pitches) // 12 * 12, max(pitches) + 12, 12)
     all_axes[0].set_yticks(list(octaves), [f"C{pitch // 12 - 1}" for pitch in octaves])
@@ -112,17 +111,24 @@ def draw_roll(score: Any, path: Path, title: str = "") -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def draw_row(axes: Any, score: Any) -> None:
-    """All notes and bar lines of a score."""
+def draw_row(axes: Any, score: Any, begin: float, end: float) -> None:
+    """The notes and bar lines between two moments, in quarter notes."""
     quarter = score.ticks_per_quarter
     for k, track in enumerate(t for t in score.tracks if len(t.notes)):
-        starts, widths, pitches = zip(
-            *((n.start / quarter, n.duration / quarter, n.pitch) for n in track.notes)
-        )
+        spans = [(n.start / quarter, n.duration / quarter, n.pitch) for n in track.notes]
+        spans = [span for span in spans if span[0] < end and span[0] + span[1] > begin]
         label = track.name or ("drums" if track.is_drum else f"track {k + 1}")
-        axes.barh(pitches, widths, 0.8, left=starts, color=f"C{k % 10}", label=label)
-    for at in bar_lines(score):
-        axes.axvline(at, color="0.85", linewidth=0.6, zorder=0)
+        axes.barh(
+            [pitch for _, _, pitch in spans],
+            [length for _, length, _ in spans],
+            0.8,
+            left=[start for start, _, _ in spans],
+            color=f"C{k % 10}",
+            label=label,
+        )
+    lines = [at for at in bar_lines(score) if begin <= at < end]
+    axes.vlines(lines, 0, 127, color="0.85", linewidth=0.6, zorder=0)
+    axes.set_xlim(begin, end)
 
 
 def bar_lines(score: Any) -> list[float]:

@@ -31,6 +31,8 @@ class MusicDataConfig(HoldoutConfig):
         resolution: Steps of a quarter note between which events tell.
         frames_per_quarter: Frames of a quarter note, for MIDI files read as piano rolls and for
             rolls that are played.
+        longest: Cut training sequences of frames into pieces of at most so many; 0: never. Many
+            short pieces are learned from faster than a few long ones.
         transpose: Move training music up or down by up to so many semitones, anew each epoch; for
             frames only.
     """
@@ -40,6 +42,7 @@ class MusicDataConfig(HoldoutConfig):
     events: Literal["remi", "tsd", "midi-like"] = "remi"
     resolution: int = limited(8, 1, 96)
     frames_per_quarter: int = limited(2, 1, 96)
+    longest: int = limited(0, 0)
     transpose: int = limited(0, 0, 24)
 
     def check(self) -> None:

@@ -77,9 +77,10 @@ def part_of(name: str) -> str:
 def read_mat(path: Path, rolls: Rolls) -> None:
     """A MATLAB file of cells of arrays."""
     scipy_io = need("scipy.io", "music")
+    unreadable = (ValueError, OSError, NotImplementedError, TypeError, scipy_io.matlab.MatReadError)
     try:
         found = scipy_io.loadmat(path)
-    except (ValueError, OSError, NotImplementedError, TypeError) as error:
+    except unreadable as error:
         raise InputError(f"{path}: not a MATLAB file: {error}.") from error
     names = [name for name in found if part_of(name) != "all"]
     if not names:

@@ -78,7 +78,7 @@ class Frames(Task):
         processes = processes or Processes()
         task = cls(config, device, resumed)
         train, valid = task.split()
-        task.train, task.valid = ragged(train), ragged(valid)
+        task.train, task.valid = ragged(cut(train, config.data.longest)), ragged(valid)
         loop = config.loop
         task.batches = Batches(
             task.train.lengths,
@@ -295,6 +295,17 @@ def ragged(sequences: list[np.ndarray]) -> Ragged:
     if not sequences:
         raise InputError("no sequence to measure.")
     return Ragged.of(sequences, np.uint8)
+
+
+def cut(sequences: list[np.ndarray], longest: int) -> list[np.ndarray]:
+    """The sequences in about equal pieces of at most so many frames."""
+    if not longest:
+        return sequences
+    return [
+        piece
+        for sequence in sequences
+        for piece in np.array_split(sequence, max(1, -(-len(sequence) // longest)))
+    ]
 
 
 def transpose(frames: Tensor, steps: np.ndarray) -> Tensor:
