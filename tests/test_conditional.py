@@ -143,8 +143,8 @@ def data(tmp_path):
 def settings(data, tmp_path):
     def settings(out="run", **changes):
         values = {
-            "train": data, "out": str(tmp_path / out), "max_steps": 120, "device": "cpu",
-            "threads": 1, "optim": {"lr": 0.02},
+            "train": data, "valid": data, "out": str(tmp_path / out), "max_steps": 120,
+            "device": "cpu", "threads": 1, "optim": {"lr": 0.02},
             "model": {"hidden_size": 16, "condition_size": 8},
             "loop": {"batch_size": 16, "sample_every": "0", "eval_every": "60"},
         }  # fmt: skip
@@ -177,10 +177,10 @@ def test_evaluation_is_the_same_for_any_batch_size(settings):
     with open(folder, "w") as file:
         file.write(text.replace("batch_size: 16", "batch_size: 3"))
     assert tt.evaluate(config.out) == one
-    assert one.sequences == 16
+    assert one.sequences == 160
     assert one.tokens == one.characters + one.sequences
     assert math.isclose(one.nats_per_token, math.log(one.perplexity))
-    assert math.isclose(one.nats_per_char * one.characters, one.nats_per_sequence * 16)
+    assert math.isclose(one.nats_per_char * one.characters, one.nats_per_sequence * 160)
 
 
 def test_resuming_is_exact(settings):
@@ -206,7 +206,7 @@ def test_json_lines_with_numbers_and_events(tmp_path, settings):
         for i in range(40)
     ]
     path.write_text("\n".join(map(json.dumps, rows)))
-    config = settings(train=[str(path)], level="event", max_steps=30)
+    config = settings(train=[str(path)], valid=[str(path)], level="event", max_steps=30)
     tt.train(config)
     written = tt.generate(config.out, condition=["tempo=3", "mood=a,b"], seed=1)
     assert written == ["C4 E4"]
@@ -243,7 +243,7 @@ def test_the_command_line(settings, capsys):
                  "--num-samples", "2"]) == 0  # fmt: skip
     assert len(set(capsys.readouterr().out.split())) == 2
     assert main(["evaluate", config.out, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["sequences"] == 16
+    assert json.loads(capsys.readouterr().out)["sequences"] == 160
 
 
 def test_batches_depend_on_their_arguments_alone(settings):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from throughtime.data.conditions import Conditions
-from throughtime.data.examples import read_examples
+from throughtime.data.examples import Example, hold_out, read_examples
 from throughtime.errors import InputError
 
 TUNES = [
@@ -37,7 +37,10 @@ def test_several_labels():
     assert styles.parse(["calm,wild"]) == {"style": ["calm", "wild"]}
 
 
-@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=20))
+eighths = st.integers(-8000, 8000).map(lambda n: n / 8)
+
+
+@given(st.lists(st.tuples(eighths, eighths), min_size=2, max_size=20))
 def test_numbers_have_mean_0_and_variance_1(rows):
     numbers = Conditions.of([{"v": list(row)} for row in rows])
     table = np.stack([numbers.encode({"v": list(row)}) for row in rows]).astype(np.float64)
@@ -97,6 +100,18 @@ def test_kinds_are_not_mixed():
         Conditions.of([{"a": [1, 2, 3]}, {"a": [1, 2]}])
     with pytest.raises(InputError, match="2 finite numbers"):
         Conditions.of([{"a": [1, 2]}]).encode({"a": [1]})
+
+
+def test_equal_sequences_are_held_out_together():
+    examples = [Example({"condition": str(i % 3)}, str(i % 50), f"a:{i}") for i in range(200)]
+    train, valid = hold_out(examples, 0.2, 1)
+    assert len(valid) == 40
+    assert not {e.sequence for e in train} & {e.sequence for e in valid}
+    again, _ = hold_out(examples[::-1], 0.2, 1)
+    assert {e.sequence for e in again} == {e.sequence for e in train}
+    assert hold_out(examples, 0.2, 2)[1] != valid
+    with pytest.raises(InputError, match="too few to hold out"):
+        hold_out(examples[:2], 0.1, 1)
 
 
 def test_json_lines_and_class_files(tmp_path):

@@ -171,8 +171,8 @@ def test_what_cannot_be_played_says_why():
 def run(tmp_path):
     books = [tune_book(tmp_path, "jig", "D"), tune_book(tmp_path, "reel", "G")]
     config = tt.MusicConfig(
-        train=[str(book) for book in books], out=str(tmp_path / "run"), max_steps=80,
-        device="cpu", threads=1,
+        train=[str(book) for book in books], valid=[str(book) for book in books],
+        out=str(tmp_path / "run"), max_steps=80, device="cpu", threads=1,
     )  # fmt: skip
     config.model.hidden_size, config.optim.lr, config.loop.batch_size = 32, 0.03, 8
     config.loop.sample_every = "0"
@@ -225,7 +225,8 @@ def test_report_primer_and_errors(run, tmp_path, capsys):
 
 def test_midi_from_data_to_files(midi_folder, tmp_path, capsys):
     config = tt.MusicConfig(
-        train=[str(midi_folder)], out=str(tmp_path / "run"), max_steps=60, device="cpu", threads=1,
+        train=[str(midi_folder)], valid=[str(midi_folder / "waltz[0-3].mid")],
+        out=str(tmp_path / "run"), max_steps=60, device="cpu", threads=1,
     )  # fmt: skip
     config.model.hidden_size, config.optim.lr, config.loop.batch_size = 24, 0.03, 4
     config.loop.sample_every = "0"

@@ -9,8 +9,9 @@ file's name without its ending is the label.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def read_examples(patterns: list[str]) -> list[Example]:
         if len(found) == before:
             raise InputError(f"{path}: empty. Expected a sequence on each line.")
     return found
+
+
+def hold_out(
+    examples: Sequence[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Training and validation examples; equal sequences come to the same side.
+
+    A sequence's turn is the SHA-256 of the seed and the sequence: where it stands in which file has
+    no part in the split.
+    """
+    turns = [
+        hashlib.sha256(f"{seed}\0{example.sequence}".encode()).digest() for example in examples
+    ]
+    different = sorted(set(turns))
+    held = set(different[: round(len(different) * share)])
+    valid = [example for example, turn in zip(examples, turns) if turn in held]
+    if not 0 < len(valid) < len(examples):
+        raise InputError(
+            f"{len(different)} different sequences are too few to hold out {share:.0%} of them. "
+            "Give --valid."
+        )
+    return [example for example, turn in zip(examples, turns) if turn not in held], valid
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ from ..checkpoint import RunFolder
 from ..config.conditional import ConditionalConfig, ConditionalWritingOptions
 from ..data.batches import Batches, Ragged, by_length
 from ..data.conditions import Conditions
-from ..data.examples import Example, read_examples
+from ..data.examples import Example, hold_out, read_examples
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..errors import InputError
@@ -138,14 +138,7 @@ class Conditional(Task):
         train = cls.read(config, config.train)
         if config.valid:
             return train, cls.read(config, config.valid)
-        order = np.random.default_rng(config.data.split_seed).random(len(train)).argsort()
-        held = round(len(train) * config.data.holdout)
-        if not 0 < held < len(train):
-            raise InputError(
-                f"{len(train)} sequences are too few to hold out {config.data.holdout:.0%} of "
-                "them. Give --valid."
-            )
-        return [train[i] for i in sorted(order[held:])], [train[i] for i in sorted(order[:held])]
+        return hold_out(train, config.data.holdout, config.data.split_seed)
 
     def encode(self, examples: Sequence[Example]) -> Sequences:
         """Sequences and conditions as numbers."""
