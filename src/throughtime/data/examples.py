@@ -17,7 +17,8 @@ from pathlib import Path
 
 from ..errors import InputError
 from .conditions import ALONE, Condition, check_value
-from .text import Decoder, find_files, open_bytes
+from .lines import read_lines
+from .text import find_files
 
 
 @dataclass(frozen=True)
@@ -64,37 +65,29 @@ def hold_out(
     return [example for example, turn in zip(examples, turns) if turn not in held], valid
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file, from 1."""
-    with open_bytes(path) as file:
-        decode = Decoder(path)
-        text = decode(file.read()) + decode(b"", final=True)
-    yield from enumerate(text.splitlines(), start=1)
-
-
 def class_file(path: Path) -> Iterator[Example]:
     """Every line that is not empty, with the file's name as its label."""
     label = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    for number, line in lines_of(path):
-        if text := line.strip():
-            yield Example({ALONE: label}, text, f"{path}:{number}")
+    for line in read_lines(path):
+        if text := line.text.strip():
+            yield Example({ALONE: label}, text, line.where)
 
 
 def json_lines(path: Path) -> Iterator[Example]:
     """One object a line, with a condition and a sequence."""
-    for number, line in lines_of(path):
-        if not line.strip():
+    for line in read_lines(path):
+        if not line.text.strip():
             continue
-        where = f"{path}:{number}"
         try:
-            values = json.loads(line)
+            values = json.loads(line.text)
         except ValueError as error:
-            raise InputError(f"{where}: not JSON: {error}.") from error
+            raise InputError(f"{line.where}: not JSON: {error}.") from error
         if not isinstance(values, dict) or not {"condition", "sequence"} <= values.keys():
             raise InputError(
-                f'{where}: expected {{"condition": …, "sequence": …}}, got {line.strip()[:60]}'
+                f'{line.where}: expected {{"condition": …, "sequence": …}}, got '
+                f"{line.text.strip()[:60]}"
             )
-        yield example_of(values["condition"], values["sequence"], where)
+        yield example_of(values["condition"], values["sequence"], line.where)
 
 
 def example_of(condition: object, sequence: object, where: str) -> Example:
