@@ -251,7 +251,8 @@ def test_midi_from_data_to_files(midi_folder, tmp_path, capsys):
 )
 def test_the_nottingham_tunes_as_text():
     folder = Path(os.environ["THROUGHTIME_DATA"]) / "nottingham_abc"
-    examples = tunes.abc_examples([str(folder)], ["rhythm", "metre", "key"])
+    conditions = ["rhythm", "metre", "key"]
+    examples = [tunes.tune_example(tune, conditions) for tune in abc.read_tunes([str(folder)])]
     parsed = [abc.parse(abc.read_tune("X:1\n" + example.sequence)) for example in examples]
     assert sum(music.parses for music in parsed) == 1032
     assert sum(e.condition["rhythm"] == "jig" for e in examples) == 340

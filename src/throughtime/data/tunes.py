@@ -64,11 +64,6 @@ def metre_name(value: str) -> str:
     return {"C": "4/4", "C|": "2/2", "": "none"}.get(text, text)
 
 
-def abc_examples(patterns: list[str], conditions: list[str]) -> list[Example]:
-    """The tunes of tune books; `InputError` names the file that is none."""
-    return [tune_example(tune, conditions) for tune in abc.read_tunes(patterns)]
-
-
 def tune_example(tune: abc.Tune, conditions: list[str]) -> Example:
     """A tune as text, with those of its conditions that are asked for and known."""
     fields, body = fold(tune)
