@@ -39,11 +39,11 @@ def main() -> None:
     total = 0
     rates = []
     print(f"{'language':12} {'generated':>9} {'found':>8} {'in training':>12}   such as")
-    for language, names in sorted(real.items()):
+    for k, (language, names) in enumerate(sorted(real.items())):
         count = max(1, round(SHARE * len(names)))
         written = tt.generate(
-            o.writer, condition=[language], num_samples=count, seed=o.seed, max_new_tokens=40,
-            temperature=o.temperature,
+            o.writer, condition=[language], num_samples=count, seed=o.seed + 100_000 * k,
+            max_new_tokens=40, temperature=o.temperature,
         )  # fmt: skip
         labels = [p.values["label"] for p in tt.predict(o.classifier, lines=written)]
         right = sum(label == language for label in labels)
