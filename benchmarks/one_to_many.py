@@ -3,8 +3,8 @@
     python benchmarks/one_to_many.py [--rounds 5] [--threads 2]
 
 Ours does what a run does: budget, schedule, clipping, checks for non-finite steps, metrics. The
-bare loop has forward, backward, clipping and the optimizer's step. Data are made up. Both take turns
-in one process; medians of tokens or frames per second.
+bare loop has forward, backward, clipping and the optimizer's step. Data are made up. Both take
+turns in one process; medians of tokens or frames per second.
 """
 
 from __future__ import annotations
