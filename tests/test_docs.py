@@ -1,9 +1,12 @@
 """The commands and the Python of README and guide run; links lead somewhere."""
 
+import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from throughtime.cli import main
@@ -22,7 +25,47 @@ def at_home(tmp_path, monkeypatch):
     """A folder with a text, data of each task and the presets, as a reader would have it."""
     (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    names_and_pieces(tmp_path)
+    if importlib.util.find_spec("symusic"):
+        music(tmp_path)
     monkeypatch.chdir(tmp_path)
+
+
+def names_and_pieces(folder):
+    """Sequences with conditions."""
+    (folder / "names").mkdir()
+    for language, ends in (("Italian", "io"), ("Greek", "as")):
+        lines = "".join(f"{a}{b}p{end}\n" for a in "PRST" for b in "aei" for end in ends)
+        (folder / f"names/{language}.txt").write_text(lines)
+    rows = [
+        {"condition": {"mood": ["calm", "short"][: 1 + i % 2], "tempo": i}, "sequence": ["C"] * i}
+        for i in range(30)
+    ]
+    (folder / "pieces.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def music(folder):
+    """Tunes, MIDI files and piano rolls."""
+    import symusic
+
+    from throughtime.data.rolls import score_of
+    from throughtime.rendering import write_midi
+
+    (folder / "tunes").mkdir()
+    for name, rhythm, metre in (("jigs", "jig", "6/8"), ("reels", "reel", "4/4")):
+        tunes = [
+            f"X:{i}\nT:Tune\nR:{rhythm}\nM:{metre}\nK:{'DG'[i % 2]}\n{'ABc' * i}d|cBA|]\n"
+            for i in range(1, 20)
+        ]
+        (folder / f"tunes/{name}.abc").write_text("\n".join(tunes))
+    rolls = [(np.random.default_rng(i).random((12, 88)) < 0.05).astype(np.uint8) for i in range(20)]
+    parts = ["train", "valid", "test"]
+    np.savez(folder / "rolls.npz", **{f"{parts[i % 3]}{i}": roll for i, roll in enumerate(rolls)})
+    (folder / "midi").mkdir()
+    for i, roll in enumerate(rolls):
+        score = score_of(roll, 2)
+        score.time_signatures.append(symusic.TimeSignature(0, 3, 4))
+        write_midi(score, folder / f"midi/waltz{i}.mid")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

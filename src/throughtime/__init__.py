@@ -25,6 +25,8 @@ _HOME = {
     "nn": "",
     "LanguageConfig": "config",
     "ClassifierConfig": "config",
+    "ConditionalConfig": "config",
+    "MusicConfig": "config",
     "train": "verbs",
     "evaluate": "verbs",
     "predict": "verbs",
@@ -60,7 +62,9 @@ if TYPE_CHECKING:
         SimpleGRU as SimpleGRU,
     )
     from .config import ClassifierConfig as ClassifierConfig
+    from .config import ConditionalConfig as ConditionalConfig
     from .config import LanguageConfig as LanguageConfig
+    from .config import MusicConfig as MusicConfig
     from .data.vocabulary import Vocabulary as Vocabulary
     from .errors import InputError as InputError
     from .errors import ThroughtimeError as ThroughtimeError

@@ -147,9 +147,10 @@ def predict(arguments: list[str]) -> int:
 
 def generate(arguments: list[str]) -> int:
     """throughtime generate RUN."""
-    from .parsing import generate_command
+    from .parsing import between_samples, generate_command
 
     command = generate_command(arguments)
+    between = between_samples(command.run)
     if command.options.get("prime") == "-":
         command.options["prime"] = standard_input()
     from .verbs import generate as run
@@ -159,7 +160,7 @@ def generate(arguments: list[str]) -> int:
     def show(k: int, piece: str) -> None:
         nonlocal current
         if k != current:
-            print("\n" + "─" * 40)
+            print(between, end="")
             current = k
         print(piece, end="", flush=True)
 

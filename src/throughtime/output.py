@@ -22,15 +22,25 @@ def refuse_existing(path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def new_file(path: str | Path) -> Iterator[TextIO]:
-    """A new text file that appears under its name when the block ends well."""
+def new_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path; what is written there appears under the name when the block ends well."""
     path = refuse_existing(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary.unlink(missing_ok=True)  # left by a killed process
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-            yield file
+        yield temporary
         os.link(temporary, path)  # unlike a rename, never over what came there meanwhile
     except FileExistsError as error:
         raise InputError(f"{path} exists and is not overwritten. Choose another name.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[TextIO]:
+    """A new text file that appears under its name when the block ends well."""
+    with (
+        new_path(path) as temporary,
+        open(temporary, "x", encoding="utf-8", newline="\n") as file,
+    ):
+        yield file

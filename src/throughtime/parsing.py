@@ -180,6 +180,12 @@ def generate_command(arguments: list[str]) -> RunCommand:
     return run_command(parser, "generate", arguments)
 
 
+def between_samples(run: str) -> str:
+    """What stands between a run's samples where they are printed."""
+    task = task_of([run])
+    return entry(task[0]).config.between_samples if task else "\n"
+
+
 def run_command(parser: Parser, verb: str, arguments: list[str]) -> RunCommand:
     """Parse a verb on a run: its task's options are known once its folder is read."""
     common = [action.dest for action in parser._actions]

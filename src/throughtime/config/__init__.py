@@ -6,11 +6,15 @@ each task has a file of its own for its settings and for the options of its verb
 
 from .classification import ClassifierConfig as ClassifierConfig
 from .classification import ClassifierModelConfig as ClassifierModelConfig
+from .conditional import ConditionalConfig as ConditionalConfig
+from .conditional import ConditionalModelConfig as ConditionalModelConfig
+from .conditional import DecoderConfig as DecoderConfig
 from .durations import Every as Every
 from .durations import seconds as seconds
 from .language import DataConfig as DataConfig
 from .language import LanguageConfig as LanguageConfig
 from .language import ModelConfig as ModelConfig
+from .music import MusicConfig as MusicConfig
 from .run import DEVICES as DEVICES
 from .run import WEIGHTS as WEIGHTS
 from .run import ExampleLoopConfig as ExampleLoopConfig

@@ -145,7 +145,8 @@ class RunConfig:
 
     A task's configuration adds its data, `model` and `loop`, and says in `fixed` which settings a
     resumed run cannot change. The options of its verbs are dataclasses of their own; a verb whose
-    options are None is not for this task.
+    options are None is not for this task. `between_samples` stands between generated sequences
+    where they are printed.
 
     Args:
         out: Run folder to make.
@@ -174,6 +175,7 @@ class RunConfig:
     evaluate_options: ClassVar[type | None] = None
     predict_options: ClassVar[type | None] = None
     generate_options: ClassVar[type | None] = None
+    between_samples: ClassVar[str] = "\n" + "─" * 40 + "\n"
 
     def check(self) -> None:
         """There is a folder to write to, and a budget."""

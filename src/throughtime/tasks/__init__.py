@@ -26,6 +26,10 @@ class Entry:
 TASKS: dict[str, Entry] = {
     "lm": Entry("a language model", configs.LanguageConfig, "language:Language"),
     "classify": Entry("a classifier", configs.ClassifierConfig, "classification:Classification"),
+    "conditional": Entry(
+        "a conditional model", configs.ConditionalConfig, "conditional:Conditional"
+    ),
+    "music": Entry("a model of music", configs.MusicConfig, "music:Music"),
 }
 """Task name → its line; `home` is module:Class in this folder."""
 

@@ -1,0 +1,115 @@
+"""Settings of sequences with a condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from .language import WritingOptions
+from .run import ExampleLoopConfig, RunConfig, StackConfig
+from .settings import limited
+from .text import TextConfig
+
+
+@dataclass
+class HoldoutConfig(TextConfig):
+    """How sequences become tokens, and which are held out.
+
+    Args:
+        holdout: Share of the training sequences, drawn by data.split_seed, held out when no
+            validation file is given.
+        split_seed: Seed of that draw, apart from the seed of training.
+    """
+
+    holdout: float = limited(0.1, 0.0001, 0.9999)
+    split_seed: int = limited(0, 0)
+
+
+@dataclass
+class DecoderConfig(StackConfig):
+    """The network: embedding, stack of cells, output layers, softmax.
+
+    Args:
+        dropout: On the embedding, between layers and before the softmax.
+        embedding_size: Width of the token embedding; default hidden_size.
+        output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
+        embedding_dropout: Instead of dropout, on the embedding.
+        output_dropout: Instead of dropout, before the softmax.
+    """
+
+    embedding_size: int | None = limited(None, 1)
+    output_layers: list[int] = field(default_factory=list)
+    embedding_dropout: float | None = limited(None, 0, 0.999)
+    output_dropout: float | None = limited(None, 0, 0.999)
+
+
+@dataclass
+class ConditionalModelConfig(DecoderConfig):
+    """The network of a sequence with a condition.
+
+    Args:
+        condition_size: Width of the condition's embedding.
+        condition_joins: What the condition enters: the first state, every input, or both.
+        condition_dropout: How often each named condition is left out in training, so that the
+            model can also write without it.
+    """
+
+    condition_size: int = limited(64, 1)
+    condition_joins: Literal["both", "state", "input"] = "both"
+    condition_dropout: float = limited(0.0, 0, 0.999)
+
+
+@dataclass
+class ConditionalLoopConfig(ExampleLoopConfig):
+    """The training loop over whole sequences, batched with others about as long.
+
+    Args:
+        recompute: Keep states only every so many steps and recompute between: long sequences in
+            bounded memory; dropout masks are drawn anew for each such part. 0: never.
+        sample_every: When to show a sample of what the model writes; 0 for never.
+    """
+
+    recompute: int = limited(1024, 0)
+    sample_every: str = "30s"
+
+
+@dataclass
+class ConditionalWritingOptions(WritingOptions):
+    """How a model writes for a condition.
+
+    Args:
+        condition: What to write for: NAME=VALUE …, or VALUE alone where there is one name; several
+            labels or numbers with commas between. Names left out are drawn as the training data
+            have them.
+    """
+
+    condition: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ConditionalConfig(RunConfig):
+    """Train a model that writes a sequence for a condition: a label, labels or numbers.
+
+    Args:
+        train: JSON lines {"condition": …, "sequence": …}, or files of a class each, a sequence a
+            line; globs or directories; .gz is read as it is.
+        valid: Validation files; default: a tenth of the training sequences.
+        level: What a token is; event for sequences that are lists.
+        data: How sequences become tokens.
+        model: The network.
+        loop: The training loop.
+    """
+
+    train: list[str] = field(default_factory=list)
+    valid: list[str] = field(default_factory=list)
+    level: Literal["char", "byte", "word", "subword", "event"] = "char"
+    data: HoldoutConfig = field(default_factory=HoldoutConfig)
+    model: ConditionalModelConfig = field(default_factory=ConditionalModelConfig)
+    loop: ConditionalLoopConfig = field(default_factory=ConditionalLoopConfig)
+
+    fixed: ClassVar[tuple[str, ...]] = (
+        *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
+        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
+    )
+    generate_options: ClassVar[type | None] = ConditionalWritingOptions
+    between_samples: ClassVar[str] = "\n"

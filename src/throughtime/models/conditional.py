@@ -1,0 +1,173 @@
+"""One to many: a sequence given a condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from .. import lengths as ragged
+from ..cell import Cell
+from ..config import ConditionalModelConfig
+from ..heads import OutputLayers, Softmax
+from ..stack import drop
+from . import initialise, stack_of
+
+
+class ConditionalModel(nn.Module):
+    """P(y | v) = Π P(y<t> | y<1…t-1>, v): a language model whose every step knows a condition v.
+
+        e = W_e v + b_e
+        state joined:  s<0>[l] = tanh(W_s[l] e + b_s[l]) for each part s of the state and layer l
+        input joined:  x<t> = [E y<t-1>, e];  otherwise x<t> = E y<t-1>
+        then the stack, the output layers and the softmax, as in `LanguageModel`
+
+    In training, `condition_dropout` sets each named part of v to zero (unspecified) with that
+    probability, so that the model can also write without it.
+
+    Shapes: tokens, targets [T, B]; lengths [B]; conditions v [B, n_v]. Steps at or beyond a length
+    change nothing. Initial values: state zero where the condition does not join it; the rest as in
+    `Stack` and torch. Source: Karpathy & Fei-Fei 2015 (state), Sutskever et al. 2011 (input).
+    """
+
+    def __init__(
+        self,
+        cell: Cell | type[Cell],
+        vocabulary: int,
+        condition_sizes: list[int],
+        config: ConditionalModelConfig,
+    ) -> None:
+        super().__init__()
+        c = config
+        embedding_size = c.embedding_size or c.hidden_size
+        self.embedding_dropout = c.dropout if c.embedding_dropout is None else c.embedding_dropout
+        self.output_dropout = c.dropout if c.output_dropout is None else c.output_dropout
+        self.locked_dropout = c.locked_dropout
+        self.condition_dropout, self.condition_sizes = c.condition_dropout, condition_sizes
+        conditioned = sum(condition_sizes) > 0
+        self.joins_state = conditioned and c.condition_joins in ("state", "both")
+        self.joins_input = conditioned and c.condition_joins in ("input", "both")
+        self.embedding = nn.Embedding(vocabulary, embedding_size)
+        if conditioned:
+            self.condition = nn.Linear(sum(condition_sizes), c.condition_size)
+        joined = c.condition_size if self.joins_input else 0
+        self.stack = stack_of(cell, embedding_size + joined, c)
+        if self.joins_state:
+            self.first_state = nn.Linear(
+                c.condition_size, len(self.stack.cell.state) * c.num_layers * c.hidden_size
+            )
+        self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
+        self.head = Softmax(self.output.output_size, vocabulary)
+        if c.init_range is not None:
+            initialise(self, c.init_range)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
+        conditions: Tensor,
+        recompute: int = 0,
+    ) -> Tensor:
+        """Mean loss in nats over the targets before each length.
+
+        With `recompute` > 0, activations are kept for so many steps at a time and computed again
+        in the backward pass, as in `LanguageModel`.
+        """
+        e = self.embed_condition(conditions)
+        state = self.state(e, tokens.shape[1])
+        T = len(tokens)
+        if not 0 < recompute < T:
+            h, _ = self.hidden_after(tokens, state, e)
+            keep = ragged.mask(lengths, T)
+            return self.head(h[keep], targets[keep])
+        total = tokens.new_zeros((), dtype=torch.float32)
+        for start in range(0, T, recompute):
+            part = slice(start, start + recompute)
+            loss, state = checkpoint(  # type: ignore[misc]
+                self.part_loss,
+                *(tokens[part], targets[part], lengths - start, state, e),
+                use_reentrant=False,
+            )
+            total = total + loss
+        return total / lengths.sum()
+
+    def part_loss(
+        self, tokens: Tensor, targets: Tensor, lengths: Tensor, state: Any, e: Tensor
+    ) -> tuple[Tensor, Any]:
+        """The summed loss of some steps, and the state after them."""
+        h, state = self.hidden_after(tokens, state, e)
+        keep = ragged.mask(lengths, len(tokens))
+        count = int(keep.sum())
+        loss = self.head(h[keep], targets[keep]) * count if count else h.sum() * 0.0
+        return loss, state
+
+    def nats(self, tokens: Tensor, targets: Tensor, lengths: Tensor, conditions: Tensor) -> Tensor:
+        """Nats of each target [T, B], zero at or beyond the lengths."""
+        e = self.embed_condition(conditions)
+        h, _ = self.hidden_after(tokens, self.state(e, tokens.shape[1]), e)
+        keep = ragged.mask(lengths, len(tokens))
+        out = h.new_zeros(targets.shape)
+        out[keep] = self.head.nats(h[keep], targets[keep]).to(out.dtype)
+        return out
+
+    def embed_condition(self, conditions: Tensor) -> Tensor:
+        """e [B, condition_size] of v [B, n_v]; width 0 where there are no conditions."""
+        if not conditions.shape[1]:
+            return conditions
+        if self.training and self.condition_dropout:
+            ones = conditions.new_ones(len(conditions), len(self.condition_sizes))
+            keep = F.dropout(ones, self.condition_dropout).sign()
+            sizes = torch.tensor(self.condition_sizes, device=conditions.device)
+            conditions = conditions * keep.repeat_interleave(sizes, 1)
+        return self.condition(conditions)
+
+    def state(self, e: Tensor, batch: int) -> Any:
+        """The state before the first step."""
+        zeros = self.stack.initial_state(batch)
+        if not self.joins_state:
+            return zeros
+        L, _, n = zeros[0].shape
+        first = torch.tanh(self.first_state(e)).view(batch, len(zeros), L, n)
+        return type(zeros)(*first.permute(1, 2, 0, 3).to(zeros[0].dtype).contiguous())
+
+    def hidden_after(self, tokens: Tensor, state: Any, e: Tensor) -> tuple[Tensor, Any]:
+        """What the softmax sees, [T, B, n], and the state after the last step."""
+        x = self.drop(self.embedding(tokens), self.embedding_dropout)
+        if self.joins_input:
+            x = torch.cat([x, e.expand(len(tokens), -1, -1).to(x.dtype)], -1)
+        y, state = self.stack.run(x, state, None, None)
+        return self.output(self.drop(y, self.output_dropout)), state
+
+    def drop(self, x: Tensor, p: float) -> Tensor:
+        """Dropout in training, locked where asked for."""
+        return drop(x, p, self.locked_dropout) if self.training else x
+
+    def given(self, condition: Tensor) -> Given:
+        """The model under one condition [n_v], as `decoding` steps it."""
+        return Given(self, condition)
+
+
+class Given(nn.Module):
+    """A `ConditionalModel` under one condition: what `decoding` asks of a language model."""
+
+    def __init__(self, model: ConditionalModel, condition: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.e = model.embed_condition(condition[None])
+
+    def initial_state(self, batch: int) -> Any:
+        """The state that the condition sets, for each of so many sequences."""
+        return self.model.state(self.e.expand(batch, -1), batch)
+
+    def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Read tokens [T, B]."""
+        return self.model.hidden_after(tokens, state, self.e.expand(tokens.shape[1], -1))
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Logits [B, V] of the token after `tokens [B]`, and the state."""
+        h, state = self.hidden(tokens[None], state)
+        return self.model.head.logits(h[0]), state

@@ -1,0 +1,84 @@
+"""Frames of many keys: piano rolls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import lengths as ragged
+from ..cell import Cell
+from ..config import DecoderConfig
+from ..heads import OutputLayers
+from ..stack import drop
+from . import initialise, stack_of
+
+FEW = -3.0
+"""The first log-odds of a key: few of them are down at a time."""
+
+
+class FrameModel(nn.Module):
+    """P(frame<t> | frames<1…t-1>) = Π over keys Bernoulli(frame<t>[k]; σ(ŷ<t>[k])).
+
+        x<t> = frame<t-1>, zeros at the start;  y = stack(x);  ŷ<t> = W output_layers(y<t>) + b
+
+    Shapes: frames [T, B, keys] of 0 and 1; lengths [B]. The loss is nats a frame: the sum over the
+    keys, the mean over the frames before each length. Initial values: the log-odds of every key -3,
+    the rest as in `Stack` and torch. Source: Boulanger-Lewandowski et al. 2012,
+    Chung et al. 2014.
+    """
+
+    def __init__(self, cell: Cell | type[Cell], keys: int, config: DecoderConfig) -> None:
+        super().__init__()
+        c = config
+        self.keys = keys
+        self.input_dropout = c.dropout if c.embedding_dropout is None else c.embedding_dropout
+        self.output_dropout = c.dropout if c.output_dropout is None else c.output_dropout
+        self.locked_dropout = c.locked_dropout
+        width = c.embedding_size or keys
+        self.embedding = nn.Linear(keys, width) if c.embedding_size else nn.Identity()
+        self.stack = stack_of(cell, width, c)
+        self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
+        self.head = nn.Linear(self.output.output_size, keys)
+        if c.init_range is not None:
+            initialise(self, c.init_range)
+        nn.init.constant_(self.head.bias, FEW)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Mean nats a frame."""
+        keep = ragged.mask(lengths, len(frames))
+        logits, _ = self.logits(shift(frames), None)
+        logits, frames = logits[keep], frames[keep]
+        loss = F.binary_cross_entropy_with_logits(precise(logits), frames, reduction="sum")
+        return loss / max(len(frames), 1)
+
+    def nats(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Nats of each frame [T, B], zero at or beyond the lengths."""
+        logits, _ = self.logits(shift(frames), None)
+        nats = F.binary_cross_entropy_with_logits(precise(logits), frames, reduction="none").sum(-1)
+        return nats.masked_fill(~ragged.mask(lengths, len(frames)), 0.0)
+
+    def logits(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """ŷ [T, B, keys] after inputs x [T, B, keys], and the state."""
+        if state is None:
+            state = self.stack.initial_state(x.shape[1])
+        y, state = self.stack.run(
+            self.drop(self.embedding(x), self.input_dropout), state, None, None
+        )
+        return self.head(self.output(self.drop(y, self.output_dropout))), state
+
+    def drop(self, x: Tensor, p: float) -> Tensor:
+        """Dropout in training, locked where asked for."""
+        return drop(x, p, self.locked_dropout) if self.training else x
+
+
+def precise(logits: Tensor) -> Tensor:
+    """At least float32, under autocast too."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def shift(frames: Tensor) -> Tensor:
+    """x<t> = frame<t-1>, zeros first."""
+    return torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])

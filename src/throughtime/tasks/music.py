@@ -1,0 +1,294 @@
+"""Music: tunes in ABC, MIDI events, or frames of keys behind one task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import rendering, terminal
+from ..checkpoint import RunFolder
+from ..config.music import MusicConfig, MusicEvaluateOptions, MusicWritingOptions
+from ..data import abc, tunes
+from ..data.examples import Example
+from ..data.midi import Events, midi_files, read_score
+from ..errors import InputError
+from .conditional import Conditional, samples
+from .frames import Frames
+from .recital import Recital
+from .task import Evaluation, Task, figures
+
+TUNE_LENGTH = 2000
+"""The longest tune in characters or events, where nothing else is said."""
+
+
+class Music:
+    """The task of a configuration, by its representation."""
+
+    @staticmethod
+    def kind(config: MusicConfig) -> type[Any]:
+        """Tunes, Pieces or Frames; settles `data.representation` where it is auto."""
+        data = config.data
+        if data.representation == "auto":
+            if not config.train:
+                raise InputError("no training data. Give --train FILE ….")
+            data.representation = tunes.representation_of(config.train)  # type: ignore[assignment]
+        return {"abc": Tunes, "midi": Pieces, "frames": Frames}[data.representation]
+
+    @classmethod
+    def prepare(cls, config: MusicConfig, **rest: Any) -> Task:
+        """The task with its data."""
+        return cls.kind(config).prepare(config, **rest)
+
+    @classmethod
+    def load(cls, config: MusicConfig, folder: RunFolder, device: torch.device) -> Task:
+        """The task of a run, without its data."""
+        return cls.kind(config).load(config, folder, device)
+
+
+class Tunes(Conditional):
+    """ABC tunes, character by character, for a rhythm, metre and key."""
+
+    @classmethod
+    def read(cls, config: MusicConfig, patterns: list[str]) -> list[Example]:
+        """The tunes of tune books; fields that ABC does not have are counted."""
+        found = abc.read_tunes(patterns)
+        unknown = sum((tune.unknown for tune in found), Counter())
+        if unknown:
+            said = ", ".join(f"{letter}: {count}" for letter, count in unknown.most_common())
+            terminal.say(f"fields that ABC 2.1 does not have, in {len(found):,} tunes: {said}")
+        return [tunes.tune_example(tune, config.data.conditions) for tune in found]
+
+    @classmethod
+    def level(cls, config: MusicConfig) -> str:
+        """Characters."""
+        return "char"
+
+    def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
+        """The exact likelihood of tunes given their conditions."""
+        refuse_parts(options)
+        return super().evaluate(model, data)
+
+    def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
+        """Whole tunes, or their report."""
+        condition, prime = self.opening(options)
+        recital = Recital.of(options, ("abc", "midi", "wav", "png"))
+        report = TuneReport(originals(self))
+        longest = options.max_new_tokens or TUNE_LENGTH
+        options = replace(options, max_new_tokens=longest)
+        with terminal.progress("writing", options.num_samples, not options.report) as advance:
+            for first, some in samples(options):
+                drawn = self.conditions.complete(condition, np.random.default_rng(some.seed))
+                texts: dict[int, str] = {}
+                for k, piece in self.write(model, drawn, prime, some):
+                    texts[first + k] = texts.get(first + k, "") + piece
+                for k, text in texts.items():
+                    tune = whole_tune(k, text, drawn)
+                    report.add(tune, text, drawn, ended=len(text) - len(prime) < longest)
+                    if recital.folder:
+                        score, _ = rendering.abc_to_score(tune)
+                        if score is None:
+                            terminal.warn(f"tune {k + 1} cannot be played; its ABC is kept.")
+                        recital.write(k, score, title_of(k, drawn), tune)
+                    if not options.report:
+                        yield k, tune
+                    advance(1)
+        if options.report:
+            yield 0, report.text()
+
+    def opening(self, options: MusicWritingOptions) -> tuple[dict[str, Any], str]:
+        """The condition and the text to go on from."""
+        asked = self.conditions.parse(options.condition)
+        condition, prime = {}, options.prime
+        if options.primer:
+            tune = abc.read_book(Path(options.primer).expanduser()).tunes[0]
+            example = tunes.tune_example(tune, self.config.data.conditions)
+            known, unseen = self.conditions.known(example.condition)
+            if unseen:
+                terminal.warn(f"{tune.where}: {unseen} of its conditions never seen in training.")
+            condition = known
+            prime = example.sequence[: options.primer_length or None].rstrip("\n")
+        condition = {**condition, **asked}
+        self.conditions.encode(condition)
+        return condition, prime
+
+
+def refuse_parts(options: MusicEvaluateOptions | None) -> None:
+    """Tune books and MIDI files have no parts."""
+    if options and options.part not in ("auto", "all"):
+        raise InputError("--part is for piano rolls in .mat or .npz files.")
+
+
+def title_of(k: int, condition: Any) -> str:
+    """What a generated tune is called."""
+    rhythm, key = condition.get("rhythm") or "tune", condition.get("key")
+    return f"{str(rhythm).capitalize()}{f' in {key}' if key else ''}, number {k + 1}"
+
+
+def whole_tune(k: int, text: str, condition: Any) -> str:
+    """A generated text as a tune: X: and T:, R: where there is one, then the text."""
+    rhythm = condition.get("rhythm")
+    head = f"X:{k + 1}\nT:{title_of(k, condition)}\n" + (f"R:{rhythm}\n" if rhythm else "")
+    return head + text.rstrip("\n") + "\n"
+
+
+def originals(task: Tunes) -> set[str] | None:
+    """The music of the training tunes, to know copies by; None where the files are gone."""
+    try:
+        examples = task.read(task.config, task.config.train)
+    except InputError:
+        return None
+    return {music_alone(example.sequence) for example in examples} - {""}
+
+
+def music_alone(text: str) -> str:
+    """The notes and bar lines of a tune's text: no fields, chord symbols or spaces."""
+    lines = [line for line in text.splitlines() if line[1:2] != ":" or line[2:3] in ("|", ":")]
+    return "".join("".join(line.split('"')[::2]) for line in lines).replace(" ", "")
+
+
+@dataclass
+class TuneReport:
+    """How good generated tunes are as ABC."""
+
+    originals: set[str] | None
+    tunes: int = 0
+    parse: int = 0
+    play: int = 0
+    bars: int = 0
+    right: int = 0
+    free: int = 0
+    ended: int = 0
+    as_asked: int = 0
+    asked: int = 0
+    copies: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, tune: str, text: str, condition: Any, *, ended: bool) -> None:
+        """Read a generated tune back and count."""
+        self.tunes += 1
+        self.ended += ended
+        read = abc.read_tune(tune)
+        music = abc.parse(read)
+        self.parse += music.parses and bool(read.number)
+        if music.problems:
+            self.problems.append(f"tune {self.tunes}: {music.problems[0].message}")
+        score, errors = rendering.abc_to_score(tune)
+        self.play += score is not None and not errors
+        for voice in music.voices.values():
+            judged = abc.judge(voice)
+            self.bars += judged.judged
+            self.right += judged.right
+            self.free += judged.free
+        found = tunes.tune_example(read, ["metre", "key"]).condition
+        for name in found.keys() & condition.keys():
+            if condition[name] is not None:
+                self.asked += 1
+                self.as_asked += found[name] == condition[name]
+        if self.originals is not None:
+            self.copies += music_alone(text) in self.originals
+
+    def text(self) -> str:
+        """As a person reads it."""
+
+        def line(name: str, count: int, of: int) -> str:
+            return f"{name:34} {count:>8,} of {of:>8,}  {count / max(of, 1):7.2%}"
+
+        lines = [
+            line("tunes that parse", self.parse, self.tunes),
+            line("that abc2midi plays without error", self.play, self.tunes),
+            line("bars of the metre's length", self.right, self.bars),
+            line("metre and key as asked", self.as_asked, self.asked),
+            line("tunes that end by themselves", self.ended, self.tunes),
+        ]
+        if self.originals is not None:
+            lines.append(line("whole tunes copied from training", self.copies, self.tunes))
+        if self.free:
+            lines.append(f"bars without a metre, not judged: {self.free}")
+        lines += [f"does not parse: {problem}" for problem in self.problems[:10]]
+        if len(self.problems) > 10:
+            lines.append(f"… and {len(self.problems) - 10} more")
+        return "\n".join(lines)
+
+
+class Pieces(Conditional):
+    """MIDI files, event by event."""
+
+    @classmethod
+    def read(cls, config: MusicConfig, patterns: list[str]) -> list[Example]:
+        """The pieces of MIDI files; files that do not parse are skipped, named and counted."""
+        events = Events(config.data.events, config.data.resolution)
+        with terminal.progress("reading MIDI", len(midi_files(patterns))) as advance:
+            found, skipped = tunes.midi_examples(patterns, config.data.conditions, events, advance)
+        for path, reason in skipped:
+            terminal.warn(f"skipped {path}: {reason}")
+        if skipped:
+            terminal.warn(f"skipped {len(skipped)} of {len(skipped) + len(found)} MIDI files.")
+        return found
+
+    @classmethod
+    def level(cls, config: MusicConfig) -> str:
+        """Events."""
+        return "event"
+
+    @cached_property
+    def events(self) -> Events:
+        """The events of this run."""
+        return Events(self.config.data.events, self.config.data.resolution)
+
+    def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
+        """The exact likelihood of pieces given their conditions."""
+        refuse_parts(options)
+        return super().evaluate(model, data)
+
+    def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
+        """Pieces as files; the events as a line where there is no --output."""
+        condition, prime = self.opening(options)
+        recital = Recital.of(options, ("midi", "wav", "png"))
+        length = options.max_new_tokens or TUNE_LENGTH
+        options = replace(options, max_new_tokens=length, forbid_unk=True)
+        counts = {"pieces": 0, "events": 0, "misplaced events": 0.0, "notes": 0}
+        counts |= {"quarter notes": 0.0, "ended by themselves": 0}
+        for first, some in samples(options):
+            drawn = self.conditions.complete(condition, np.random.default_rng(some.seed))
+            texts: dict[int, str] = {}
+            for k, piece in self.write(model, drawn, prime, some):
+                texts[first + k] = texts.get(first + k, "") + piece
+            for k, text in texts.items():
+                score, number = self.events.decode(text), len(text.split())
+                counts["pieces"] += 1
+                counts["events"] += number
+                counts["misplaced events"] += self.events.misplaced(text) * number
+                counts["notes"] += score.note_num()
+                counts["quarter notes"] += score.end() / score.ticks_per_quarter
+                counts["ended by themselves"] += number - len(prime.split()) < length
+                paths = recital.write(k, score, title_of(k, drawn)) if score.note_num() else []
+                if not options.report:
+                    said = "\n".join(map(str, paths)) if recital.folder else text
+                    yield k, said or f"piece {k + 1} has no note"
+        if options.report:
+            counts["misplaced events"] /= max(counts["events"], 1)
+            yield 0, figures(counts)
+
+    def opening(self, options: MusicWritingOptions) -> tuple[dict[str, Any], str]:
+        """The condition and the events to go on from."""
+        asked = self.conditions.parse(options.condition)
+        condition, prime = {}, options.prime
+        if options.primer:
+            path = Path(options.primer).expanduser()
+            score, reason = read_score(path)
+            if score is None:
+                raise InputError(f"{path}: {reason}.")
+            of_file = tunes.midi_condition(score, path, self.config.data.conditions)
+            condition, _ = self.conditions.known(of_file)
+            events = self.events.encode(score).split()
+            prime = " ".join(events[: options.primer_length or None])
+        condition = {**condition, **asked}
+        self.conditions.encode(condition)
+        return condition, prime
