@@ -74,7 +74,7 @@ def kept_sizes(
     first state is y; in half precision states are carried apart from their rounded forms.
     """
     lanes = 64 // real_dtype(dtype).itemsize
-    wide = (n + lanes - 1) // lanes * lanes
+    wide: Any = (n + lanes - 1) // lanes * lanes
     rounded = dtype != real_dtype(dtype)
     z = T * B * wide * cell["slots"] if keep else 0
     state = (T * B if keep else 2 * B) * wide
