@@ -79,8 +79,8 @@ def kept_sizes(
     z = T * B * wide * cell["slots"] if keep else 0
     state = (T * B if keep else 2 * B) * wide
     value = (T * B if keep else B) * wide
-    states = dict.fromkeys(range(0 if rounded else 1, cell["states"]), state)
-    operands = dict.fromkeys(range(cell["states"], cell["operands"]), value)
+    states: dict[int, Any] = dict.fromkeys(range(0 if rounded else 1, cell["states"]), state)
+    operands: dict[int, Any] = dict.fromkeys(range(cell["states"], cell["operands"]), value)
     if rounded:
         operands |= {k: state for k in cell["taken"] if k > 0}
         operands = {j: size // 2 for j, size in operands.items()}
