@@ -131,8 +131,9 @@ class Tagger(nn.Module):
         """The same, from the scores."""
         known = (tags >= 0) & ragged.mask(lengths, len(tags))
         if self.crf is None:
+            precise = torch.promote_types(scores.dtype, torch.float32)
             flat = F.cross_entropy(
-                scores.float().flatten(0, 1),
+                scores.to(precise).flatten(0, 1),
                 tags.masked_fill(~known, -100).flatten(),
                 reduction="none",
             )
