@@ -26,7 +26,7 @@ from ...cache import cache_folder
 from ...errors import ThroughtimeError
 
 RUNTIME = Path(__file__).parent / "runtime"
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno",
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno",
          "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
 KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("float", 1, 1)}
 """Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
