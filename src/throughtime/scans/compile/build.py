@@ -37,8 +37,14 @@ class BuildFailed(ThroughtimeError):
 
 
 def compiler() -> list[str] | None:
-    """The C++ compiler: $CXX with its options, or the first of c++, g++, clang++ that exists."""
-    chosen = shlex.split(os.environ.get("CXX", ""))
+    """The C++ compiler: $CXX with its options, or the first of c++, g++, clang++ that exists.
+
+    Raises `BuildFailed` where $CXX is no list of words.
+    """
+    try:
+        chosen = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:  # an open quote
+        raise BuildFailed(f"$CXX cannot be read: {error}: {os.environ['CXX']!r}.") from error
     for command in [chosen] if chosen else [["c++"], ["g++"], ["clang++"]]:
         if path := shutil.which(command[0]):
             return [path, *command[1:]]
