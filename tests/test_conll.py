@@ -74,6 +74,10 @@ def test_columns_by_name_and_number():
     assert sentence.tags == ["PRP", "VBD"]
     (sentence,) = read("He\nsaw\n", tagged=False)
     assert sentence.written(["A", "B"]) == "He A\nsaw B"
+    with pytest.raises(InputError, match=r"f:1: there is no column of tags to replace"):
+        sentence.written(["A", "B"], replace=True)
+    (sentence,) = read("1\N{NO-BREAK SPACE}000 NUM\n\N{NO-BREAK SPACE} X\n")
+    assert sentence.words == ["1\N{NO-BREAK SPACE}000", "\N{NO-BREAK SPACE}"]
 
 
 @pytest.mark.parametrize(

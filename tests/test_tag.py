@@ -335,6 +335,12 @@ def test_pretrained_vectors_are_where_the_embedding_starts(configure, tmp_path, 
     assert rows == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_one_tag_alone_is_nothing_to_learn(configure, data):
+    data.write_text("near\tO\nRome\tO\n\n" * 20)
+    with pytest.raises(InputError, match="nothing to tell apart"):
+        tt.train(configure())
+
+
 def test_a_bidirectional_tagger_does_not_write_text(run, capsys):
     assert main(["generate", run]) == 2
     assert "a tagger: throughtime predict" in capsys.readouterr().err

@@ -17,6 +17,9 @@ CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEP
 DOCSTART = "-DOCSTART-"
 """What stands in the place of a word where a document begins."""
 
+BLANK = " \t"
+"""What a line between sentences may hold."""
+
 GLOBAL = "# global.columns ="
 """The comment that names a file's columns."""
 
@@ -51,8 +54,14 @@ class Sentence:
         """The lines with `tags` as a last column, or in the column of the tags.
 
         Comments, multiword ranges and empty nodes stay; the last have _ in a new column. In
-        CoNLL-U a comment at the beginning of the file names the new column.
+        CoNLL-U a comment at the beginning of the file names the new column. `InputError` where tags
+        should replace what is not there.
         """
+        if replace and self.words and self.tag_column is None:
+            raise InputError(
+                f"{self.places[0]}: there is no column of tags to replace. Leave out --replace: "
+                "tags are written as a last column."
+            )
         new = f"PREDICTED:{self.names[self.tag_column or 0]}" if self.names else ""
         said = any(row.line.text.startswith(GLOBAL) for row in self.rows)
         lines = []
@@ -142,7 +151,7 @@ class Reader:
     def push(self, line: Line) -> Sentence | None:
         """The sentence that this line ends, if it ends one."""
         text = line.text
-        if not text.strip():
+        if not text.strip(BLANK):
             return self._sentence()
         if self._is_comment(text):
             if text.startswith(GLOBAL):
@@ -151,7 +160,7 @@ class Reader:
             return None
         if self.tabs is None:
             self.tabs = "\t" in text
-        fields = text.split("\t") if self.tabs else text.split()
+        fields = self._fields(text)
         if fields[0] == DOCSTART:
             self.rows.append(Row(line, fields, None))
             return None
@@ -161,7 +170,7 @@ class Reader:
             self.rows.append(Row(line, fields, None))
             return None
         for column, what in ((word, "word"), (tag, "tag")):
-            if column is not None and not fields[column].strip():
+            if column is not None and not fields[column].strip(BLANK):
                 raise InputError(f"{line.where}: the {what} (column {column + 1}) is empty.")
         self.rows.append(Row(line, fields, len(self.words)))
         self.words.append(fields[word])
@@ -196,7 +205,11 @@ class Reader:
             return False
         if not self.count:
             return text.startswith("# ") or len(text.split()) == 1
-        return len(text.split("\t") if self.tabs else text.split()) != self.count
+        return len(self._fields(text)) != self.count
+
+    def _fields(self, text: str) -> list[str]:
+        """Between tabs, or between spaces: other white space can be part of a word."""
+        return text.split("\t") if self.tabs else [f for f in text.split(" ") if f]
 
     def _name(self, names: list[str]) -> None:
         self.names, self.count, self.places = tuple(names), len(names), None

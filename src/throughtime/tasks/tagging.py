@@ -103,6 +103,11 @@ class Tagging(Task):
         else:
             train, valid = split(config, train)
         tags = Tags.of(config.data, train)
+        if len(tags.labels) < 2:
+            raise InputError(
+                f"all words of {' '.join(config.train)} have the tag "
+                f"{tags.labels.names[0]!r}: there is nothing to tell apart."
+            )
         vectors = find_vectors(config)
         words, characters = vocabularies(config.data, train, vectors)
         task = cls(config, words, characters, tags, device, resumed)
