@@ -61,6 +61,17 @@ def names(folder: Path) -> str:
     return f"{folder}/?.txt"
 
 
+def tagged(folder: Path) -> str:
+    """Tagged sentences of 3 to 40 words, of a vocabulary of 10,000; a word's tag is fixed."""
+    chance = random.Random(1)
+    lines = []
+    for length in (chance.randint(3, 40) for _ in range(6000)):
+        words = [chance.randrange(10_000) for _ in range(length)]
+        lines.append("".join(f"w{word}\t{'abcdefgh'[word % 8]}\n" for word in words))
+    (folder / "tagged.conll").write_text("\n".join(lines))
+    return f"{folder}/tagged.conll"
+
+
 def tunes(folder: Path) -> str:
     """ABC tunes of 20 to 80 bars."""
     chance = random.Random(1)
@@ -100,6 +111,8 @@ ROWS = {
         64,
         200,
     ),
+    "words to tags, 2×192": Row("tag", tagged, {}, 32, 60),
+    "words to tags, CRF": Row("tag", tagged, {"model": {"head": "crf"}}, 32, 60),
     "labels to names, 128": Row(
         "conditional", names, {"model": {"hidden_size": 128, "embedding_size": 64}}, 32, 400
     ),

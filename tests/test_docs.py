@@ -26,10 +26,27 @@ def at_home(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     names_and_pieces(tmp_path)
+    tagged(tmp_path)
     reviews_and_sensors(tmp_path)
     if importlib.util.find_spec("symusic"):
         music(tmp_path)
     monkeypatch.chdir(tmp_path)
+
+
+def tagged(folder):
+    """Parts of speech in CoNLL-U, entities in columns, untagged text, word vectors."""
+    rows = [("Ada", "PROPN", "B-person"), ("sees", "VERB", "O"), ("a", "DET", "O"),
+            ("bear", "NOUN", "O")]  # fmt: skip
+    for name, count in (("train", 60), ("dev", 10)):
+        lines = "".join(
+            f"{i}\t{word}\t_\t{tag}\t_\t_\t0\troot\t_\t_\n"
+            for i, (word, tag, _) in enumerate(rows, 1)
+        )
+        (folder / f"{name}.conllu").write_text(f"# a sentence\n{lines}\n" * count)
+        columns = "".join(f"{word}\t{entity}\n" for word, _, entity in rows)
+        (folder / f"{name}.conll").write_text(f"{columns}\n" * count)
+    (folder / "news.txt").write_text("Ada sees a bear\n\nShe smiles\n")
+    (folder / "vectors.txt").write_text("ada 0.5 -1\nbear 1.5 2\n")
 
 
 def names_and_pieces(folder):

@@ -1,11 +1,31 @@
-"""What goes into a stack: embedded tokens, or standardised numbers."""
+"""What goes into a stack: embedded tokens, spelled words, or standardised numbers."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..stack import drop
+
+
+class Words(NamedTuple):
+    """The words of a batch, side by side: what a tagger reads.
+
+    `ids [T, B]` of the vocabulary; `forms [T, B]` says which of the batch's W distinct forms each
+    is; `characters [L, W]` and `character_lengths [W]` are theirs; `lengths [B]` in words.
+    """
+
+    ids: Tensor
+    forms: Tensor
+    characters: Tensor
+    character_lengths: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> Words:
+        """The same, there."""
+        return Words(*(part.to(device) for part in self))
 
 
 class TokenInput(nn.Module):

@@ -26,6 +26,7 @@ class Entry:
 TASKS: dict[str, Entry] = {
     "lm": Entry("a language model", configs.LanguageConfig, "language:Language"),
     "classify": Entry("a classifier", configs.ClassifierConfig, "classification:Classification"),
+    "tag": Entry("a tagger", configs.TaggerConfig, "tagging:Tagging"),
     "conditional": Entry(
         "a conditional model", configs.ConditionalConfig, "conditional:Conditional"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..machine import Processes
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import Numbers, Texts
-from .task import Evaluation, Loss, Prediction, Score, Task, figures
+from .task import Evaluation, Loss, Prediction, Score, Task, aligned, figures
 
 EVALUATION_TOKENS = 1 << 14
 """Tokens looked at together when nothing is learned, padding included."""
@@ -294,13 +294,3 @@ class ClassifierEvaluation(Evaluation):
         rows = [[c["label"], *row] for c, row in zip(self.classes, self.confusion)]
         parts.append(aligned([["true \\ predicted", *self.labels], *rows]))
         return "\n\n".join(parts)
-
-
-def aligned(rows: Iterable[Sequence[Any]]) -> str:
-    """A table: the first column to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
-        for row in cells
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -76,6 +76,16 @@ def figures(values: dict[str, Any]) -> str:
             decimals = 0 if isinstance(value, int) or value >= 1000 else 4
             lines.append(f"{name.replace('_', ' '):18} {value:>14,.{decimals}f}")
     return "\n".join(lines)
+
+
+def aligned(rows: Iterable[Sequence[Any]]) -> str:
+    """A table: the first column to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
+        for row in cells
+    )
 
 
 class Task(ABC):

@@ -1,0 +1,152 @@
+"""Settings of taggers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from ..errors import InputError
+from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
+from .settings import limited
+
+
+@dataclass
+class TaggerDataConfig:
+    """How files become sentences of tagged words.
+
+    Args:
+        format: conll (columns with tabs or spaces between), or conllu (ten columns, or those that
+            # global.columns names); auto: conllu by the file's name (.conllu, .conllup), else
+            conll.
+        columns: Names of the columns, first to last, where the file does not tell them.
+        word: Column of the words: a name, or a number from 1, or from -1 for the last; auto: FORM,
+            or the first.
+        tag: Column of the tags; auto: UPOS, or the last.
+        scheme: How tags tell spans: IOB1, IOB2 or BIOES; none: each tag is a class by itself; auto:
+            by looking at the training data.
+        spans_as: What the model learns of spans; its predictions are written in the scheme of the
+            data.
+        encoding: Encoding of the text.
+        vocab_size: Most words in the vocabulary.
+        min_count: Words seen less often become <unk>; their characters are still read.
+        lowercase: Fold words to lower case; characters keep theirs.
+        vectors: File of pretrained word vectors in the text format of word2vec or GloVe: where the
+            embedding starts from.
+        vectors_limit: Read no more than so many vectors, the first ones of the file.
+        holdout: Share of the training sentences, drawn by split_seed, held out when no validation
+            file is given.
+        split_seed: Seed of that draw, apart from the seed of training.
+    """
+
+    format: Literal["auto", "conll", "conllu"] = "auto"
+    columns: list[str] = field(default_factory=list)
+    word: str = "auto"
+    tag: str = "auto"
+    scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "none"] = "auto"
+    spans_as: Literal["IOB2", "BIOES"] = "BIOES"
+    encoding: str = "utf-8"
+    vocab_size: int = limited(50_000, 5)
+    min_count: int = limited(2, 1)
+    lowercase: bool = True
+    vectors: str | None = None
+    vectors_limit: int = limited(400_000, 1)
+    holdout: float = limited(0.1, 0, 0.999)
+    split_seed: int = limited(0, 0)
+
+
+@dataclass
+class TaggerModelConfig(StackConfig):
+    """The network: words and their characters, stack of cells, output layers, softmax or CRF.
+
+    Args:
+        hidden_size: Width n of each layer, in each direction.
+        dropout: On the input, between layers and on what comes out.
+        bidirectional: Read in both directions.
+        embedding_size: Width of the word embedding.
+        characters: How a word's characters are read: by cells in both directions, by a convolution
+            with its maximum over the word, or not at all.
+        char_cell: Cell of recurrent characters; default: that of the stack.
+        char_embedding_size: Width of the character embedding.
+        char_size: Width of what stands for a word's characters.
+        char_width: Characters that a convolution sees at a time.
+        output_layers: Widths of ordinary layers (relu) at each word, before the head.
+        head: softmax, each tag by itself; or crf, the whole sequence of tags at once.
+        word_dropout: Share of words read as <unk> in training; their characters are still read.
+        input_dropout: Instead of dropout, on the input.
+        output_dropout: Instead of dropout, on what comes out and in the output layers.
+    """
+
+    hidden_size: int = limited(192, 1)
+    bidirectional: bool = True
+    embedding_size: int = limited(128, 1)
+    characters: Literal["recurrent", "convolutional", "none"] = "recurrent"
+    char_cell: str | None = None
+    char_embedding_size: int = limited(32, 1)
+    char_size: int = limited(128, 2)
+    char_width: int = limited(3, 1)
+    output_layers: list[int] = field(default_factory=list)
+    head: Literal["softmax", "crf"] = "softmax"
+    dropout: float = limited(0.4, 0, 0.999)
+    word_dropout: float = limited(0.1, 0, 0.999)
+    input_dropout: float | None = limited(None, 0, 0.999)
+    output_dropout: float | None = limited(None, 0, 0.999)
+
+    def check(self) -> None:
+        """Two directions share the width of characters evenly."""
+        if self.characters == "recurrent" and self.char_size % 2:
+            raise InputError(
+                "model.char_size must be even where characters are read in both directions; got "
+                f"{self.char_size}."
+            )
+
+
+@dataclass
+class TaggingOptions:
+    """How tags are predicted.
+
+    Args:
+        format: conll or conllu, with the word in the column of training, or text (a sentence a
+            line, words with spaces between); auto: by the file's name, or as in training.
+        replace: Write the tag into the column of the tags, in place of what stands there, instead
+            of a last column.
+    """
+
+    format: Literal["auto", "conll", "conllu", "text"] = "auto"
+    replace: bool = False
+
+
+@dataclass
+class TaggerConfig(RunConfig):
+    """Train a tagger: a tag for each word of a sentence, one by one or as spans.
+
+    Args:
+        train: Files of tagged sentences, globs or directories; .gz is read as it is.
+        valid: Validation files; default: a tenth of the training sentences.
+        score: What decides which weights are the best; auto: f1 for spans, else accuracy.
+        data: How files become sentences.
+        model: The network.
+        loop: The training loop.
+    """
+
+    train: list[str] = field(default_factory=list)
+    valid: list[str] = field(default_factory=list)
+    score: Literal["auto", "accuracy", "f1", "loss"] = "auto"
+    data: TaggerDataConfig = field(default_factory=TaggerDataConfig)
+    model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=0.003))
+    loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
+
+    fixed: ClassVar[tuple[str, ...]] = (
+        *("cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
+        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
+        "score",  # what best was said of
+    )
+    predict_options: ClassVar[type | None] = TaggingOptions
+
+    def check(self) -> None:
+        """There is something to learn from."""
+        super().check()
+        if not self.train:
+            raise InputError("no training sentences. Give --train FILE ….")
+        if self.score == "f1" and self.data.scheme == "none":
+            raise InputError("score f1 is that of spans, but data.scheme is none.")

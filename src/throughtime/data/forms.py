@@ -1,0 +1,59 @@
+"""Sentences as numbers: each distinct word form once, with its id and its characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..models.inputs import Words
+from .batches import Ragged
+from .vocabulary import UNK, Vocabulary
+
+
+@dataclass(frozen=True)
+class Forms:
+    """N sentences of forms: their numbers in a table of distinct forms."""
+
+    sentences: Ragged
+    ids: np.ndarray
+    """[F], of the vocabulary."""
+    characters: Ragged
+    """Of each form."""
+
+    @classmethod
+    def of(
+        cls, sentences: Iterable[Sequence[str]], words: Vocabulary, characters: Vocabulary
+    ) -> Forms:
+        """Encode the words of sentences."""
+        numbers: dict[str, int] = {}
+        rows = [[numbers.setdefault(word, len(numbers)) for word in words] for words in sentences]
+        spelled = Ragged.of(characters.encode(form).astype(np.int64) for form in numbers)
+        return cls(Ragged.of(rows), words.encode_tokens(numbers), spelled)
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def unknown(self) -> float:
+        """The share of words that are <unk>."""
+        values = self.sentences.values
+        return float((self.ids[values] == UNK).mean()) if len(values) else 0.0
+
+    def pad(self, chosen: np.ndarray) -> Words:
+        """Those sentences; padding repeats the batch's first form, or a form without characters."""
+        padded, lengths = self.sentences.pad(chosen, -1)
+        numbers = padded.numpy()
+        inside = numbers >= 0
+        distinct, of_words = np.unique(numbers[inside], return_inverse=True)
+        forms = np.zeros(numbers.shape, np.int64)
+        forms[inside] = of_words
+        ids = np.zeros(numbers.shape, np.int64)
+        ids[inside] = self.ids[numbers[inside]]
+        if len(distinct):
+            characters, counts = self.characters.pad(distinct)
+        else:
+            characters, counts = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1).long()
+        return Words(torch.from_numpy(ids), torch.from_numpy(forms), characters, counts, lengths)

@@ -1,0 +1,114 @@
+"""Pretrained word vectors in the text format of word2vec or GloVe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import terminal
+from ..errors import InputError
+from .lines import Line, read_lines
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Words and their vectors [N, width], in the order of the file."""
+
+    words: list[str]
+    values: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return self.values.shape[1]
+
+    def by_word(self, *, lowercase: bool = False) -> dict[str, int]:
+        """Where each word stands; `lowercase`: by its lower case, that of the word itself first."""
+        found = {word: i for i, word in reversed(list(enumerate(self.words)))}
+        if lowercase:
+            for i, word in enumerate(self.words):
+                found.setdefault(word.lower(), i)
+            found = {word: i for word, i in found.items() if word == word.lower()}
+        return found
+
+
+def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
+    """The vectors of a file (.gz too), no more than `limit`; the first of equal words is kept.
+
+    A first line of two whole numbers is word2vec's header; without it the first line tells the
+    width, as in GloVe. A word may have spaces in it. Errors: `InputError` names file and line of a
+    vector of another width and of what is no finite number.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of word vectors.")
+    words: dict[str, None] = {}
+    rows: list[np.ndarray] = []
+    width, because, repeated = 0, "", 0
+    for line in read_lines(path):
+        text = line.text.rstrip()
+        fields = text.split(" ")
+        if line.number == 1 and len(fields) == 2 and all(f.isdecimal() for f in fields):
+            width, because = int(fields[1]), "the first line says"
+            continue
+        if not text:
+            continue
+        if not width:
+            width, because = len(fields) - 1, f"line {line.number} has"
+        word, numbers = numbers_of(line, text, width, because)
+        if word in words:
+            repeated += 1
+            continue
+        words[word] = None
+        rows.append(numbers)
+        if limit is not None and len(rows) >= limit:
+            break
+    if not rows:
+        raise InputError(f"{path}: no word vectors.")
+    if repeated:
+        terminal.warn(f"{path}: {repeated:,} words again; the first vector of each is kept.")
+    return Vectors(list(words), np.stack(rows))
+
+
+def numbers_of(line: Line, text: str, width: int, because: str) -> tuple[str, np.ndarray]:
+    """The word and the vector of a line."""
+    word, *fields = text.rsplit(" ", width) if width else [text]
+    if not width or len(fields) != width or not word:
+        count = text.count(" ")
+        raise InputError(
+            f"{line.where}: expected a word and {width or 'some'} numbers, as {because}, got "
+            f"{count} after the word {text.split(' ')[0][:40]!r}."
+        )
+    try:
+        numbers = list(map(float, fields))
+    except ValueError as error:
+        raise InputError(f"{line.where}: in the vector of {word[:40]!r}: {error}.") from error
+    if is_number(word.rpartition(" ")[2]) and " " in word:
+        raise InputError(
+            f"{line.where}: expected {width} numbers, as {because}, got "
+            f"{text.count(' ')} after the word {text.split(' ')[0][:40]!r}."
+        )
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"{line.where}: the vector of {word[:40]!r} holds NaN or infinity.")
+    return word, np.array(numbers, np.float32)
+
+
+def is_number(text: str) -> bool:
+    """Whether it reads as a number with a decimal point, as those of vectors do."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "." in text
+
+
+def covered(vectors: Vectors, words: Iterable[str], *, lowercase: bool = False) -> str:
+    """How many of these words have a vector, as a person reads it."""
+    known = vectors.by_word(lowercase=lowercase)
+    words = set(words)
+    found = sum(word in known for word in words)
+    return f"vectors for {found:,} of {len(words):,} words ({found / max(1, len(words)):.1%})"
