@@ -27,6 +27,7 @@ _HOME = {
     "ClassifierConfig": "config",
     "ConditionalConfig": "config",
     "MusicConfig": "config",
+    "TranslatorConfig": "config",
     "train": "verbs",
     "evaluate": "verbs",
     "predict": "verbs",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from .config import ConditionalConfig as ConditionalConfig
     from .config import LanguageConfig as LanguageConfig
     from .config import MusicConfig as MusicConfig
+    from .config import TranslatorConfig as TranslatorConfig
     from .data.vocabulary import Vocabulary as Vocabulary
     from .errors import InputError as InputError
     from .errors import ThroughtimeError as ThroughtimeError

@@ -28,7 +28,7 @@ from . import config as configs
 from .errors import InputError, ThroughtimeError
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
-TASK_FILES = ("labels.json", "features.json", "conditions.json")
+TASK_FILES = ("labels.json", "features.json", "conditions.json", "source.json", "target.json")
 """What some tasks keep besides, through `RunFolder.file`."""
 
 

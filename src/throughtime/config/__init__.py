@@ -27,3 +27,5 @@ from .settings import check as check
 from .settings import from_dict as from_dict
 from .settings import load_yaml as load_yaml
 from .settings import to_dict as to_dict
+from .translation import TranslatorConfig as TranslatorConfig
+from .translation import TranslatorModelConfig as TranslatorModelConfig
