@@ -267,9 +267,11 @@ def reorder(state: Any, rows: Tensor, sentences: Tensor | None = None) -> Any:
     """
     if isinstance(state, Tensor):
         return state.index_select(1, rows)
-    if state is None or (isinstance(state, Memory) and sentences is None):
-        return state
+    if state is None:
+        return None
     if isinstance(state, Memory):
+        if sentences is None:
+            return state
         return Memory(*(part.index_select(1, sentences) for part in state))
     parts = [reorder(part, rows, sentences) for part in state]
     return type(state)(*parts)

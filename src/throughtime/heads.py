@@ -18,7 +18,8 @@ CHUNK = 1 << 23
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Mean of −Σ_k q_k log softmax(W h + b)_k over rows, without ever holding all logits.
 
-    q = (1 − ε) [k = y] + ε / V with the smoothing ε. A chunk of rows at a time: logits, loss, and at once the gradients, in the same buffer.
+    q = (1 − ε) [k = y] + ε / V with the smoothing ε.
+    A chunk of rows at a time: logits, loss, and at once the gradients, in the same buffer.
     """
 
     @staticmethod

@@ -54,7 +54,7 @@ class TranslatorModelConfig(StackConfig):
             it is then trained step by step, which takes several times as long.
         tied: Share the target's embedding with the softmax (output), the source's too (all, with a
             joint vocabulary), or nothing.
-        label_smoothing: Share of the probability that the training target gives to all tokens alike.
+        label_smoothing: Share of the training target's probability that all tokens have alike.
         scheduled_sampling: Share of the decoder's training inputs that are drawn from the model in
             place of the true tokens, at the end of its rise.
         sampling_epochs: Epochs over which that share rises from 0.
@@ -199,7 +199,7 @@ class TranslatorConfig(RunConfig):
     fixed: ClassVar[tuple[str, ...]] = (
         *("level", "target_level", "cell", "model", "optim.name"),  # the checkpoint's tensors
         *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
-        *("score", "loop.valid_sentences", "loop.average"),  # what best was said of
+        *("score", "loop.valid_sentences"),  # what best was said of
     )
     evaluate_options: ClassVar[type | None] = ScoringOptions
     predict_options: ClassVar[type | None] = TranslatingOptions

@@ -87,9 +87,9 @@ class Translator(nn.Module):
     pass with the true tokens draws from the model, a second learns with some inputs replaced.
 
     Shapes: source [T_x, B], source_lengths [B]; tokens (<bos> first) and targets (<eos> last)
-    [T_y, B], lengths [B]. Padding changes nothing; a source may be empty. Initial values: h̃<0> zero;
-    embeddings as in `TokenInput`, the rest as in `Stack` and torch. Source: Luong et al. 2015,
-    arXiv:1508.04025. Oracle: the step-by-step decoder, and each sentence by itself.
+    [T_y, B], lengths [B]. Padding changes nothing; a source may be empty. Initial values: h̃<0>
+    zero; embeddings as in `TokenInput`, the rest as in `Stack` and torch. Source: Luong et al.
+    2015, arXiv:1508.04025. Oracle: the step-by-step decoder, and each sentence by itself.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Translator(nn.Module):
             seen = self.encoder.output_size
             self.attention = Attention(c.attention, c.hidden_size, seen)
         self.combine = nn.Linear(c.hidden_size + seen, out)
-        tied = None if c.tied == "none" else self.target.embedding.weight
+        tied: Any = None if c.tied == "none" else self.target.embedding.weight
         self.head = Softmax(out, target_vocabulary, tied)
         if c.init_range is not None:
             initialise(self, c.init_range)

@@ -138,9 +138,8 @@ class Translation(Task):
             if not keep:
                 raise InputError(f"no training pair has at most {limit} tokens (data.max_length).")
             self.left_out = len(source) - len(keep)
-            source, target, sources, references = (
-                [side[i] for i in keep] for side in (source, target, sources, references)
-            )
+            source, target = ([side[i] for i in keep] for side in (source, target))
+            sources, references = ([side[i] for i in keep] for side in (sources, references))
         return Pairs(Ragged.of(source), Ragged.of(target), sources, references)
 
     def save(self, folder: RunFolder) -> None:
@@ -193,11 +192,15 @@ class Translation(Task):
         model = self.config.model
         passed = epoch + i / len(self.batches)
         risen = min(1.0, passed / model.sampling_epochs) if model.sampling_epochs else 1.0
-        tensors = self.tensors(self.train, share.examples)
-        return Batch(*tensors, model.scheduled_sampling * risen, share.counts)
+        source, source_lengths, tokens, targets, lengths = self.tensors(self.train, share.examples)
+        return Batch(
+            *(source, source_lengths, tokens, targets, lengths),
+            model.scheduled_sampling * risen,
+            share.counts,
+        )
 
     def tensors(self, pairs: Pairs, some: np.ndarray) -> list[Tensor]:
-        """Source and its lengths, the decoder's inputs (<bos> first), its targets, their lengths."""
+        """Source and lengths; the decoder's inputs (<bos> first), targets and lengths."""
         source, source_lengths = pairs.source.pad(some, PAD)
         targets, lengths = pairs.target.pad(some, PAD)
         tokens = torch.cat([torch.full_like(targets[:1], BOS), targets[:-1]])
@@ -307,11 +310,6 @@ class Translation(Task):
     @torch.inference_mode()
     def align(self, model: Translator, source: str, tokens: list[int]) -> np.ndarray:
         """Attention's weights [T_y + 1, T_x] as the translation is written, <eos> last."""
-        if model.attention is None:
-            raise InputError(
-                "this model has no attention (model.attention none): nothing tells which source "
-                "token a word comes from, so there is no --unk-replace and no --attention-plot."
-            )
         ids = torch.from_numpy(self.source.encode(source).astype(np.int64)).to(self.device)
         lengths = torch.tensor([len(ids)], device=self.device)
         written = torch.tensor([BOS, *tokens], device=self.device)
@@ -358,9 +356,12 @@ class Translation(Task):
 
     def check_options(self, model: Translator, options: SearchOptions) -> None:
         """Raise `InputError` where attention is asked for and there is none."""
-        if options.unk_replace or getattr(options, "attention_plot", None):
-            if model.attention is None:
-                self.align(model, "", [])
+        asked = options.unk_replace or getattr(options, "attention_plot", None)
+        if asked and model.attention is None:
+            raise InputError(
+                "this model has no attention (model.attention none): nothing tells which source "
+                "token a word comes from, so there is no --unk-replace and no --attention-plot."
+            )
 
     def predict(
         self, model: Translator, inputs: Inputs, options: TranslatingOptions
