@@ -530,7 +530,7 @@ def test_the_average_is_the_mean_of_the_last_evaluations(configure, capsys):
         torch.testing.assert_close(part, (kept[0][name] + kept[1][name]) / 2)
     plain = configure("plain")
     tt.train(plain)
-    with pytest.raises(InputError, match="loop.average 5"):
+    with pytest.raises(InputError, match=r"loop\.average 5"):
         tt.load(plain.out, checkpoint="average")
     tt.train(configure(), overwrite=True)
     assert not list(Path(config.out).glob("average-*"))
