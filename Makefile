@@ -27,6 +27,7 @@ bench: .venv/bench       ## every measurement that needs no data set, as ratios 
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/language.py
 	$(BIN)/python benchmarks/loop.py
+	$(BIN)/python benchmarks/tasks.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/vocabulary.py
 

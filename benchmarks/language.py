@@ -130,7 +130,7 @@ class Training:
     def example(self) -> tuple[Any, Any]:
         """The weights of the first layer, and an input of its width."""
         w = self.model.stack.weights[0].forward()
-        return w, torch.empty(1, 1, w.W_x.shape[1])
+        return w, torch.empty(2, 1, w.W_x.shape[1])
 
     def why_not(self) -> str | None:
         """Why the backend asked for cannot run the model."""

@@ -1,5 +1,6 @@
 """The benchmarks run, at sizes that measure nothing; their peers compute what our cells do."""
 
+import dataclasses
 import importlib
 import json
 from pathlib import Path
@@ -100,3 +101,18 @@ def test_language_runs(benchmark, tmp_path, monkeypatch, capsys):
     assert [row["cell"] for row in sections["training"]["rows"]] == ["lstm", "gru-reset-after"]
     assert len(sections["generation"]["rows"]) == 1
     assert "random words" in capsys.readouterr().out
+
+
+def test_tasks_runs(benchmark, monkeypatch, capsys):
+    tasks = benchmark("tasks")
+    rows = [name for name, row in tasks.ROWS.items() if row.task == "classify"]
+    for name in rows:
+        settings = tasks.ROWS[name].settings | {"model": {"hidden_size": 4, "backend": "reference"}}
+        small = dataclasses.replace(tasks.ROWS[name], settings=settings, batch_size=2)
+        monkeypatch.setitem(tasks.ROWS, name, small)
+    tasks.main(["--rounds", "1", "--threads", "1", "--steps", "20", "--only", "classify"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(rows)
+    for line, name in zip(lines[2:], rows):
+        assert name in line
+        assert float(line.split()[-2]) > 0

@@ -145,6 +145,7 @@ NO_COMPILER = {
     "there is no C\\+\\+ compiler: none of .*CXX.*Debian: apt install g\\+\\+": {
         "CXX": "no-such-compiler"
     },
+    "CXX cannot be read: No closing quotation": {"CXX": "g++ 'x"},
     "the compiler .*/false failed on": {"CXX": "false"},
     "the compiler .*/true failed on": {"CXX": "true"},
 }

@@ -238,6 +238,56 @@ def test_labels_never_seen_in_training_are_wrong_and_counted(run, tmp_path):
     assert (found.accuracy, found.unseen_labels) == (2 / 3, 1)
 
 
+def test_class_weights_move_the_labels_that_are_found(configure):
+    accuracy = {}
+    for weight in ("1", "0.01"):
+        config = configure(f"w{weight}", class_weights=[f"pos={weight}"], max_steps=30)
+        tt.train(config)
+        found = tt.evaluate(config.out, config.train)
+        accuracy[weight] = {c["label"]: c["recall"] for c in found.classes}
+    assert accuracy["1"]["pos"] > 0.6
+    assert accuracy["0.01"] == {"neg": 1, "pos": 0}
+    with pytest.raises(InputError, match="label in class_weights 'positive'"):
+        tt.train(configure("other", class_weights=["positive=2"]))
+
+
+def test_sequences_of_numbers_are_told_apart(configure, capsys, monkeypatch, tmp_path):
+    """Constant columns, large offsets, an empty sequence: the label is in the deviation."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(0, 12, 160)
+    lengths[:2] = 0
+    labels = np.arange(160) % 2 + 1
+    scale = labels[:, None, None] ** 3
+    x = np.concatenate([random.normal(size=(160, 12, 2)) * scale + 1000, np.ones((160, 12, 1))], 2)
+    np.savez(tmp_path / "sensor.npz", x=x, y=labels, lengths=lengths)
+    config = configure(
+        train=[str(tmp_path / "sensor.npz")], level="numbers", max_steps=80, model={"dropout": 0}
+    )
+    result = tt.train(config)
+    assert result.metrics["accuracy"] > 0.8
+    capsys.readouterr()
+    assert main(["predict", config.out, "--data", *config.train]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == 160
+    steps = "".join(f"7,{a},{b},{c}\n" for a, b, c in x[3, : lengths[3]])
+    csv = f"sequence,a,b,c\n{steps}\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(csv.encode())))
+    assert main(["predict", config.out]) == 0
+    assert capsys.readouterr().out.splitlines() == [found[3]]
+    (tmp_path / "narrow.csv").write_text("sequence,a,label\n1,2,1\n")
+    with pytest.raises(InputError, match=r"narrow.csv:2: expected 3 numbers a step.*got 1"):
+        tt.evaluate(config.out, str(tmp_path / "narrow.csv"))
+
+
+def test_predict_reads_tables_with_blank_lines(run, capsys, tmp_path):
+    (tmp_path / "a.csv").write_text('id,text\n1,"so\n\nlovely"\n\n2,dull\n3,\n\n')
+    assert main(["predict", run, "--data", str(tmp_path / "a.csv")]) == 0
+    out, err = capsys.readouterr()
+    assert [line[:3] for line in out.splitlines()][:2] == ["pos", "neg"]
+    assert len(out.splitlines()) == 3
+    assert "a.csv: 2 blank lines left out" in err
+
+
 def test_verbs_and_options_of_other_tasks_are_told(run, capsys):
     def fails(*arguments):
         assert main([*arguments]) == 2

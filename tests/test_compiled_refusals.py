@@ -67,6 +67,8 @@ REFUSED = {
     "have no derivative": lambda z: z.detach() + z,
     "cannot be traced|is not a parameter": Straight.apply,
     "depend on the sizes": lambda z: z / z.shape[-1] ** 0.5,
+    "depend on the sizes|one sequence": lambda z: torch.sin(z) if len(z) == 1 else torch.cos(z),
+    "depend on the sizes|a large width": lambda z: z if z.shape[1] > 1000 else torch.cos(z),
     "sizes or the dtype": lambda z: z + torch.finfo(z.dtype).eps,
     "convert numbers from torch.float32 to torch.int32": lambda z: (9 * z).int() * z,
     "convert numbers from torch.float32 to torch.float16": lambda z: z.half().to(z.dtype),

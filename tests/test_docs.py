@@ -27,6 +27,7 @@ def at_home(tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     names_and_pieces(tmp_path)
     parallel(tmp_path)
+    reviews_and_sensors(tmp_path)
     if importlib.util.find_spec("symusic"):
         music(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -52,6 +53,20 @@ def parallel(folder):
         for side, language in enumerate(("de", "en")):
             text = "".join(f"{pair[side]}\n" for pair in pairs)
             (folder / f"{name}.{language}").write_text(text)
+
+
+def reviews_and_sensors(folder):
+    """Labelled texts and sequences of numbers."""
+    texts = [f"{'so fine' if i % 2 else 'too dull'} a film {i % 7}" for i in range(60)]
+    rows = [f"{text}\t{('neg', 'pos')[i % 2]}\n" for i, text in enumerate(texts)]
+    (folder / "reviews.tsv").write_text("text\tlabel\n" + "".join(rows))
+    (folder / "texts.txt").write_text("\n".join(texts))
+    steps = [
+        f"{i},{t * (i % 2)},{i},{'moves' if i % 2 else 'rests'}\n"
+        for i in range(40)
+        for t in range(1 + i % 5)
+    ]
+    (folder / "sensor.csv").write_text("sequence,ax,ay,label\n" + "".join(steps))
 
 
 def music(folder):

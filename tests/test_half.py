@@ -160,3 +160,15 @@ def test_torch_compile_takes_it():
     whole = torch.compile(stack, fullgraph=True, backend="aot_eager")
     for one, other in zip(whole(x)[0], stack(x)[0]):
         assert torch.equal(one, other)
+
+
+def test_native_says_where_it_has_no_lstm_in_autocast():
+    w, x = tt.LSTM().weights(3, 4), torch.randn(5, 2, 3)
+    with torch.autocast("cpu", HALF):
+        reason = tt.why_not("native", tt.LSTM(), x, w)
+        if reason is None:
+            assert tt.scan(tt.LSTM, w, x, backend="native")[0].dtype == HALF
+        else:
+            assert "oneDNN has no bfloat16 LSTM for this processor" in reason
+        for T in (1, 5):
+            assert tt.scan(tt.LSTM, w, x[:T])[0].dtype == HALF

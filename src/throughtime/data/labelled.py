@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import terminal
 from ..errors import InputError, did_you_mean
-from .lines import Line, read_lines
+from .lines import Line, WrongEncoding, csv_fields, read_lines
 from .text import find_files
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -43,12 +42,17 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
     found: list[Record] = []
     blank: Counter[str] = Counter()
     for path in files:
+        if path.suffix == ".npz":
+            raise InputError(f"{path}: sequences of numbers, not texts: --level numbers.")
         reader = rows.of_file(path, names.get(path))
-        for line in read_lines(path, rows.encoding):
-            if not line.text.strip() and not reader.unfinished:
-                blank[line.source] += 1
-            elif record := reader.push(line):
-                found.append(record)
+        try:
+            for line in read_lines(path, rows.encoding):
+                if not line.text.strip() and not reader.unfinished:
+                    blank[line.source] += 1
+                elif record := reader.push(line):
+                    found.append(record)
+        except WrongEncoding as error:
+            raise InputError(f"{error} Say which it is: --data.encoding latin-1.") from error
         reader.close()
     for source, count in blank.items():
         terminal.warn(f"{source}: {count} blank lines left out.")
@@ -156,7 +160,7 @@ class Rows:
             self.pending += line.text + "\n"
             if self.pending.count('"') % 2:
                 return None
-            (fields,) = csv.reader([self.pending])
+            fields = csv_fields(self.pending, self.start or line)
             self.pending = ""
         if self.columns is None:
             self.columns = fields

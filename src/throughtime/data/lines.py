@@ -7,6 +7,7 @@ name the file and the line.
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
 import sys
 import zlib
@@ -18,8 +19,14 @@ from typing import BinaryIO, NamedTuple
 from ..errors import InputError
 from .text import find_files, open_bytes
 
+csv.field_size_limit((1 << 31) - 1)  # a long document is no error
+
 AT_ONCE = 1 << 16
 """Bytes taken from a pipe at once, if so many are waiting."""
+
+
+class WrongEncoding(InputError):
+    """A line is not in the encoding that its file was read in."""
 
 
 class Line(NamedTuple):
@@ -52,10 +59,18 @@ def decode(data: bytes, source: str, number: int, encoding: str = "utf-8") -> st
     try:
         return data.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(
+        raise WrongEncoding(
             f"{source}:{number}: not {encoding.upper()} at byte {error.start} of the line "
             f"(0x{data[error.start]:02x})."
         ) from error
+
+
+def csv_fields(text: str, line: Line) -> list[str]:
+    """The fields of one CSV record, which may hold line ends within quotes; it begins at `line`."""
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:
+        raise InputError(f"{line.where}: not CSV: {error}.") from error
 
 
 def check_encoding(name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import zipfile
 from collections.abc import Iterable
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import terminal
 from ..errors import InputError, did_you_mean
 from .labelled import Record
-from .lines import Line, read_lines
+from .lines import Line, csv_fields, read_lines
 from .text import find_files
 
 
@@ -100,7 +100,7 @@ class Columns:
         header = next(lines, None)
         if header is None:
             raise InputError(f"{source}: empty: expected a header and one row per step.")
-        (names,) = csv.reader([header.text])
+        names = csv_fields(header.text, header)
         if self.labelled and self.label not in names:
             raise InputError(
                 f"{header.where}: no column {self.label!r}.{did_you_mean(self.label, names)} Found "
@@ -111,8 +111,12 @@ class Columns:
             raise InputError(f"{header.where}: no columns of numbers beside {', '.join(names)}.")
         steps: dict[str, list[list[float]]] = {}
         labels: dict[str, tuple[str, str]] = {}
+        blank = 0
         for line in lines:
-            (row,) = csv.reader([line.text])
+            if not line.text.strip():
+                blank += 1
+                continue
+            row = csv_fields(line.text, line)
             if len(row) != len(names):
                 raise InputError(f"{line.where}: expected {len(names)} columns, got {len(row)}.")
             fields = dict(zip(names, row))
@@ -125,6 +129,8 @@ class Columns:
                     f"{line.where}: sequence {key} has the label {label!r} here and {before!r} at "
                     f"{where}: expected one label."
                 )
+        if blank:
+            terminal.warn(f"{source}: {blank:,} blank lines left out.")
         return [
             Record(np.array(rows, np.float32), labels[key][0] if self.labelled else None,
                    labels[key][1])

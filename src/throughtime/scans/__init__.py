@@ -80,8 +80,8 @@ def run(
 def choose(backend: str, cell: Cell, w: Weights, x: Tensor) -> ModuleType:
     """The module of `backend`; for "auto" the fastest that can run."""
     if backend == "auto":
-        # For a step alone, torch's kernels, where it has the cell, have the least overhead.
-        order = (native, compiled, reference) if x.shape[0] == 1 else BACKENDS.values()
+        first = native if compiled.is_slower(x) else compiled
+        order = sorted(BACKENDS.values(), key=lambda module: module is not first)
         return next(module for module in order if module.why_not(cell, w, x) is None)
     module = BACKENDS[one_of("backend", backend, ("auto", *BACKENDS))]
     if reason := module.why_not(cell, w, x):

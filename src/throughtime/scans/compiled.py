@@ -63,6 +63,15 @@ def run(
     return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 
+def is_slower(x: Tensor) -> bool:
+    """Whether torch's kernels, where it has the cell, are the faster ones.
+
+    So they are for a step alone, by their overhead, and for bfloat16 on a processor with AMX tiles.
+    """
+    half = x.device.type == "cpu" and autocast_dtype(x) == torch.bfloat16
+    return x.shape[0] == 1 or (half and "amx_bf16" in build.processor())
+
+
 def library_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 in place of bfloat16 where the processor cannot multiply that."""
     slow = dtype == torch.bfloat16 and not build.multiplies_halves()

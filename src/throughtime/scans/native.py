@@ -7,6 +7,7 @@ happens, is one call of the kernel over the sequences still running.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -28,7 +29,16 @@ def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
             f"torch has no kernel for {cell!r}; it has RNN(), GRUResetAfter() and "
             "LSTM(output='tanh')."
         )
+    half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    if half and cell == LSTM() and x.device.type == "cpu" and not has_half_lstm():
+        return "oneDNN has no bfloat16 LSTM for this processor, which autocast asks for."
     return None
+
+
+@functools.cache
+def has_half_lstm() -> bool:
+    """Whether oneDNN's LSTM in bfloat16, which torch takes under autocast, runs here."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def run(

@@ -123,7 +123,7 @@ class Classification(Task):
 
     def encode(self, records: list[Record]) -> Examples:
         """Sequences and labels as numbers; what is cut off is said."""
-        sequences = self.source.encode([record.content for record in records])
+        sequences = self.source.encode(records)
         given = [str(record.label) for record in records]
         names = [*self.labels.names, *sorted(set(given) - set(self.labels.names))]
         return Examples(sequences, Labels(names).encode(given), names)
@@ -246,8 +246,8 @@ class Classification(Task):
     ) -> Iterator[Prediction]:
         """The most probable label of each text or sequence, and the probabilities of all."""
         names = self.labels.names
-        for contents in self.source.arriving(inputs, options):
-            for row in np.exp(self.log_probabilities(model, self.source.encode(contents))):
+        for records in self.source.arriving(inputs, options):
+            for row in np.exp(self.log_probabilities(model, self.source.encode(records))):
                 label, probability = names[int(row.argmax())], float(row.max())
                 values = {"label": label, "probability": probability}
                 values["probabilities"] = dict(zip(names, row.tolist()))

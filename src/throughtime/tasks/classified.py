@@ -61,9 +61,10 @@ class Texts:
         rows = Rows(data.format, data.text, data.label, data.header, data.encoding)
         return read_labelled(patterns, rows, labels)
 
-    def encode(self, texts: Sequence[Any]) -> Ragged:
+    def encode(self, records: Sequence[Record]) -> Ragged:
         """Tokens of each text, as many as the configuration lets through."""
-        return cut((self.vocabulary.encode(text) for text in texts), self.config, np.int64)
+        texts = (self.vocabulary.encode(record.content) for record in records)
+        return cut(texts, self.config, np.int64)
 
     def build_input(self) -> TokenInput:
         """The embedding."""
@@ -83,18 +84,27 @@ class Texts:
         unknown = (tokens.values == UNK).mean() if len(tokens.values) else 0.0
         return text + (f", {unknown:.2%} <unk>" if unknown else "")
 
-    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[str]]:
-        """Texts to label, as they come."""
+    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
+        """Texts to label, as they come. A blank line is an empty text, or in a table nothing."""
         data = self.config.data
         rows = Rows("lines", data.text, "", data.header, data.encoding, labelled=False)
         for path in inputs.paths or [None]:
             of_path = Inputs((path,), encoding=data.encoding) if path else inputs
             rows.format = format_of(path, options.format) if path else options.format
             rows.format = "lines" if rows.format == "auto" else rows.format
+            blank = 0
             for lines in of_path.chunks(options.batch_size):
-                if texts := [r.content for line in lines if (r := rows.push(line))]:
-                    yield texts
+                records: list[Record] = []
+                for line in lines:
+                    if rows.format != "lines" and not line.text.strip() and not rows.unfinished:
+                        blank += 1
+                    elif record := rows.push(line):
+                        records.append(record)
+                if records:
+                    yield records
             rows.close()
+            if blank:
+                terminal.warn(f"{path or 'standard input'}: {blank:,} blank lines left out.")
 
 
 class Numbers:
@@ -135,14 +145,15 @@ class Numbers:
         """Labelled sequences."""
         return read_numbers(patterns, Columns(config.data.sequence, config.data.label))
 
-    def encode(self, sequences: Sequence[Any]) -> Ragged:
+    def encode(self, records: Sequence[Record]) -> Ragged:
         """The sequences end to end, as many steps as the configuration lets through."""
-        for sequence in sequences:
-            if sequence.shape[1] != self.size:
+        for record in records:
+            if (found := record.content.shape[1]) != self.size:
                 raise InputError(
-                    f"this model reads {self.size} numbers a step, got {sequence.shape[1]}."
+                    f"{record.where}: expected {self.size} numbers a step, as in training, got "
+                    f"{found}."
                 )
-        return cut(sequences, self.config, np.float32, self.size)
+        return cut((record.content for record in records), self.config, np.float32, self.size)
 
     def build_input(self) -> NumberInput:
         """The standardisation."""
@@ -154,14 +165,14 @@ class Numbers:
         """How much there is."""
         return f"{len(steps.values):,} steps of {self.size} numbers"
 
-    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Any]]:
+    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
         """Sequences to label: files, or CSV from standard input."""
         columns = Columns(self.config.data.sequence, self.config.data.label, labelled=False)
         if inputs.paths is None:
             found = columns.read(inputs.lines(), "standard input")
         else:
             found = read_numbers([str(path) for path in inputs.paths], columns)
-        records = iter(record.content for record in found)
+        records = iter(found)
         while some := list(islice(records, options.batch_size)):
             yield some
 

@@ -26,7 +26,7 @@ from ...cache import cache_folder
 from ...errors import ThroughtimeError
 
 RUNTIME = Path(__file__).parent / "runtime"
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno",
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno",
          "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
 KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("float", 1, 1)}
 """Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
@@ -37,8 +37,14 @@ class BuildFailed(ThroughtimeError):
 
 
 def compiler() -> list[str] | None:
-    """The C++ compiler: $CXX with its options, or the first of c++, g++, clang++ that exists."""
-    chosen = shlex.split(os.environ.get("CXX", ""))
+    """The C++ compiler: $CXX with its options, or the first of c++, g++, clang++ that exists.
+
+    Raises `BuildFailed` where $CXX is no list of words.
+    """
+    try:
+        chosen = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:  # an open quote
+        raise BuildFailed(f"$CXX cannot be read: {error}: {os.environ['CXX']!r}.") from error
     for command in [chosen] if chosen else [["c++"], ["g++"], ["clang++"]]:
         if path := shutil.which(command[0]):
             return [path, *command[1:]]

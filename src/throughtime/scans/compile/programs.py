@@ -35,6 +35,9 @@ CANNOT = "// cannot: "
 END = "\n// end\n"
 """How a whole answer ends."""
 
+SIZES = ((2, 3, torch.float32), (5, 4, torch.float64), (1, 1040, torch.float32))
+"""Of stand-ins: batch, width, dtype. One sequence and a large width, which code may treat apart."""
+
 CELLS: dict[str, Cell] = {}
 """A cell behind each program, for the reference that gives second derivatives."""
 
@@ -108,8 +111,8 @@ class _Gate:
 
 
 def fingerprint(cell: Cell) -> str:
-    """What `cell.step` computes, as a log of operations on stand-ins of two sizes and kinds."""
-    logs = [_logged(cell, *size) for size in ((2, 3, torch.float32), (5, 4, torch.float64))]
+    """What `cell.step` computes, as a log of operations on stand-ins of several sizes and kinds."""
+    logs = [_logged(cell, *size) for size in SIZES]
     return "\n".join([repr((cell.gates, cell.state, cell.vectors)), *logs])
 
 
@@ -181,8 +184,8 @@ def traced(cell: Cell) -> str:
     from .trace import STAND_INS, Untraceable, trace
 
     try:
-        program, other = (emit(trace(cell, stand_in)) for stand_in in STAND_INS)
-        if program != other:
+        program, *others = (emit(trace(cell, stand_in)) for stand_in in STAND_INS)
+        if any(other != program for other in others):
             raise Untraceable("its equations depend on the sizes or the dtype of what they read.")
         return f"{program}{END}"
     except Untraceable as error:

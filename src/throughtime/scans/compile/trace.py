@@ -24,6 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...cell import Cell
 from ...errors import ThroughtimeError
+from .programs import SIZES
 
 _library = torch.library.Library("throughtime_trace", "DEF")
 _library.define("input(Tensor x, str gate) -> Tensor")
@@ -45,7 +46,7 @@ class StandIn:
     dtype: torch.dtype
 
 
-STAND_INS = (StandIn(2, 3, torch.float32), StandIn(5, 4, torch.float64))
+STAND_INS = tuple(StandIn(*size) for size in SIZES)
 """Equations that differ between them depend on more than the numbers."""
 
 

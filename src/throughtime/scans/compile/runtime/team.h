@@ -3,8 +3,15 @@
 #pragma once
 
 #include <atomic>
-#include <omp.h>
 #include <sched.h>
+
+// The OpenMP runtime that torch has loaded, by the interface that GCC's code calls and LLVM's
+// runtime has too: so no compiler links another one.
+extern "C" {
+void GOMP_parallel(void (*work)(void *), void *argument, unsigned threads, unsigned flags);
+int omp_get_thread_num();
+int omp_get_num_threads();
+}
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -55,13 +62,17 @@ struct Member {
 
 // work(member) on `threads` threads, each with the caller's treatment of denormal numbers.
 template <class F> static void together(int threads, F work) {
-    Barrier barrier;
-    auto mode = rounding_mode();
-#pragma omp parallel num_threads(threads)
-    {
+    struct Team {
+        F &work;
+        Barrier barrier;
+        decltype(rounding_mode()) mode;
+    } team{work, {}, rounding_mode()};
+    auto run = [](void *argument) {
+        Team &team = *(Team *)argument;
         auto before = rounding_mode();
-        set_rounding_mode(mode);
-        work(Member{omp_get_thread_num(), omp_get_num_threads(), barrier});
+        set_rounding_mode(team.mode);
+        team.work(Member{omp_get_thread_num(), omp_get_num_threads(), team.barrier});
         set_rounding_mode(before);
-    }
+    };
+    GOMP_parallel(run, &team, threads, 0);
 }

@@ -1,0 +1,200 @@
+"""Labelled texts and sequences of numbers: every format gives the same, bad input is named."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from throughtime.data.labelled import Record, Rows, read_labelled
+from throughtime.data.numbers import Columns, read_numbers
+from throughtime.data.splits import also_in, hold_out
+from throughtime.errors import InputError
+
+TEXTS = [("good", "a fine film"), ("bad", "dull , and long"), ("good", "")]
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, "utf-8")
+    return str(path)
+
+
+def rows_of(separator):
+    return "".join(f"{separator.join(row)}\n" for row in [("label", "text"), *TEXTS])
+
+
+# ---- texts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("a.txt", "".join(f"{label} {text}\n" for label, text in TEXTS)),
+    ("b.txt", "".join(f"{label}\t{text}\n" for label, text in TEXTS)),
+    ("a.tsv", rows_of("\t")),
+    ("a.csv", 'text,label\n"a fine film",good\n"dull , and long",bad\n"",good\n'),
+    ("a.jsonl", "".join(json.dumps({"text": t, "label": la, "id": 1}) + "\n" for la, t in TEXTS)),
+])  # fmt: skip
+def test_formats_give_the_same_records(tmp_path, name, text):
+    path = write(tmp_path, name, text)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    for given_path in (path, path + ".gz"):
+        found = read_labelled([given_path], Rows("auto"))
+        assert [(r.label, r.content) for r in found] == TEXTS
+        first = 1 if name.endswith(("txt", "jsonl")) else 2
+        assert [r.where for r in found] == [f"{given_path}:{first + i}" for i in range(3)]
+
+
+def test_a_file_a_class_is_named_by_what_tells_it_from_the_others(tmp_path):
+    paths = [write(tmp_path, f"films.{name}.txt", f"{name} text\n") for name in ("neg", "pos")]
+    assert [r.label for r in read_labelled(paths, Rows("files"))] == ["neg", "pos"]
+    assert [r.label for r in read_labelled(paths[1:], Rows("files"), ["neg", "pos"])] == ["pos"]
+
+
+def test_columns_by_number_and_fields_over_several_lines(tmp_path):
+    path = write(tmp_path, "a.csv", 'good,7,"one\ntwo ""three"""\n\nbad,8,four\n')
+    found = read_labelled([path], Rows("auto", text="3", label="1", header=False))
+    assert [r[:2] for r in found] == [('one\ntwo "three"', "good"), ("four", "bad")]
+    assert found[0].where == f"{path}:1"
+
+
+def test_blank_lines_are_left_out_and_counted(tmp_path, capsys):
+    path = write(tmp_path, "a.txt", "good x\n\n  \nbad y\n")
+    assert len(read_labelled([path], Rows())) == 2
+    assert f"{path}: 2 blank lines" in capsys.readouterr().err
+
+
+def test_a_document_may_be_longer_than_any_limit_of_csv(tmp_path):
+    long = "word " * 100_000
+    path = write(tmp_path, "a.csv", f"text,label\n{long},good\n")
+    assert read_labelled([path], Rows("auto"))[0].content == long
+
+
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("a.csv", "texts,label\nx,y\n", r"a.csv:1: no column 'text'. Did you mean 'texts'"),
+    ("a.csv", "text,label\nx,y\nx,y,z\n", "a.csv:3: expected 2 columns, as the header has, got 3"),
+    ("a.csv", "text,label\nx\n", "a.csv:2: expected 2 columns, as the header has, got 1"),
+    ("a.csv", "text,label\nx,y\n\"x,y\nx,y\n", "a.csv:3: a quoted field begins here"),
+    ("a.csv", "text,label\nx\rz,y\n", "a.csv:2: not CSV"),
+    ("a.tsv", "text\tlabel\nx\t\n", r"a.tsv:2: the label \(column label\) is empty"),
+    ("a.jsonl", '{"text": "x", "label": "y"}\nnot\n', "a.jsonl:2: not JSON"),
+    ("a.jsonl", '{"text": "x"}\n', "a.jsonl:1: no 'label'"),
+    ("a.jsonl", '{"text": 3, "label": "y"}\n', "a.jsonl:1: 'text' must be a text, got 3"),
+    ("a.jsonl", '{"text": "x", "label": ["y"]}\n', "a.jsonl:1: 'label' must be a label"),
+    ("a.txt", "", "no examples"),
+    ("a.npz", "", "--level numbers"),
+])  # fmt: skip
+def test_bad_texts_are_named_with_file_and_line(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    with pytest.raises(InputError, match=said):
+        read_labelled([str(path)], Rows("auto"))
+
+
+def test_another_encoding_is_told_how_to_say(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("good café\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"a.txt:1: not UTF-8 .*--data.encoding latin-1"):
+        read_labelled([str(path)], Rows())
+    assert read_labelled([str(path)], Rows(encoding="latin-1"))[0].content == "café"
+
+
+# ---- numbers ------------------------------------------------------------------------------------
+
+SEQUENCES = [np.arange(6.0).reshape(3, 2), np.ones((1, 2)), np.full((2, 2), -0.5)]
+LABELS = ["up", "flat", "flat"]
+
+
+def read(path):
+    return read_numbers([str(path)], Columns("sequence", "label"))
+
+
+def test_arrays_padded_or_end_to_end_and_csv_give_the_same_sequences(tmp_path):
+    padded = np.full((3, 4, 2), 7.0)
+    for row, sequence in zip(padded, SEQUENCES):
+        row[: len(sequence)] = sequence
+    lengths = [len(sequence) for sequence in SEQUENCES]
+    np.savez(tmp_path / "padded.npz", x=padded, y=LABELS, lengths=lengths)
+    np.savez(tmp_path / "joined.npz", x=np.concatenate(SEQUENCES), y=LABELS, lengths=lengths)
+    rows = [
+        f"{i},{step[0]},{label},{step[1]}\n"
+        for i, (sequence, label) in enumerate(zip(SEQUENCES, LABELS))
+        for step in sequence
+    ]
+    write(tmp_path, "steps.csv", "".join(["sequence,a,label,b\n", *rows, "\n"]))
+    for name in ("padded.npz", "joined.npz", "steps.csv"):
+        found = read(tmp_path / name)
+        assert [record.label for record in found] == LABELS
+        for record, sequence in zip(found, SEQUENCES):
+            np.testing.assert_array_equal(record.content, sequence)
+
+
+def test_a_csv_without_a_column_of_sequences_is_one(tmp_path):
+    (found,) = read(write(tmp_path, "a.csv", "a,label\n1,x\n2,x\n"))
+    assert found.content.tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("sequence,a,label\n1,2,x\n1,nan,x\n", "a.csv:3: column 'a': expected a number, got 'nan'"),
+    ("sequence,a,label\n1,,x\n", "a.csv:2: column 'a': expected a number, got ''"),
+    ("sequence,a,label\n1,2,x\n1,2,y\n", "a.csv:3: sequence 1 has the label 'y' here and 'x' at"),
+    ("sequence,a,label\n1,2\n", "a.csv:2: expected 3 columns, got 2"),
+    ("sequence,a,labels\n1,2,x\n", "a.csv:1: no column 'label'. Did you mean 'labels'"),
+    ("sequence,label\n1,x\n", "a.csv:1: no columns of numbers"),
+    ("", "a.csv: empty"),
+])  # fmt: skip
+def test_bad_rows_of_numbers_are_named_with_file_and_line(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        read(write(tmp_path, "a.csv", text))
+
+
+@pytest.mark.parametrize(("arrays", "said"), [
+    ({"x": np.ones((2, 3, 1))}, "no array 'y'; found x"),
+    ({"x": np.ones((2, 3, 1)), "y": ["a"]}, "y must be 2 labels"),
+    ({"x": np.array([[[1.0], [np.nan]]]), "y": ["a"]}, "sequence 0, step 1, number 0 is nan"),
+    ({"x": np.ones((2, 3, 1)), "y": ["a", "b"], "lengths": [4, 1]}, "lengths must be 2 numbers"),
+    ({"x": np.ones((5, 1)), "y": ["a", "b"], "lengths": [2, 2]}, "lengths sum to 4, x has 5 steps"),
+    ({"x": np.array(["a"]), "y": ["a"]}, "x must be numbers"),
+])  # fmt: skip
+def test_bad_arrays_are_named(tmp_path, arrays, said):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=f"a.npz: {said}"):
+        read(tmp_path / "a.npz")
+
+
+def test_files_must_agree_on_the_width(tmp_path):
+    for n in (1, 2):
+        np.savez(tmp_path / f"{n}.npz", x=np.ones((1, 2, n)), y=["a"])
+    with pytest.raises(InputError, match=r"1\.npz\[0\]: 1, .*2\.npz\[0\]: 2"):
+        read(tmp_path)
+
+
+# ---- the split ----------------------------------------------------------------------------------
+
+records = st.lists(
+    st.tuples(st.sampled_from(["x", "y", "z"]), st.sampled_from("ab")), min_size=8, max_size=40
+).map(lambda pairs: [Record(text, label, str(i)) for i, (text, label) in enumerate(pairs)])
+
+
+@given(records, st.integers(0, 9), st.randoms(), st.booleans())
+def test_the_split_depends_on_the_seed_alone(found, seed, random, together):
+    def split(some):
+        parts = hold_out(some, 0.4, seed, equal_together=together)
+        return [sorted(record[:2] for record in part) for part in parts]
+
+    train, valid = split(found)
+    assert sorted(train + valid) == sorted(record[:2] for record in found)
+    for label in {record.label for record in found}:
+        count = sum(record.label == label for record in found)
+        assert sum(record[1] == label for record in valid) == round(0.4 * count)
+    assert split(random.sample(found, len(found))) == [train, valid]
+
+
+def test_other_seeds_hold_other_examples_out_and_equal_ones_stay_together():
+    found = [Record(str(i // 2), "a", "") for i in range(200)]
+    first, second = (hold_out(found, 0.1, seed, equal_together=True) for seed in (0, 1))
+    assert first[1] != second[1]
+    assert also_in(*first) == 0
+    assert also_in(*hold_out(found, 0.1, 0)) > 10
