@@ -84,9 +84,9 @@ def parallel(folder: Path) -> list[str]:
     """Pairs of sentences of 5 to 25 words, of vocabularies of 8,000."""
     chance = random.Random(1)
     lengths = [chance.randint(5, 25) for _ in range(4000)]
-    for side in "xy":
-        lines = [" ".join(f"{side}{chance.randrange(8000)}" for _ in range(length + 2 * (side > "x")))
-                 for length in lengths]  # fmt: skip
+    for side, more in (("x", 0), ("y", 2)):
+        words = (chance.choices(range(8000), k=length + more) for length in lengths)
+        lines = [" ".join(f"{side}{word}" for word in some) for some in words]
         (folder / side).write_text("\n".join(lines))
     return [f"{folder}/x", f"{folder}/y"]
 
