@@ -91,12 +91,23 @@ def frames(folder: Path) -> str:
     return f"{folder}/rolls.npz"
 
 
+def parallel(folder: Path) -> list[str]:
+    """Pairs of sentences of 5 to 25 words, of vocabularies of 8,000."""
+    chance = random.Random(1)
+    lengths = [chance.randint(5, 25) for _ in range(4000)]
+    for side, more in (("x", 0), ("y", 2)):
+        words = (chance.choices(range(8000), k=length + more) for length in lengths)
+        lines = [" ".join(f"{side}{word}" for word in some) for some in words]
+        (folder / side).write_text("\n".join(lines))
+    return [f"{folder}/x", f"{folder}/y"]
+
+
 @dataclass(frozen=True)
 class Row:
     """A task, what makes its data, settings apart from the defaults, training steps of a turn."""
 
     task: str
-    data: Callable[[Path], str]
+    data: Callable[[Path], str | list[str]]
     settings: dict[str, Any]
     batch_size: int
     steps: int
@@ -118,6 +129,10 @@ ROWS = {
     ),
     "tunes, 384": Row("music", tunes, {"model": {"hidden_size": 384, "embedding_size": 64}}, 4, 40),
     "frames, 256": Row("music", frames, {"model": {"hidden_size": 256}}, 8, 80),
+    "translation, 256": Row("translate", parallel, {"level": "word"}, 64, 40),
+    "input feeding, 256": Row(
+        "translate", parallel, {"level": "word", "model": {"input_feeding": True}}, 64, 30
+    ),
 }
 
 
@@ -153,13 +168,14 @@ def measure(row: Row, rounds: int, steps: int) -> tuple[float, float, str]:
     return statistics.median(ours), statistics.median(bare), task.unit
 
 
-def make_task(row: Row, data: str, steps: int, out: str) -> Any:
+def make_task(row: Row, data: str | list[str], steps: int, out: str) -> Any:
     """A prepared task, whose run does nothing but train."""
     config: type[Any] = TASKS[row.task].config
     loop = {"batch_size": row.batch_size, "log_every": str(WARM)}
     loop |= {f"{what}_every": "0" for what in ("eval", "sample", "save")
              if hasattr(config().loop, f"{what}_every")}  # fmt: skip
-    values = {"train": [data], "out": out, "max_steps": steps, "loop": loop, **row.settings}
+    files = [data] if isinstance(data, str) else data
+    values = {"train": files, "out": out, "max_steps": steps, "loop": loop, **row.settings}
     return task_class(row.task).prepare(from_dict(config, values), device=torch.device("cpu"))
 
 

@@ -27,6 +27,7 @@ def at_home(tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     names_and_pieces(tmp_path)
     tagged(tmp_path)
+    parallel(tmp_path)
     reviews_and_sensors(tmp_path)
     if importlib.util.find_spec("symusic"):
         music(tmp_path)
@@ -60,6 +61,15 @@ def names_and_pieces(folder):
         for i in range(30)
     ]
     (folder / "pieces.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def parallel(folder):
+    """Sentences and their translations."""
+    for name, count in (("train", 60), ("val", 8), ("test", 5)):
+        pairs = [(f"Hund {i}", f"dog {i}") if i % 5 else ("", "") for i in range(count)]
+        for side, language in enumerate(("de", "en")):
+            text = "".join(f"{pair[side]}\n" for pair in pairs)
+            (folder / f"{name}.{language}").write_text(text)
 
 
 def reviews_and_sensors(folder):

@@ -8,15 +8,16 @@ from throughtime.errors import InputError
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("chunk", [1, 50 * 7, 10**9])
-def test_the_chunked_loss_and_its_gradients_equal_the_whole(dtype, chunk, monkeypatch):
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_chunked_loss_and_its_gradients_equal_the_whole(dtype, chunk, smoothing, monkeypatch):
     monkeypatch.setattr(heads, "CHUNK", chunk)
     softmax = heads.Softmax(16, 50).to(dtype)
     h = torch.randn(33, 16, dtype=dtype, requires_grad=True)
     y = torch.randint(50, (33,))
-    whole = F.cross_entropy(softmax.logits(h).double(), y)
+    whole = F.cross_entropy(softmax.logits(h).double(), y, label_smoothing=smoothing)
     parameters = [h, softmax.weight, softmax.bias]
     expected = torch.autograd.grad(3 * whole, parameters)
-    loss = softmax(h, y)
+    loss = softmax(h, y, smoothing)
     given = torch.autograd.grad(3 * loss, parameters)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-6
     torch.testing.assert_close(loss.double(), whole, rtol=tolerance, atol=0)

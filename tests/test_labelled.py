@@ -51,6 +51,9 @@ def test_a_file_a_class_is_named_by_what_tells_it_from_the_others(tmp_path):
     paths = [write(tmp_path, f"films.{name}.txt", f"{name} text\n") for name in ("neg", "pos")]
     assert [r.label for r in read_labelled(paths, Rows("files"))] == ["neg", "pos"]
     assert [r.label for r in read_labelled(paths[1:], Rows("files"), ["neg", "pos"])] == ["pos"]
+    other = write(tmp_path, "ABOUT", "text\n")
+    found = read_labelled([*paths, other], Rows("files"))
+    assert [r.label for r in found] == ["neg", "pos", "ABOUT"]
 
 
 def test_columns_by_number_and_fields_over_several_lines(tmp_path):

@@ -99,6 +99,13 @@ def test_eos_takes_the_place_of_newlines(build):
     assert char.decode(char.encode("a\nt", eos_at_lines=True).tolist()) == "a\nt"
 
 
+def test_characters_of_short_and_long_texts_are_counted_alike():
+    long = "ab" * 100_000
+    found = Vocabulary.of_texts([long, "bcz", "z\U0001f600", ""], "char", min_count=2)
+    assert found.tokens == [*SPECIALS, "a", "b", "z"]
+    assert Vocabulary.of_texts(["é", long], "char").tokens == [*SPECIALS, "a", "b", "é"]
+
+
 def test_words_of_any_script_are_counted_as_they_are_encoded(build):
     text = "हिन्दी தமிழ் cafe\u0301 don't\n"
     vocabulary = build("word", text)

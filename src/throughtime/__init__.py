@@ -28,6 +28,7 @@ _HOME = {
     "ConditionalConfig": "config",
     "MusicConfig": "config",
     "TaggerConfig": "config",
+    "TranslatorConfig": "config",
     "train": "verbs",
     "evaluate": "verbs",
     "predict": "verbs",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .config import LanguageConfig as LanguageConfig
     from .config import MusicConfig as MusicConfig
     from .config import TaggerConfig as TaggerConfig
+    from .config import TranslatorConfig as TranslatorConfig
     from .data.vocabulary import Vocabulary as Vocabulary
     from .errors import InputError as InputError
     from .errors import ThroughtimeError as ThroughtimeError

@@ -14,7 +14,7 @@ import io
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,13 @@ from . import config as configs
 from .errors import InputError, ThroughtimeError
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
-TASK_FILES = ("labels.json", "features.json", "conditions.json", "characters.json")
+TASK_FILES = (
+    *("labels.json", "features.json", "conditions.json"),
+    *("characters.json", "source.json", "target.json"),
+)
 """What some tasks keep besides, through `RunFolder.file`."""
+AVERAGED = "average-*.safetensors"
+"""The weights of the last evaluations, where loop.average asks for them."""
 
 
 class RunFolder:
@@ -53,6 +58,7 @@ class RunFolder:
             *reversed(FILES),
         ):  # config.yaml last: it is what makes this a run folder
             (self.path / name).unlink(missing_ok=True)
+        self.keep_averaged(())
 
     def refuse_existing(self, overwrite: bool) -> None:
         """Raise `InputError` if the folder holds anything that may not be overwritten."""
@@ -108,10 +114,21 @@ class RunFolder:
         with atomically(path) as temporary:
             temporary.write_text(text, "utf-8")
 
-    def save_weights(self, model: nn.Module) -> None:
-        """Write model.safetensors."""
-        with atomically(self.model) as path:
-            save_model(model, str(path))
+    def save_weights(self, model: nn.Module, path: Path | None = None) -> None:
+        """Write model.safetensors, or another file of the folder."""
+        with atomically(path or self.model) as temporary:
+            save_model(model, str(temporary))
+
+    def averaged(self, step: int) -> Path:
+        """Where the weights of a step are kept, to be averaged with others."""
+        return self.path / f"average-{step}.safetensors"
+
+    def keep_averaged(self, steps: Sequence[int]) -> None:
+        """Remove the weights of all steps but these."""
+        keep = {self.averaged(step) for step in steps}
+        for path in self.path.glob(AVERAGED):
+            if path not in keep:
+                path.unlink()
 
     def save_trainer(self, state: dict[str, Any]) -> None:
         """Write trainer.pt."""
@@ -133,7 +150,7 @@ class RunFolder:
 
     def require_weights(self, which: str = "best") -> None:
         """Raise `InputError` if training has not come to save weights yet."""
-        path = self.trainer if which == "last" else self.model
+        path = self.model if which == "best" else self.trainer
         if not path.exists():
             raise InputError(
                 f"{self.path} has no checkpoint ({path.name}): training has not reached its first "
@@ -145,15 +162,36 @@ class RunFolder:
         self.require_weights(which)
         if which == "last":
             self.load_state(model, self.load_trainer()["model"], self.trainer)
-            return
-        try:
-            load_model(model, str(self.model))
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{self.model}: damaged or truncated: {first_line(error)}") from error
-        except RuntimeError as error:
+        elif which == "average":
+            self.load_average(model)
+        else:
+            self.load_file(model, self.model)
+
+    def load_average(self, model: nn.Module) -> None:
+        """Load the mean of the weights of the last evaluations."""
+        steps = self.load_trainer()["counters"].get("averaged")
+        if not steps:
             raise InputError(
-                f"{self.model} does not fit config.yaml: {first_line(error)}"
-            ) from error
+                f"{self.path} keeps no weights to average. Train with --loop.average 5."
+            )
+        total: dict[str, torch.Tensor] = {}
+        for step in steps:
+            self.load_file(model, self.averaged(step))
+            for name, part in model.state_dict().items():
+                part = part.double() if part.is_floating_point() else part.clone()
+                total[name] = total[name] + part if name in total else part
+        mean = {k: v / len(steps) if v.is_floating_point() else v for k, v in total.items()}
+        self.load_state(model, mean, self.path)
+
+    @staticmethod
+    def load_file(model: nn.Module, path: Path) -> None:
+        """Load one file of weights."""
+        try:
+            load_model(model, str(path))
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: damaged or truncated: {first_line(error)}") from error
+        except RuntimeError as error:
+            raise InputError(f"{path} does not fit config.yaml: {first_line(error)}") from error
 
     @staticmethod
     def load_state(model: nn.Module, state: dict[str, Any], path: Path) -> None:

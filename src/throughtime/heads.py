@@ -16,13 +16,16 @@ CHUNK = 1 << 23
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Mean of −log softmax(W h + b)[y] over rows, without ever holding all logits.
+    """Mean of −Σ_k q_k log softmax(W h + b)_k over rows, without ever holding all logits.
 
+    q = (1 − ε) [k = y] + ε / V with the smoothing ε.
     A chunk of rows at a time: logits, loss, and at once the gradients, in the same buffer.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, W: Tensor, b: Tensor, y: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, h: Tensor, W: Tensor, b: Tensor, y: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
         device = h.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else h.dtype
@@ -46,11 +49,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 p = logits.to(precise)
                 p -= p.amax(1, keepdim=True)
                 chosen = p.gather(1, target)
+                if smoothing:
+                    chosen = (1 - smoothing) * chosen + smoothing * p.mean(1, keepdim=True)
                 norm = p.exp_().sum(1, keepdim=True)
                 total += (norm.log() - chosen).sum(dtype=torch.float64)
                 if grad_h is not None and grad_W is not None and grad_b is not None:
                     p /= norm * N
-                    p.scatter_add_(1, target, p.new_full(target.shape, -1 / N))
+                    if smoothing:
+                        p -= smoothing / (V * N)
+                    p.scatter_add_(1, target, p.new_full(target.shape, (smoothing - 1) / N))
                     grad_b += p.sum(0)
                     g = p.to(dtype)
                     torch.mm(g, W_, out=grad_h[start : start + rows])
@@ -68,7 +75,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         parts = [part.to(dtype) for part, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
         if grad.is_cuda or grad != 1:  # to ask a GPU is to wait for it
             parts = [part * grad.to(part.dtype) for part in parts]
-        return *parts, None
+        return *parts, None, None
 
 
 class Softmax(nn.Module):
@@ -76,6 +83,7 @@ class Softmax(nn.Module):
 
     `forward(h [N, n], y [N])` is the mean loss in nats; logits are computed in chunks, so the
     [N, V] matrix never exists whole. `tied` shares W with an embedding of the same shape.
+    With `smoothing` ε the target is (1 − ε) on y and ε / V on every token (Szegedy et al. 2016).
     Oracle: torch.nn.functional.cross_entropy over the whole matrix, to 1e-6.
     """
 
@@ -87,9 +95,9 @@ class Softmax(nn.Module):
         else:
             self.weight, self.bias = tied, nn.Parameter(torch.zeros(vocabulary))
 
-    def forward(self, h: Tensor, y: Tensor) -> Tensor:
+    def forward(self, h: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
         """Mean nats."""
-        return _ChunkedCrossEntropy.apply(h, self.weight, self.bias, y)  # type: ignore[return-value]
+        return _ChunkedCrossEntropy.apply(h, self.weight, self.bias, y, smoothing)  # type: ignore[return-value]
 
     def nats(self, h: Tensor, y: Tensor) -> Tensor:
         """Nats of each token [N], for evaluation."""

@@ -263,7 +263,7 @@ def add_data_option(parser: Parser, default: str) -> None:
 def add_model_options(parser: Parser, *, threads: bool = False) -> None:
     """Where to run, and which weights."""
     parser.add_argument("--device", type=configs.DEVICES, default="auto", help="Where to run.")
-    text = "The weights with the best validation score, or the last."
+    text = "The weights with the best validation score, the last, or the mean of loop.average."
     parser.add_argument("--checkpoint", type=configs.WEIGHTS, default="best", help=text)
     if threads:
         parser.add_argument("--threads", type=int, default=None, help="CPU threads.")

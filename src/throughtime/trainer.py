@@ -51,6 +51,7 @@ class Counters:
     without_improvement: int = 0
     evaluated_step: int = -1
     evaluating: float = 0.0
+    averaged: list[int] = field(default_factory=list)
     tokens: int = 0
     running: float = math.nan
     lr: float = 0.0
@@ -214,6 +215,10 @@ class Trainer:
                 self.folder.save_weights(self.model)
         else:
             c.without_improvement += 1
+        if kept := self.config.loop.average:
+            c.averaged = [*c.averaged, c.step][-kept:]
+            if self.processes.rank == 0:
+                self.folder.save_weights(self.model, self.folder.averaged(c.step))
         c.evaluated_step = c.step
         self.schedule.evaluated(improved)
         began = c.elapsed
@@ -322,6 +327,8 @@ class Trainer:
                 "metrics_bytes": self.metrics.position() if self.metrics else 0,
             }
         )
+        # only now: until here the checkpoint before this one could still be what is resumed
+        self.folder.keep_averaged(self.counters.averaged)
         if not self.folder.model.exists():
             self.folder.save_weights(self.model)
 

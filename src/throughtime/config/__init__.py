@@ -29,3 +29,5 @@ from .settings import load_yaml as load_yaml
 from .settings import to_dict as to_dict
 from .tagging import TaggerConfig as TaggerConfig
 from .tagging import TaggerModelConfig as TaggerModelConfig
+from .translation import TranslatorConfig as TranslatorConfig
+from .translation import TranslatorModelConfig as TranslatorModelConfig

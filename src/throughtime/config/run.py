@@ -12,7 +12,7 @@ from .settings import limited
 DEVICES = Literal["auto", "cpu", "cuda", "mps"]
 """Where a model can run."""
 
-WEIGHTS = Literal["best", "last"]
+WEIGHTS = Literal["best", "last", "average"]
 """The weights that a run folder keeps."""
 
 
@@ -70,6 +70,8 @@ class LoopConfig:
         log_every: When to write a line of metrics.jsonl.
         early_stopping: Stop after so many evaluations without improvement; 0 for never.
         max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
+        average: Keep the weights of so many of the last evaluations, whose mean is what
+            --checkpoint average loads; 0 for none.
         tensorboard: Also write TensorBoard event files into the run folder.
     """
 
@@ -79,6 +81,7 @@ class LoopConfig:
     log_every: str = "20"
     early_stopping: int = limited(0, 0)
     max_bad_steps: int = limited(10, 1)
+    average: int = limited(0, 0)
     tensorboard: bool = False
 
 

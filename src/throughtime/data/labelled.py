@@ -64,16 +64,15 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
 def class_names(files: list[Path], known: set[str]) -> dict[Path, str]:
     """Each file's class: the part of its name, between dots, that tells it from the others.
 
-    Of pos.txt and neg.txt: pos, neg; of rt-polarity.pos and rt-polarity.neg the same. A part that
-    is a known label is taken at once.
+    Of pos.txt and neg.txt: pos, neg; of rt-polarity.pos and rt-polarity.neg the same. It is the
+    part that the fewest files have, the first of several; a known label goes before any other.
     """
     parts = {path: path.name.removesuffix(".gz").split(".") for path in files}
-    shared = set.intersection(*map(set, parts.values())) if len(files) > 1 else set()
-    names = {}
-    for path, own in parts.items():
-        telling = [p for p in own if p in known] or [p for p in own if p not in shared] or own
-        names[path] = telling[0]
-    return names
+    common = Counter(part for own in parts.values() for part in set(own))
+    return {
+        path: next((part for part in own if part in known), min(own, key=lambda p: common[p]))
+        for path, own in parts.items()
+    }
 
 
 @dataclass

@@ -23,6 +23,8 @@ from .text import Text
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 PAD, UNK, BOS, EOS = range(4)
+SHORT = 1 << 16
+"""Below so many characters a dictionary counts faster than an array over all code points."""
 DEFAULT_SIZE = {"word": 50_000, "subword": 8_000}
 
 
@@ -166,6 +168,26 @@ class Vocabulary:
                 parts.append(EOS)
         return np.asarray(parts, np.uint32)
 
+    def surfaces(self, text: str) -> list[str]:
+        """What stands in the text for each id of `encode(text)`, unknown tokens as they are."""
+        if self.level == "char":
+            return list(text)
+        if self.level == "byte":
+            return [c if k == 0 else "" for c in text for k in range(len(c.encode()))]
+        found = []
+        for line in text.splitlines(keepends=True):
+            encoding = self.tokenizer.encode(line)
+            found += [line[begin:end].strip() for begin, end in encoding.offsets]
+        return found
+
+    def line_breaks(self) -> tuple[int, ...]:
+        """Ids of tokens that would end a line of text, the specials not among them."""
+        if self.level in ("byte", "subword"):
+            ends = (i for i, data in enumerate(self._bytes) if b"\n" in data or b"\r" in data)
+        else:
+            ends = (i for i, token in enumerate(self.tokens) if "\n" in token or "\r" in token)
+        return tuple(ends)
+
     def decoder(self) -> Decoder:
         """A decoder that turns ids into text one at a time."""
         return Decoder(self)
@@ -236,9 +258,15 @@ def as_text(chunk: str | bytes, lowercase: bool) -> str:
 def count_characters(chunks: Iterable[str]) -> Counter[str]:
     """How often each character occurs."""
     totals = np.zeros(0x110000, np.int64)
+    of_short: Counter[str] = Counter()
     for chunk in chunks:
-        points = np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), np.uint32)
-        totals += np.bincount(points, minlength=len(totals))
+        if len(chunk) < SHORT:
+            of_short.update(chunk)
+        else:
+            points = np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), np.uint32)
+            totals += np.bincount(points, minlength=len(totals))
+    for character, count in of_short.items():
+        totals[ord(character)] += count
     return Counter({chr(p): int(totals[p]) for p in totals.nonzero()[0]})
 
 

@@ -10,15 +10,20 @@ from ..stack import Stack
 
 
 def stack_of(
-    cell: Cell | type[Cell], input_size: int, config: StackConfig, *, bidirectional: bool = False
+    cell: Cell | type[Cell],
+    input_size: int,
+    config: StackConfig,
+    *,
+    bidirectional: bool = False,
+    num_layers: int | None = None,
 ) -> Stack:
-    """The stack that a configuration asks for."""
+    """The stack that a configuration asks for; `num_layers` instead of its depth."""
     c = config
     return Stack(
         cell,
         input_size,
         c.hidden_size,
-        c.num_layers,
+        num_layers or c.num_layers,
         bidirectional=bidirectional,
         dropout=c.dropout,
         locked_dropout=c.locked_dropout,

@@ -31,6 +31,7 @@ TASKS: dict[str, Entry] = {
         "a conditional model", configs.ConditionalConfig, "conditional:Conditional"
     ),
     "music": Entry("a model of music", configs.MusicConfig, "music:Music"),
+    "translate": Entry("a translator", configs.TranslatorConfig, "translation:Translation"),
 }
 """Task name → its line; `home` is module:Class in this folder."""
 

@@ -29,6 +29,9 @@ from .task import Evaluation, Loss, Prediction, Score, Task, aligned, figures
 EVALUATION_TOKENS = 1 << 14
 """Tokens looked at together when nothing is learned, padding included."""
 
+SHOWN = 8
+"""Labels that the line about the data names."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -148,7 +151,8 @@ class Classification(Task):
         )
         if self.known:
             text += f" ({self.known / len(self.valid):.1%} of them occur in training too)"
-        text += f", {len(self.labels)} labels"
+        shown = ", ".join(self.labels.names[:SHOWN]) + ", …" * (len(self.labels) > SHOWN)
+        text += f", {len(self.labels)} labels ({shown})"
         unseen = int((self.valid.labels >= len(self.labels)).sum())
         if unseen:
             text += f"; {unseen:,} validation examples have labels that training has not"

@@ -1,0 +1,231 @@
+"""Many to many with T_x ≠ T_y: an encoder, a bridge, a decoder with attention."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .. import lengths as ragged
+from ..attention import Attention, Memory
+from ..cell import Cell
+from ..config import TranslatorModelConfig
+from ..heads import Softmax
+from ..stack import Stack, drop
+from . import initialise, stack_of
+from .inputs import TokenInput
+
+DRAWN = 1024
+"""Rows of logits that exist at a time while scheduled sampling draws."""
+
+
+class Bridge(nn.Module):
+    """From the encoder's final states to the decoder's first: any cell to any cell.
+
+        s<0>[l] = tanh(W_s[l] v_s[l] + b_s[l])  for each part s of the decoder's state, layer l
+
+    v_s[l] is the encoder's final part of the same name in layer min(l, L_encoder - 1), its
+    directions side by side; all its parts, where none has that name. Shapes: encoder parts
+    [L_e·D, B, n_e] → decoder parts [L, B, n]. Source: Bahdanau et al. 2015, for any state.
+    """
+
+    def __init__(self, encoder: Stack, decoder: Stack) -> None:
+        super().__init__()
+        self.state, self.names = decoder.cell.State, decoder.cell.state
+        self.known, self.directions = encoder.cell.state, encoder.directions
+        self.layers, self.last = decoder.num_layers, encoder.num_layers - 1
+        one = encoder.hidden_size * encoder.directions
+        self.maps = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    nn.Linear(one * len(self.sources(name)), decoder.hidden_size)
+                    for _ in range(self.layers)
+                )
+                for name in self.names
+            }
+        )
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The parts of the encoder's state that a part of the decoder's is made from."""
+        return (name,) if name in self.known else self.known
+
+    def forward(self, final: Any) -> Any:
+        """The decoder's first state."""
+        parts = []
+        for name in self.names:
+            from_parts = [getattr(final, source) for source in self.sources(name)]
+            layers = []
+            for layer, affine in enumerate(self.maps[name]):  # type: ignore[arg-type]
+                first = min(layer, self.last) * self.directions
+                v = [p[k] for p in from_parts for k in range(first, first + self.directions)]
+                layers.append(torch.tanh(affine(torch.cat(v, -1))))
+            parts.append(torch.stack(layers))
+        return self.state(*parts)
+
+
+class Writing(NamedTuple):
+    """Where the decoder is: its cells' state, h̃<t-1> [1, B, n], and what attention reads."""
+
+    cells: Any
+    h: Tensor
+    memory: Memory | None
+
+
+class Translator(nn.Module):
+    """P(y | x) = Π P(y<t> | y<1…t-1>, x), for x and y of different lengths.
+
+        h = encoder(E_x x);  s<0> = bridge(final states)
+        s<t> = decoder(E_y y<t-1>, s<t-1>);  with input feeding ([E_y y<t-1>, h̃<t-1>], s<t-1>)
+        c<t> = attention(s<t>, h);  h̃<t> = tanh(W [s<t>, c<t>] + b)
+        ŷ<t> = softmax(W_y h̃<t> + b_y)
+
+    Without attention there is no c<t>: the decoder knows the source by s<0> alone. Without input
+    feeding all steps of the decoder are one scan, and attention is one product over all of them.
+
+    Scheduled sampling (Bengio et al. 2015) is done in parallel, as in Mihaylova & Martins 2019: one
+    pass with the true tokens draws from the model, a second learns with some inputs replaced.
+
+    Shapes: source [T_x, B], source_lengths [B]; tokens (<bos> first) and targets (<eos> last)
+    [T_y, B], lengths [B]. Padding changes nothing; a source may be empty. Initial values: h̃<0>
+    zero; embeddings as in `TokenInput`, the rest as in `Stack` and torch. Source: Luong et al.
+    2015, arXiv:1508.04025. Oracle: the step-by-step decoder, and each sentence by itself.
+    """
+
+    def __init__(
+        self,
+        cell: Cell | type[Cell],
+        decoder_cell: Cell | type[Cell],
+        source_vocabulary: int,
+        target_vocabulary: int,
+        config: TranslatorModelConfig,
+        *,
+        unknown: int = 1,
+    ) -> None:
+        super().__init__()
+        c = config
+        at_input = c.dropout if c.embedding_dropout is None else c.embedding_dropout
+        self.output_dropout = c.dropout if c.output_dropout is None else c.output_dropout
+        self.locked, self.smoothing = c.locked_dropout, c.label_smoothing
+        self.input_feeding = c.input_feeding
+        sizes = {"dropout": at_input, "locked": c.locked_dropout, "unknown": unknown}
+        self.source = TokenInput(
+            source_vocabulary, c.embedding_size, word_dropout=c.word_dropout, **sizes
+        )
+        self.target = TokenInput(target_vocabulary, c.embedding_size, **sizes)
+        if c.tied == "all":
+            self.target.embedding = self.source.embedding
+        self.encoder = stack_of(
+            cell, c.embedding_size, c, bidirectional=c.bidirectional, num_layers=c.encoder_layers
+        )
+        out = c.hidden_size if c.tied == "none" else c.embedding_size
+        self.decoder = stack_of(decoder_cell, c.embedding_size + (out if c.input_feeding else 0), c)
+        self.bridge = Bridge(self.encoder, self.decoder)
+        seen, self.attention = 0, None
+        if c.attention != "none":
+            seen = self.encoder.output_size
+            self.attention = Attention(c.attention, c.hidden_size, seen)
+        self.combine = nn.Linear(c.hidden_size + seen, out)
+        tied: Any = None if c.tied == "none" else self.target.embedding.weight
+        self.head = Softmax(out, target_vocabulary, tied)
+        if c.init_range is not None:
+            initialise(self, c.init_range)
+
+    def forward(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        tokens: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
+        sampled: float = 0.0,
+    ) -> Tensor:
+        """Mean loss over the targets before each length, with label smoothing in training.
+
+        `sampled` is the share of the decoder's inputs drawn from the model itself.
+        """
+        start = self.read(source, source_lengths)
+        keep = ragged.mask(lengths, len(tokens))
+        if sampled and self.training:
+            tokens = self.draw(start, tokens, keep, sampled)
+        h, _ = self.hidden(tokens, start)
+        smoothing = self.smoothing if self.training else 0.0
+        return self.head(h[keep], targets[keep], smoothing)
+
+    def nats(
+        self, source: Tensor, source_lengths: Tensor, tokens: Tensor, targets: Tensor,
+        lengths: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Nats of each target [T_y, B], zero at or beyond the lengths; no smoothing."""
+        h, _ = self.hidden(tokens, self.read(source, source_lengths))
+        keep = ragged.mask(lengths, len(tokens))
+        out = h.new_zeros(targets.shape)
+        out[keep] = self.head.nats(h[keep], targets[keep]).to(out.dtype)
+        return out
+
+    def align(self, source: Tensor, source_lengths: Tensor, tokens: Tensor) -> Tensor:
+        """Attention's weights [T_y, B, T_x] where the decoder writes what follows `tokens`."""
+        _, weights = self.hidden(tokens, self.read(source, source_lengths))
+        assert weights is not None
+        return weights
+
+    def read(self, source: Tensor, lengths: Tensor) -> Writing:
+        """The encoder's pass: where the decoder begins."""
+        x = self.source(source)
+        B = source.shape[1]
+        h, final = self.encoder.run(x, self.encoder.initial_state(B), lengths, None)
+        memory = self.attention.memory(h, lengths) if self.attention else None
+        first = h.new_zeros(1, B, self.combine.out_features)
+        return Writing(self.bridge(final), first, memory)
+
+    def hidden(self, tokens: Tensor, start: Writing) -> tuple[Tensor, Tensor | None]:
+        """h̃ [T_y, B, n] for all of `tokens`, and attention's weights."""
+        x = self.target(tokens)
+        if not self.input_feeding:
+            s, _ = self.decoder.run(x, start.cells, None, None)
+            return self.attend(s, start.memory)
+        cells, h = start.cells, start.h
+        hs, weights = [], []
+        for one in x.split(1):
+            s, cells = self.decoder.run(torch.cat([one, h], -1), cells, None, None)
+            h, weight = self.attend(s, start.memory)
+            hs.append(h)
+            weights.append(weight)
+        return torch.cat(hs), None if self.attention is None else torch.cat(weights)
+
+    def attend(self, s: Tensor, memory: Memory | None) -> tuple[Tensor, Tensor | None]:
+        """h̃ [T, B, n] of states s [T, B, n], and attention's weights."""
+        weights = None
+        if self.attention is not None and memory is not None:
+            context, weights = self.attention(s, memory)
+            s = torch.cat([s, context], -1)
+        h = torch.tanh(self.combine(s))
+        return (drop(h, self.output_dropout, self.locked) if self.training else h), weights
+
+    @torch.no_grad()
+    def draw(self, start: Writing, tokens: Tensor, keep: Tensor, share: float) -> Tensor:
+        """The tokens, that share of them (never the first) drawn from the model."""
+        h, _ = self.hidden(tokens, start)
+        drawn = tokens.clone()
+        drawn[keep] = torch.cat(
+            [
+                torch.multinomial(self.head.logits(rows).float().softmax(1), 1)[:, 0]
+                for rows in h[keep].split(DRAWN)
+            ]
+        )
+        mixed = tokens.clone()
+        chosen = torch.rand(tokens[1:].shape, device=tokens.device) < share
+        mixed[1:] = torch.where(chosen & keep[1:], drawn[:-1], tokens[1:])
+        return mixed
+
+    def step(self, tokens: Tensor, state: Writing) -> tuple[Tensor, Writing]:
+        """Logits [R, V] after `tokens [R]`, those of a sentence's hypotheses side by side."""
+        x = self.target(tokens[None])
+        if self.input_feeding:
+            x = torch.cat([x, state.h], -1)
+        s, cells = self.decoder.run(x, state.cells, None, None)
+        R, sentences = len(tokens), state.memory.values.shape[1] if state.memory else len(tokens)
+        by_sentence = s.view(sentences, R // sentences, -1).transpose(0, 1)
+        h, _ = self.attend(by_sentence, state.memory)
+        h = h.transpose(0, 1).reshape(1, R, -1)
+        return self.head.logits(h[0]), Writing(cells, h, state.memory)
