@@ -159,19 +159,21 @@ def test_the_decoder_knows_the_source_and_its_order():
         torch.testing.assert_close(before[:, 1], other[:, 1])  # its source is empty
 
 
-def test_scheduled_sampling_replaces_inputs_but_the_first_by_draws():
+def test_scheduled_sampling_replaces_inputs_but_the_first_by_draws(monkeypatch):
+    """After position t the decoder reads what was drawn at t; every draw at t gives t here."""
     model = make().train()
     source, source_lengths, tokens, _, lengths = pair_of()
     keep = torch.arange(4)[:, None] < lengths
-    tokens[:] = 100  # no draw gives this
     tokens[:] = 6
+    positions = 1000 * torch.eye(6, dtype=torch.float64)[:4, None].expand(4, 4, 6)
+    monkeypatch.setattr(model, "hidden", lambda *_: (positions, None))
+    model.head.weight.data = torch.eye(7, 6, dtype=torch.float64)
     start = model.read(source, source_lengths)
-    torch.nn.init.constant_(model.head.bias, -50.0)
-    model.head.bias.data[5] = 50.0  # every draw gives 5
-    all_drawn = model.draw(start, tokens, keep, 1.0)
-    assert (all_drawn[0] == 6).all()
-    assert (all_drawn[1:][keep[1:]] == 5).all()
-    assert (all_drawn[1:][~keep[1:]] == 6).all()
+    drawn = model.draw(start, tokens, keep, 1.0)
+    assert (drawn[0] == 6).all()
+    for t in range(1, 4):
+        assert (drawn[t][keep[t]] == t - 1).all()
+    assert (drawn[1:][~keep[1:]] == 6).all()
     assert (model.draw(start, tokens, keep, 0.0) == 6).all()
 
 
