@@ -235,6 +235,19 @@ def test_any_number_of_threads_gives_the_same_bits(cell, dtype, threads_restored
             assert_same(outcome(p, "compiled", dtype), one)
 
 
+@both_precisions
+def test_sequences_left_alone_and_odd_vectors_have_the_same_bits(dtype, threads_restored):
+    """A tile of one row by one vector must sum as all others do."""
+    lengths = torch.randint(0, 71, (21,), generator=torch.Generator().manual_seed(4)).tolist()
+    for n in (33, 40):
+        p = problem(TwoMemories(), T=70, B=21, n=n, n_x=n, lengths=lengths)
+        one = outcome(p, "compiled", dtype)
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            assert_same(outcome(p, "compiled", dtype), one)
+        torch.set_num_threads(1)
+
+
 def test_every_thread_treats_denormal_numbers_as_the_caller_does(threads_restored):
     p = problem(tt.RNN("relu"), T=8, B=12, n=100, n_x=40)
     small = 1e-38 / 40  # what goes on is less than the least normal number, 1.2e-38

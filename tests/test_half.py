@@ -9,6 +9,7 @@ from torch import sigmoid, tanh
 import throughtime as tt
 from cases import NAMED, Problem, TwoMemories, assert_close, assert_same, outcome, problem
 from test_compiled import LARGE
+from throughtime.errors import InputError
 from throughtime.scans import compiled
 
 HALF = torch.bfloat16
@@ -154,12 +155,53 @@ def test_autocast_rounds_products_and_keeps_bias_and_state(cell):
     assert_close(named, dict(enumerate((right, *right_final, *right_gradients))), HALF, roundings=3)
 
 
-def test_torch_compile_takes_it():
-    stack = tt.Stack(tt.GRU, 5, 6, backend="compiled").to(HALF)
-    x = torch.randn(4, 2, 5).to(HALF)
+@pytest.mark.parametrize("backend", ["auto", "compiled"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_torch_compile_takes_it_whole(backend, autocast, monkeypatch):
+    monkeypatch.undo()  # it must follow the real question to the processor
+    stack = tt.Stack(tt.GRU, 5, 6, backend=backend)
+    x = torch.randn(4, 2, 5)
+    if not autocast:
+        stack, x = stack.to(HALF), x.to(HALF)
+    torch._dynamo.reset()
     whole = torch.compile(stack, fullgraph=True, backend="aot_eager")
-    for one, other in zip(whole(x)[0], stack(x)[0]):
-        assert torch.equal(one, other)
+    with torch.autocast("cpu", HALF, enabled=autocast):
+        for one, other in zip(whole(x)[0], stack(x)[0]):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("T", [1, 5])
+@pytest.mark.parametrize("backend", ["auto", "native", "reference"])
+@pytest.mark.parametrize("cell", [tt.LSTM(), tt.GRUResetAfter(), tt.RNN()], ids=repr)
+def test_a_state_in_float32_is_taken_and_given_back(cell, backend, T):
+    w, x = cell.weights(3, 4, dtype=HALF), torch.randn(T, 2, 3).to(HALF)
+    start = cell.State(*(torch.randn(2, 4) for _ in cell.state))
+    y, final = tt.scan(cell, w, x, start, backend=backend)
+    assert y.dtype == HALF
+    assert {part.dtype for part in final} == {torch.float32}
+
+
+@pytest.mark.parametrize("T", [1, 5])
+@pytest.mark.parametrize("cell", [tt.LSTM(), tt.GRUResetAfter(), tt.RNN()], ids=repr)
+def test_autocast_gives_the_same_dtypes_for_one_step_and_for_many(cell, T):
+    w, x = cell.weights(3, 4), torch.randn(T, 2, 3)
+    with torch.autocast("cpu", HALF):
+        y, final = tt.scan(cell, w, x)
+    assert y.dtype == HALF
+    assert {part.dtype for part in final} == {torch.float32}
+
+
+def test_other_dtypes_are_refused_on_every_processor():
+    w, x = tt.GRU().weights(3, 4), torch.randn(2, 1, 3)
+    half = tt.Weights(*(part.to(HALF) for part in w[:3]), {})
+    for weights, given in (
+        (w._replace(W_a=w.W_a.double()), x),
+        (w._replace(b=w.b.double()), x),
+        (half._replace(b=w.b.double()), x.to(HALF)),
+        (half._replace(W_a=w.W_a), x.to(HALF)),
+    ):
+        with pytest.raises(InputError, match="as x is; one is"):
+            tt.scan(tt.GRU, weights, given, backend="compiled")
 
 
 def test_native_says_where_it_has_no_lstm_in_autocast():

@@ -7,14 +7,19 @@ import pytest
 import torch
 
 import throughtime as tt
-from cases import NAMED, TwoMemories, assert_close, assert_same, outcome, problem
+from cases import NAMED, ROUNDINGS, TwoMemories, assert_close, assert_same, outcome, problem
 from test_build import forget
 from test_compiled_cells import Still, Through
+from test_half import rounded
+from throughtime.scans import compiled
 
 FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")
 pytestmark = pytest.mark.skipif(not FLAGS, reason="make sanitize runs these, under sanitizers")
 CELLS = [tt.GRU(), tt.PeepholeLSTM("current"), TwoMemories(), Through(), Still()]
-KINDS = [(cell, torch.float32) for cell in CELLS] + [(TwoMemories(), torch.float64)]
+KINDS = [(cell, torch.float32) for cell in CELLS] + [
+    (TwoMemories(), torch.float64),
+    (TwoMemories(), torch.bfloat16),
+]
 SIZES = dict(NAMED) | {
     "no inputs": {"n_x": 0},
     "empty batch": {"B": 0},
@@ -32,12 +37,15 @@ def sanitized(monkeypatch):
 
 
 @pytest.mark.parametrize(("cell", "dtype"), KINDS, ids=str)
-def test_named_problems(cell, dtype):
+def test_named_problems(cell, dtype, monkeypatch):
+    half = dtype == torch.bfloat16
+    monkeypatch.setattr(compiled.build, "multiplies_halves", lambda: True)
     for arguments in SIZES.values():
         if isinstance(cell, Through):
             arguments = arguments | {"n_x": arguments.get("n", 3)}
         p = problem(cell, **arguments)
-        assert_close(outcome(p, "compiled", dtype), outcome(p), dtype)
+        p = rounded(p) if half else p
+        assert_close(outcome(p, "compiled", dtype), outcome(p), dtype, 3 if half else ROUNDINGS)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)

@@ -74,7 +74,13 @@ def run(
     backend: str,
 ) -> tuple[Tensor, Any]:
     """`scan` without its checks, for callers that have made them."""
-    return choose(backend, cell, w, x).run(cell, w, x, state, lengths, reset)
+    module = choose(backend, cell, w, x)
+    if module is compiled or state[0].dtype == x.dtype:
+        return module.run(cell, w, x, state, lengths, reset)
+    # a state in float32 beside half precision: only compiled scans carry it as it is
+    same = cell.State(*(part.to(x.dtype) for part in state))
+    y, final = module.run(cell, w, x, same, lengths, reset)
+    return y, cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 
 def choose(backend: str, cell: Cell, w: Weights, x: Tensor) -> ModuleType:

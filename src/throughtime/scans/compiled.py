@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..cell import Cell, Weights
-from .compile import build, operator, programs
+from ..errors import InputError
+from .compile import build, call, operator, programs
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -49,9 +51,10 @@ def run(
     cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Any]:
     """Shapes as in `scan`. Autocast rounds x and the matrices, not the bias or the state."""
-    dtype = autocast_dtype(x)
-    x, *matrices = (part.to(dtype) for part in (x, w.W_x, w.W_a))
+    x, *matrices = (part.to(autocast_dtype(part)) for part in (x, w.W_x, w.W_a))
     parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
+    check_kinds(x, parts)
+    dtype = x.dtype
     inside = library_dtype(dtype)
     if inside != dtype:
         x, *parts = (part.to(inside) for part in (x, *parts))
@@ -63,13 +66,27 @@ def run(
     return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 
-def is_slower(x: Tensor) -> bool:
-    """Whether torch's kernels, where it has the cell, are the faster ones.
+def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
+    """Raise `InputError` unless weights and state are of x's dtype and device.
 
-    So they are for a step alone, by their overhead, and for bfloat16 on a processor with AMX tiles.
+    Beside matrices in half precision, the bias, the vectors and the state may be in float32.
     """
-    half = x.device.type == "cpu" and autocast_dtype(x) == torch.bfloat16
-    return x.shape[0] == 1 or (half and "amx_bf16" in build.processor())
+    real = call.real_dtype(x.dtype)
+    for k, part in enumerate(parts):
+        fits = part.dtype == x.dtype or (k > 1 and part.dtype == real)
+        if not fits or part.device != x.device:
+            raise InputError(
+                f"weights and state must be {x.dtype} on {x.device}, as x is; one is "
+                f"{part.dtype} on {part.device}."
+            )
+
+
+def is_slower(x: Tensor) -> bool:
+    """Whether torch's kernels, where it has the cell, are the faster ones: for a step alone.
+
+    In half precision not even then: ours carry the state in float32.
+    """
+    return x.shape[0] == 1 and autocast_dtype(x) != torch.bfloat16
 
 
 def library_dtype(dtype: torch.dtype) -> torch.dtype:

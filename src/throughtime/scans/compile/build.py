@@ -14,6 +14,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -87,11 +88,13 @@ def processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
 
 
-@functools.lru_cache
 def multiplies_halves() -> bool:
     """Whether this processor multiplies pairs of bfloat16 (AVX512_BF16, ARM's BF16)."""
-    words = set(processor().replace("\t", " ").split())
-    return bool(words & {"avx512_bf16", "bf16"})
+    return bool({"avx512_bf16", "bf16"} & set(processor().split()))
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler for it.
+multiplies_halves._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def native_flag() -> str:
@@ -132,10 +135,22 @@ def load(program: str, dtype: str, name: str) -> ctypes.CDLL:
             raise BuildFailed(
                 f"the cache cannot be written: {error}. THROUGHTIME_CACHE moves it."
             ) from error
+    share_openmp()
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildFailed(f"the compiled library does not load: {error}") from error
+
+
+@functools.cache
+def share_openmp() -> None:
+    """Let the names of the OpenMP runtime that torch has loaded be found by ours."""
+    try:
+        mapped = Path("/proc/self/maps").read_text().split()
+    except OSError:  # not Linux: its loader finds them or says what it lacks
+        return
+    for path in sorted({p for p in mapped if re.search(r"/lib(gomp|omp|iomp5)[^/]*\.so", p)}):
+        ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
 
 
 def intact(path: Path) -> bool:

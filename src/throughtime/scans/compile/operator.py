@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ...cell import Weights
-from ...errors import InputError
 from .. import reference
 from . import programs
 from .call import kept_size, real_dtype, scan, scan_backward
@@ -191,14 +190,6 @@ def apply(
             program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
         )
         return made[: 1 + len(state)]
-    for k, leaf in enumerate(leaves):
-        # beside matrices in half precision, the bias, the vectors and the state may be in float32
-        fits = leaf.dtype == x.dtype or (k > 2 and leaf.dtype == real_dtype(x.dtype))
-        if not fits or leaf.device != x.device:
-            raise InputError(
-                f"weights and state must be {x.dtype} on {x.device}, as x is; one is "
-                f"{leaf.dtype} on {leaf.device}."
-            )
     if x.is_neg():
         x = x.resolve_neg()
         leaves = (x, *leaves[1:])

@@ -136,7 +136,7 @@ def _logged(cell: Cell, batch: int, width: int, dtype: torch.dtype) -> str:
 def ours() -> str:
     """What else a program depends on: torch, and how it is made."""
     here = Path(__file__).parent
-    files = b"".join((here / name).read_bytes() for name in ("trace.py", "emit.py"))
+    files = b"".join((here / name).read_bytes() for name in ("programs.py", "trace.py", "emit.py"))
     return f"{torch.__version__} {hashlib.sha256(files).hexdigest()}"
 
 

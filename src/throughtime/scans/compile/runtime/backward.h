@@ -304,7 +304,7 @@ struct Backward {
         void weight_gradients(long from, long to) {
             sum_rows(from, to);
             long size = 0;
-            for (long t = from; t < to; t++)
+            for (long t = from; t < to && (c.dW_x || c.dW_a); t++)
                 for (long b = 0; b < plan.alive[t]; b++) left[size++] = dz_row(t, b, from);
             for (long k = 0; k < size; k += BLOCK_ROWS) {
                 long rows_here = std::min(BLOCK_ROWS, size - k), K = word_count(rows_here);

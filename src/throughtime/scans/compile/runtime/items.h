@@ -83,7 +83,7 @@ static inline vec add_product(vec sum, vec left, vec right) {
 }
 #else
 #define HAS_DOT 0
-static inline vec add_product(vec sum, vec left, vec right) { return sum + left * right; }
+static inline vec add_product(vec sum, vec left, vec right) { return fused(left, right, sum); }
 #endif
 
 // Without such an instruction, the items of a pair are taken one after the other, as reals.

@@ -166,11 +166,11 @@ static vec row_products(const item *a, const item *weights, long K, int lanes) {
     for (; k + W <= K; k += W) {
         vec left = load(a + k);
 #pragma GCC unroll 16
-        for (int i = 0; i < W; i++) sum[i] += left * load(row[i] + k);
+        for (int i = 0; i < W; i++) sum[i] = fused(left, load(row[i] + k), sum[i]);
     }
     if (k < K) {
         vec left = load(a + k, K - k);
-        for (int i = 0; i < W; i++) sum[i] += left * load(row[i] + k, K - k);
+        for (int i = 0; i < W; i++) sum[i] = fused(left, load(row[i] + k, K - k), sum[i]);
     }
     transpose(sum);
     for (int h = W / 2; h; h /= 2)

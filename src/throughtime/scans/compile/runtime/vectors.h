@@ -13,7 +13,7 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX512F__)
+#if defined(__FMA__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -35,7 +35,6 @@ template <> struct Lanes<float> {
     typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
     typedef float unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
     typedef int32_t mask __attribute__((vector_size(VECTOR_BYTES)));
-    typedef uint16_t half __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
 };
 template <> struct Lanes<double> {
     typedef double vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -72,6 +71,33 @@ static inline void hold(vec &v) {
     asm("" : "+x"(v));
 #elif defined(__aarch64__)
     asm("" : "+w"(v));
+#endif
+}
+
+// left * right + sum, rounded once where the processor can. Not left to the compiler: it fuses here
+// and not there, and a sum would depend on the tile, and so on the thread, that makes it.
+static inline vec fused(vec left, vec right, vec sum) {
+#if defined(__AVX512F__) && VECTOR_BYTES == 64 && REAL_IS_FLOAT
+    return (vec)_mm512_fmadd_ps((__m512)left, (__m512)right, (__m512)sum);
+#elif defined(__AVX512F__) && VECTOR_BYTES == 64
+    return (vec)_mm512_fmadd_pd((__m512d)left, (__m512d)right, (__m512d)sum);
+#elif defined(__FMA__) && VECTOR_BYTES == 32 && REAL_IS_FLOAT
+    return (vec)_mm256_fmadd_ps((__m256)left, (__m256)right, (__m256)sum);
+#elif defined(__FMA__) && VECTOR_BYTES == 32
+    return (vec)_mm256_fmadd_pd((__m256d)left, (__m256d)right, (__m256d)sum);
+#elif defined(__FMA__) && VECTOR_BYTES == 16 && REAL_IS_FLOAT
+    return (vec)_mm_fmadd_ps((__m128)left, (__m128)right, (__m128)sum);
+#elif defined(__FMA__) && VECTOR_BYTES == 16
+    return (vec)_mm_fmadd_pd((__m128d)left, (__m128d)right, (__m128d)sum);
+#elif defined(__aarch64__) && VECTOR_BYTES == 16 && REAL_IS_FLOAT
+    return (vec)vfmaq_f32((float32x4_t)sum, (float32x4_t)left, (float32x4_t)right);
+#elif defined(__aarch64__) && VECTOR_BYTES == 16
+    return (vec)vfmaq_f64((float64x2_t)sum, (float64x2_t)left, (float64x2_t)right);
+#elif defined(__FMA__) || defined(__aarch64__)  // wider than the processor: for tests
+    for (int i = 0; i < W; i++) sum[i] = std::fma(left[i], right[i], sum[i]);
+    return sum;
+#else
+    return sum + left * right;
 #endif
 }
 
