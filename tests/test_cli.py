@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from throughtime.cli import main
-from throughtime.parsing import argument_help
+from throughtime.parsing.options import argument_help
 from throughtime.tasks import TASKS
 
 SMALL = [

@@ -1,0 +1,20 @@
+"""The command line's arguments: a file for each kind of verb, on options made from dataclasses."""
+
+from .options import parse, plain_parser
+from .running import (
+    between_samples,
+    evaluate_command,
+    generate_command,
+    predict_command,
+)
+from .training import train_command
+
+__all__ = [
+    "between_samples",
+    "evaluate_command",
+    "generate_command",
+    "parse",
+    "plain_parser",
+    "predict_command",
+    "train_command",
+]
