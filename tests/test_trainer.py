@@ -1,5 +1,6 @@
 """The loop, the run folder, and what must survive a kill."""
 
+import itertools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from throughtime import trainer as trainers
 from throughtime.config import from_dict
 from throughtime.errors import InputError, ThroughtimeError, TrainingDiverged
 from throughtime.tasks import task_class
+from throughtime.tasks.language import Language
 
 TEXT = "the cat, which already ate a lot, was full. the cats, which ate, were full.\n"
 
@@ -323,6 +325,23 @@ def test_exploding_gradients_are_clipped_and_training_survives(settings):
     result = tt.train(config)
     assert result.metrics["loss"] < 50
     assert max(line["norm"] for line in lines(config.out, "train")) > 0.5
+
+
+def test_advice_is_said_and_kept(settings, monkeypatch, capsys):
+    original = Language.loss
+    calls = itertools.count(1)
+
+    def loss(self, model, batch, carry):
+        found = original(self, model, batch, carry)
+        return found._replace(mean=found.mean * 1000) if next(calls) in (105, 108, 110) else found
+
+    monkeypatch.setattr(Language, "loss", loss)
+    config = settings(max_steps=120, loop={"eval_every": "60"})
+    tt.train(config)
+    (line,) = lines(config.out, "advice")
+    assert line["step"] == 110
+    assert "gradients explode" in line["text"]
+    assert " ".join(line["text"].split()) in " ".join(capsys.readouterr().err.split())
 
 
 # ---- going on -----------------------------------------------------------------------------------

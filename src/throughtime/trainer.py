@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from . import terminal
+from .advice import Advisor
 from .budget import Budget
 from .checkpoint import RunFolder
 from .errors import InputError, TrainingDiverged
@@ -81,6 +82,7 @@ class Trainer:
         self.sampler = torch.Generator(self.device)
         self.metrics: Metrics | None = None
         self.display = Display(quiet=processes.rank > 0)
+        self.advisor = Advisor(config.optim)
         self.asked_to_stop = False  # by a signal, in this process
         self.stopping = False  # agreed by all processes
         torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
@@ -171,6 +173,7 @@ class Trainer:
             c.running = value if math.isnan(c.running) else c.running + recent * (value - c.running)
         else:
             self._skip(value, norm)
+        self._advise(self.advisor.after_step(c.step, norm))
         self._clock()
         if c.step % 5 == 0 or c.step < 5:
             self._show()
@@ -232,6 +235,14 @@ class Trainer:
             f"{clock(c.elapsed):>7}  epoch {epoch:.2f}  validation "
             f"{self.task.describe(metrics)}{mark}"
         )
+        self._advise(self.advisor.after_evaluation(c.step, c.running, metrics["loss"]))
+
+    def _advise(self, line: str | None) -> None:
+        """Say what is wrong, and keep it in metrics.jsonl."""
+        if line is not None:
+            self.display.say(line)
+            if self.metrics:
+                self.metrics.write("advice", self.counters.step, {"text": line})
 
     def _log(self) -> None:
         c = self.counters

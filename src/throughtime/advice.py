@@ -1,0 +1,83 @@
+"""What a trainer says when training goes wrong: what was seen, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+
+from .config import OptimConfig
+
+RECENT = 100
+"""Steps that are looked back on."""
+
+BURST = 10.0
+"""A gradient norm so many times the median of the recent ones is a burst."""
+
+BURSTS = 3
+"""So many bursts within the recent steps are told."""
+
+RISES = 3
+"""So many evaluations in a row above the best, while the training loss falls, are told."""
+
+
+class Advisor:
+    """Looks on, and speaks once of each kind of trouble; it changes nothing.
+
+    Exploding gradients: at least `BURSTS` of the last `RECENT` steps had a norm above `BURST` times
+    the median of those steps. Overfitting: `RISES` evaluations in a row with a higher loss than the
+    best, while the training loss is below what it was then.
+    """
+
+    def __init__(self, config: OptimConfig) -> None:
+        self.config = config
+        self.norms: deque[float] = deque(maxlen=RECENT)
+        self.told: set[str] = set()
+        self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
+
+    def after_step(self, step: int, norm: float) -> str | None:
+        """Hear the gradient's norm before clipping, once a step; what to say, if anything."""
+        self.norms.append(norm)
+        if "exploding" in self.told or len(self.norms) < RECENT:
+            return None
+        finite = [n for n in self.norms if math.isfinite(n)]
+        usual = median(finite) if finite else math.inf
+        bursts = [n for n in self.norms if not n <= BURST * usual]
+        if len(bursts) < BURSTS:
+            return None
+        self.told.add("exploding")
+        largest = max(bursts, key=lambda n: n if math.isfinite(n) else math.inf)
+        return (
+            f"advice: at step {step}, {len(bursts)} of the last {RECENT} steps had a gradient norm "
+            f"above {BURST:g} times the usual {usual:.2g}, the largest {largest:.3g}: gradients "
+            f"explode. {self.against_bursts(usual)}"
+        )
+
+    def against_bursts(self, usual: float) -> str:
+        """What to try: clipping a little above the usual norm, or where that is done, a lower lr."""
+        clip, value = self.config.clip_norm, float(f"{2 * usual:.1g}")
+        if math.isfinite(value) and value > 0 and (not clip or clip > 2 * value):
+            now = f", now {clip:g}" if clip else ", now none"
+            return f"Try --optim.clip_norm {value:g}{now}."
+        return (
+            f"Clipping at {clip:g} holds them; if the loss jumps, try a lower --optim.lr (now "
+            f"{self.config.lr:g})."
+        )
+
+    def after_evaluation(self, step: int, train: float, valid: float) -> str | None:
+        """Hear the training and the validation loss of an evaluation; what to say, if anything."""
+        if math.isnan(valid):  # another trouble: its steps are skipped and told
+            return None
+        if valid <= self.best:
+            self.best, self.best_step, self.train_at_best, self.rises = valid, step, train, 0
+            return None
+        self.rises = self.rises + 1 if train < self.train_at_best else 0
+        if self.rises < RISES or "rising" in self.told:
+            return None
+        self.told.add("rising")
+        return (
+            f"advice: the validation loss is above its best for {self.rises} evaluations "
+            f"({self.best:.4f} at step {self.best_step}, now {valid:.4f}) while the training loss "
+            f"falls ({self.train_at_best:.4f}, now {train:.4f}): the model learns its text by "
+            f"heart. Try more --model.dropout, or stop there with --loop.early_stopping {RISES}."
+        )

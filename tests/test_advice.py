@@ -1,0 +1,79 @@
+"""What a trainer says when training goes wrong, and that it is silent when it does not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from throughtime.advice import RECENT, RISES, Advisor
+from throughtime.config import OptimConfig
+
+
+def said(advisor: Advisor, norms) -> list[tuple[int, str]]:
+    """What is said of a run of norms, with the step."""
+    heard = ((step, advisor.after_step(step, norm)) for step, norm in enumerate(norms, 1))
+    return [(step, line) for step, line in heard if line is not None]
+
+
+def noise(steps: int) -> list[float]:
+    """Norms as they vary in training that goes well: by half, now and then threefold."""
+    draw = random.Random(1)
+    return [0.5 * draw.choice((0.7, 1.0, 1.0, 1.4, 3.0)) for _ in range(steps)]
+
+
+def test_norms_that_vary_as_they_do_are_no_trouble():
+    assert said(Advisor(OptimConfig()), noise(2000)) == []
+
+
+def test_bursts_are_told_once_with_the_step_the_norm_and_a_value_to_clip_at():
+    norms = noise(1000)
+    for step in (250, 270, 290, 300, 900):
+        norms[step - 1] = 37.0
+    ((step, line),) = said(Advisor(OptimConfig(clip_norm=0.0)), norms)
+    assert step == 290
+    assert "step 290" in line
+    assert "3 of the last 100" in line
+    assert "largest 37" in line
+    assert "--optim.clip_norm 1, now none" in line
+
+
+def test_where_clipping_holds_bursts_the_rate_is_what_is_left():
+    norms = noise(RECENT) + [50.0] * 3
+    ((_, line),) = said(Advisor(OptimConfig(clip_norm=1.0, lr=0.02)), norms)
+    assert "Clipping at 1 holds them" in line
+    assert "--optim.lr (now 0.02)" in line
+
+
+def test_norms_that_are_not_finite_count_as_bursts():
+    for bad in (math.nan, math.inf):
+        ((_, line),) = said(Advisor(OptimConfig()), noise(RECENT) + [bad] * 3)
+        assert f"largest {bad:.3g}" in line
+
+
+def test_bursts_far_apart_are_no_trouble():
+    norms = noise(1000)
+    for step in range(100, 1000, RECENT // 2):
+        norms[step] = 37.0
+    assert said(Advisor(OptimConfig()), norms) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "told_at"),
+    [
+        ([2.0, 1.5, 1.2, 1.1, 1.0, 0.9], [2.0, 1.6, 1.7, 1.7, 1.8, 1.9], 5),
+        ([2.0, 1.5, 1.6, 1.6, 1.6, 1.6], [2.0, 1.6, 1.7, 1.7, 1.8, 1.9], None),  # both rise
+        ([2.0, 1.5, 1.2, 1.1, 1.0, 0.9], [2.0, 1.6, 1.7, 1.7, 1.5, 1.6], None),  # it recovers
+        ([2.0, 1.5, 1.2, 1.1, 1.0, 0.9], [2.0, 1.6] + 4 * [math.nan], None),
+    ],
+)
+def test_validation_that_rises_while_training_falls_is_told_once(train, valid, told_at):
+    advisor = Advisor(OptimConfig())
+    heard = [advisor.after_evaluation(k, *pair) for k, pair in enumerate(zip(train, valid), 1)]
+    assert [k for k, line in enumerate(heard, 1) if line] == ([told_at] if told_at else [])
+    if told_at:
+        line = heard[told_at - 1]
+        assert line is not None
+        assert "1.6000 at step 2, now 1.8000" in line
+        assert f"--loop.early_stopping {RISES}" in line
