@@ -54,7 +54,7 @@ class Advisor:
         )
 
     def against_bursts(self, usual: float) -> str:
-        """What to try: clipping a little above the usual norm, or where that is done, a lower lr."""
+        """What to try: clipping above the usual norm, or where that is done, a lower lr."""
         clip, value = self.config.clip_norm, float(f"{2 * usual:.1g}")
         if math.isfinite(value) and value > 0 and (not clip or clip > 2 * value):
             now = f", now {clip:g}" if clip else ", now none"
