@@ -21,7 +21,7 @@ from throughtime.data import corpus as corpora
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import Vocabulary
 from throughtime.ngram import witten_bell_nats
-from throughtime.trainer import Interrupted
+from throughtime.interrupts import Interrupted
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "encodings", "site-packages", "dist-packages"}

@@ -46,9 +46,7 @@ ALL_CELLS = list(ORACLES)
 PAIRS = [(cell, name) for cell in ALL_CELLS for name in BACKENDS if tt.why_not(name, cell) is None]
 """Every cell with every backend that can run it."""
 
-modest = settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+modest = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 CACHE = Path(__file__).resolve().parent.parent / ".pytest_cache" / "throughtime"
 os.environ["THROUGHTIME_CACHE"] = str(CACHE)
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("shared", deadline=None)  # other programs may be busy
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def test_it_learns_to_tell_labels_apart(configure, pooling):
 # ---- batches, processes, score, resume ----------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 60), st.randoms())
 def test_metrics_are_those_of_any_batch_size_and_order(lengths, budget, random):
     config = from_dict(tt.ClassifierConfig, {"train": ["x"], "model": {"hidden_size": 4}})

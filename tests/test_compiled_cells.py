@@ -292,7 +292,6 @@ def drawn_cells(draw: st.DrawFn):
 
 @given(drawn_cells())
 @settings(
-    deadline=None,
     max_examples=CELLS or 6,
     derandomize=not CELLS,  # the same cells each time, compiled once
     suppress_health_check=list(HealthCheck),

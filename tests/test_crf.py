@@ -91,7 +91,7 @@ def test_float32_loses_nothing_in_long_sequences(crf):
     assert half.dtype == torch.float32
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.sampled_from(["IOB2", "BIOES"]), st.integers(0, 10**6))
 def test_viterbi_never_leaves_the_scheme(T, scheme, seed):
     names = tag_names(["a", "b"], scheme)

@@ -56,7 +56,7 @@ def test_sampling_draws_from_the_models_distribution(model):
     assert (shares - p).abs().max() < 4 * math.sqrt(0.25 / 40_000)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     k=st.integers(1, V), p=st.floats(0.05, 1.0), t=st.floats(0.2, 3.0), seed=st.integers(0, 2**31)
 )

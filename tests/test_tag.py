@@ -141,7 +141,7 @@ def test_tags_that_are_no_spans_are_classes_by_themselves(configure, data, capsy
 
 @pytest.mark.parametrize("head", ["softmax", "crf"])
 @pytest.mark.parametrize("characters", ["recurrent", "convolutional", "none"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=10), budget=st.integers(1, 40))
 def test_metrics_are_those_of_any_batch_size(head, characters, lengths, budget):
     random = np.random.default_rng(sum(lengths))

@@ -45,7 +45,7 @@ def test_the_fast_path_agrees_with_the_tokenizers_library(build, level):
     assert library.encode(TEXT).ids == vocabulary.encode(TEXT).tolist()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(text=st.text())
 def test_any_text_round_trips_through_bytes(text):
     from throughtime.data.vocabulary import byte_tokenizer

@@ -85,7 +85,7 @@ def train(arguments: list[str]) -> int:
     command = train_command(arguments)
     if command is None:
         return 0
-    from .trainer import Interrupted
+    from .interrupts import Interrupted
     from .verbs import train as run
 
     try:

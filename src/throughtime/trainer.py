@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,16 +23,13 @@ from .advice import Advisor
 from .budget import Budget
 from .checkpoint import RunFolder
 from .errors import InputError, TrainingDiverged
+from .interrupts import Interrupted, asked
 from .machine import Processes
 from .monitor import Display, Metrics, clock, require_tensorboard
 from .optimization import Schedule, clip, make_optimizer
 from .tasks.task import Task
 
 FORMAT = 1
-
-
-class Interrupted(Exception):
-    """Training stopped on request, at a step boundary, its checkpoint written."""
 
 
 @dataclass
@@ -106,7 +101,7 @@ class Trainer:
                 )
                 stack.callback(self.metrics.close)
             stack.enter_context(self.display)
-            stack.enter_context(self._on_interrupt())
+            stack.enter_context(asked(self._ask_to_stop))
             if self.metrics_bytes is None:
                 self.save()
             if self.spent():
@@ -391,22 +386,10 @@ class Trainer:
         bf16 = self.config.loop.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
-    @contextlib.contextmanager
-    def _on_interrupt(self) -> Iterator[None]:
-        """The first Ctrl-C asks to stop after the step; a second one stops at once."""
-
-        def ask(*_: object) -> None:
-            if self.asked_to_stop:
-                raise KeyboardInterrupt
-            self.asked_to_stop = True
-            terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
-
-        try:
-            before = signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not in the main thread: whoever called handles Ctrl-C
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _ask_to_stop(self) -> bool:
+        """The first Ctrl-C asks to stop after the step; False: it was asked before."""
+        if self.asked_to_stop:
+            return False
+        self.asked_to_stop = True
+        terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
+        return True

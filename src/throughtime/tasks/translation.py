@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,14 +22,15 @@ from ..config.translation import (
 )
 from ..data.batches import Batches, Ragged, by_length
 from ..data.lines import Inputs
-from ..data.parallel import hold_out, read_parallel
+from ..data.parallel import read_parallel
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from ..decoding import BeamSearch, Hypothesis
 from ..errors import InputError
 from ..machine import Processes
 from ..metrics.translation import score
 from ..models.translator import Translator
-from .task import Evaluation, Loss, Prediction, Score, Task, figures
+from .task import Loss, Prediction, Score, Task
+from .translated import Pairs, TranslationEvaluation, prediction, read, vocabularies
 
 EVALUATION_TOKENS = 1 << 13
 """Tokens looked at together when nothing is learned, padding included."""
@@ -43,20 +42,6 @@ MORE = 10
 """Tokens that a translation may have beyond `max_length` times those of its source."""
 
 GREEDY = SearchOptions(beam_size=1, batch_size=128)
-
-
-class Pairs(NamedTuple):
-    """N pairs: token ids, those of the target with their <eos>; and the sentences themselves."""
-
-    source: Ragged
-    target: Ragged
-    sources: Sequence[str]
-    references: Sequence[str]
-
-    @property
-    def longest(self) -> np.ndarray:
-        """The length of each pair's longer side [N]."""
-        return np.maximum(self.source.lengths, self.target.lengths)
 
 
 class Batch(NamedTuple):
@@ -386,68 +371,3 @@ class Translation(Task):
             return None
         rows = [self.target.decode([token]).strip() or "·" for token in tokens]
         return Alignment(columns, [*rows, "<eos>"], self.align(model, source, tokens))
-
-
-def prediction(number: int, texts: list[tuple[str, float]], *, several: bool) -> Prediction:
-    """A line, or NUMBER ||| TEXT ||| SCORE for each of several."""
-    found = [{"text": text, "score": value} for text, value in texts]
-    if not several:
-        return Prediction(texts[0][0], {"translation": texts[0][0], "score": texts[0][1]})
-    lines = [f"{number} ||| {text} ||| {value:.4f}" for text, value in texts]
-    return Prediction("\n".join(lines), {"translations": found})
-
-
-def read(
-    config: TranslatorConfig,
-) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
-    """Training and validation sentences; the latter drawn from the former where none are given."""
-    train = read_parallel(config.train, config.data.encoding)
-    if config.valid:
-        return train, read_parallel(config.valid, config.data.encoding)
-    return hold_out(train, config.data.holdout, config.data.split_seed)
-
-
-def vocabularies(
-    config: TranslatorConfig, sources: list[str], targets: list[str]
-) -> tuple[Vocabulary, Vocabulary]:
-    """Of each side, or one of both."""
-    data = config.data
-
-    def of(texts: Any, level: str, size: int | None) -> Vocabulary:
-        return Vocabulary.of_texts(
-            texts, level, size=size, min_count=data.min_count, lowercase=data.lowercase,
-            words=data.words,
-        )  # fmt: skip
-
-    if data.joint:
-        both = of(chain(sources, targets), config.level, data.vocab_size)
-        return both, both
-    size = data.vocab_size if data.target_vocab_size is None else data.target_vocab_size
-    return (
-        of(sources, config.level, data.vocab_size),
-        of(targets, config.target_level or config.level, size),
-    )
-
-
-@dataclass(frozen=True)
-class TranslationEvaluation(Evaluation):
-    """What `evaluate` found. The loss has no smoothing; `perplexity_per_word` counts the words
-    between spaces and an end for each sentence, whatever a token is.
-    """
-
-    bleu: float
-    chrf: float
-    loss: float
-    perplexity: float
-    perplexity_per_word: float
-    unk_rate: float
-    sentences: int
-    tokens: int
-    bleu_signature: str
-    chrf_signature: str
-
-    def report(self) -> str:
-        """The figures, then how BLEU and chrF were found."""
-        return (
-            f"{figures(self.to_dict())}\n\nBLEU  {self.bleu_signature}\nchrF  {self.chrf_signature}"
-        )

@@ -14,44 +14,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from .book import KNOWN_FIELDS, Tune
+from .durations import broken_first, factor, is_compound, metre_of, unit_of
+from .notation import IN_CHORD, IN_GRACE, ITEM, KEY, KINDS
 
 BODY_FIELDS = frozenset("IKLMNPQRrsTUVWwm+")
 """Fields that ABC 2.1 allows in a tune's body."""
 
 TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 """p → q of a tuplet (p; for the other p, q is 3 in compound metres and 2 in simple ones."""
-
-LENGTH = r"\d*(?:/+\d*)?"
-NOTE = r"(?:\^\^?|__?|=)?[A-Ga-g][,']*"
-ITEM = re.compile(
-    rf"""
-      (?P<space> [\s`]+ )
-    | (?P<inline> \[ (?P<letter>[A-Za-z]) : (?P<value>[^\]]*) \] )
-    | (?P<bar> (?: :+\[?\|[|:\]]* | ::+ | \.?\[?\|[|:\]]* ) (?P<volta>\d[\d,-]*)? )
-    | (?P<ending> \[ (?: (?P<numbers>\d[\d,-]*) | "[^"\n]*" ) )
-    | (?P<text> "[^"]*" )
-    | (?P<chord> \[ (?P<inside>[^\]|:]*) \] (?P<chord_length>{LENGTH}) )
-    | (?P<note> {NOTE} (?P<note_length>{LENGTH}) )
-    | (?P<rest> [zx] (?P<rest_length>{LENGTH}) )
-    | (?P<bars_of_rest> [ZX] (?P<count>\d*) )
-    | (?P<tuplet> \( (?P<p>\d) (?: :(?P<q>\d*) (?: :(?P<r>\d*) )? )? )
-    | (?P<slur> \.?\( | \) )
-    | (?P<tie> \.?- )
-    | (?P<broken> >+ | <+ )
-    | (?P<grace> \{{ /? (?P<graces>[^}}]*) \}} )
-    | (?P<decoration> ![^!\s|]+! | \+[^+\s|]+\+ )
-    | (?P<overlay> &+ )
-    | (?P<spacer> y\d* )
-    | (?P<mark> [.~HLMOPSTuv] | [$*;?@]+ )
-    """,
-    re.X,
-)
-IN_CHORD = re.compile(rf"\s*(?:\"[^\"]*\"|![^!\s]+!|[.~HLMOPSTuv])*({NOTE})({LENGTH})\s*-?\s*")
-IN_GRACE = re.compile(rf"\s*(?:{NOTE}{LENGTH}|z{LENGTH}|[\s>()<-]|[.~HLMOPSTuv]|![^!\s]+!)")
-KEY = re.compile(
-    r"(?:[A-G][#b]?\s*(?:(?:m|min|maj|mix|dor|phr|lyd|loc|aeo|ion|exp)[a-z]*)?|HP|Hp|none|)(?=$|[\s^_=\d])",
-    re.I,
-)
 
 
 @dataclass(frozen=True)
@@ -109,47 +79,6 @@ class Music:
 def parse(tune: Tune) -> Music:
     """Read a tune's body. What is not ABC is listed with its place, never raised."""
     return Reader(tune).read()
-
-
-def metre_of(value: str) -> Fraction | None:
-    """Whole notes in a bar of M:; None for a free metre. Raises `ValueError` for what is none."""
-    text = value.strip()
-    if text.lower() in ("none", ""):
-        return None
-    if text in ("C", "C|"):
-        return Fraction(1)
-    match = re.fullmatch(r"\(?\s*(\d+(?:\s*\+\s*\d+)*)\s*\)?\s*/\s*(\d+)", text)
-    if not match or int(match[2]) == 0:
-        raise ValueError(f"not a metre: {value!r}; expected M:6/8, M:C or M:none")
-    metre = Fraction(sum(map(int, match[1].split("+"))), int(match[2]))
-    if not metre:
-        raise ValueError(f"a metre of no length: {value!r}")
-    return metre
-
-
-def is_compound(value: str) -> bool:
-    """Whether M: is a compound metre, such as 6/8 or 9/8."""
-    beats = value.strip().partition("/")[0]
-    return beats.isdigit() and int(beats) % 3 == 0 and int(beats) > 3
-
-
-def unit_of(value: str) -> Fraction:
-    """Whole notes in a unit of L:. Raises `ValueError` for what is none."""
-    match = re.fullmatch(r"(\d+)(?:/(\d+))?", value.strip())
-    if not match or not int(match[1]) or (match[2] and not int(match[2])):
-        raise ValueError(f"not a note length: {value!r}; expected L:1/8")
-    return Fraction(int(match[1]), int(match[2] or 1))
-
-
-def factor(length: str) -> Fraction:
-    """The factor that a note's written length stands for: 3, /2, 3/2, // …"""
-    above, slash, below = length.partition("/")
-    numerator = int(above) if above else 1
-    if not slash:
-        return Fraction(numerator)
-    slashes = 1 + len(below) - len(below.lstrip("/"))
-    digits = below.lstrip("/")
-    return Fraction(numerator, int(digits) * 2 ** (slashes - 1) if digits else 2**slashes)
 
 
 class Voice:
@@ -453,15 +382,3 @@ class Reader:
             self.voice.bar.length += length
         else:
             self.voice.overlay += length
-
-
-def broken_first(signs: str) -> Fraction:
-    """The factor of the note before > or <."""
-    k = Fraction(1, 2 ** len(signs))
-    return 2 - k if signs[0] == ">" else k
-
-
-KINDS = (
-    *("space", "inline", "bar", "ending", "text", "chord", "note", "rest", "bars_of_rest"),
-    *("tuplet", "slur", "tie", "broken", "grace", "decoration", "overlay", "spacer", "mark"),
-)
