@@ -20,8 +20,8 @@ from throughtime.config import from_dict, load_yaml
 from throughtime.data import corpus as corpora
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import Vocabulary
-from throughtime.ngram import witten_bell_nats
 from throughtime.interrupts import Interrupted
+from throughtime.ngram import witten_bell_nats
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "encodings", "site-packages", "dist-packages"}
