@@ -23,6 +23,7 @@ _HOME = {
     "why_not": "scans",
     "Stack": "stack",
     "nn": "",
+    "inspect": "",
     "LanguageConfig": "config",
     "ClassifierConfig": "config",
     "ConditionalConfig": "config",
@@ -42,6 +43,7 @@ _HOME = {
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from . import inspect as inspect
     from . import nn as nn
     from .cell import Cell as Cell
     from .cell import Weights as Weights
