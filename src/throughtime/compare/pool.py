@@ -83,7 +83,11 @@ class Working:
 
     def ended(self) -> int | None:
         """Its exit code, None while it runs."""
-        return self.process.poll()
+        code = self.process.poll()
+        if code is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+        return code
 
 
 def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str, str]:

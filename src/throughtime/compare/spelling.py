@@ -7,8 +7,9 @@ whole text again (but for white space, which word models do not see) and compare
     cost(w) = −Σ log2 P(character) − log2 P(end),   P(x) = (n(x) + 1) / (N + A + 1)
 
 where n counts the characters and ends of the training words that occur once, which are the likest
-to unknown ones there are; A is the number of different characters among them, and what they have
-not is one of the 1,114,112 code points, each as probable, under the 1 that is left over.
+to unknown ones there are (of all training words, where none occurs once); N is the sum of n, A the
+number of different x. A character that they have not is one of the 1,114,112 code points, each as
+probable, under the 1 that is left over.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def table_of(
         ("failed", lambda row: str(len(row.failures)) if row.failures else NOTHING),
     ]
     said = [(head, [say(row) for row in rows]) for head, say in columns]
-    said = [(head, cells) for head, cells in said if head == "" or set(cells) != {NOTHING}]
+    said = said[:1] + [(head, cells) for head, cells in said[1:] if set(cells) != {NOTHING}]
     return Table(
         [head for head, _ in said], [list(row) for row in zip(*(cells for _, cells in said))], notes
     )
