@@ -120,6 +120,19 @@ def test_counts_are_those_of_the_built_model_and_no_width_is_nearer(corpus, tmp_
             assert abs(sizes.parameters(task, matched) - wanted) >= abs(count - wanted)
 
 
+def test_a_second_cell_is_counted_as_the_one_that_it_follows(tmp_path):
+    data = tmp_path / "train.conll"
+    data.write_text("Ada\tB-person\nsees\tO\na\tO\nbear\tO\n\n" * 30)
+    values = {"train": [str(data)], "out": "run", "model": {"hidden_size": 10}, "device": "cpu"}
+    config = from_dict(tt.TaggerConfig, values)
+    task = task_class("tag").prepare(config)
+    wanted = sizes.parameters(task, config)
+    matched = from_dict(tt.TaggerConfig, {**values, "cell": "rnn"})
+    count = sizes.match(task, matched, wanted, "rnn")
+    built = task_class("tag").prepare(matched).build_model()
+    assert sum(p.numel() for p in built.parameters()) == count != wanted
+
+
 def test_parameters_that_cannot_be_matched_are_told(corpus, tmp_path, capsys):
     where = ["--train", corpus, *SMALL, "--out", tmp_path / "run", "--max-steps", 1]
     assert compare("lm", "--levels", "char,subword", "--data.vocab_size", 300,
@@ -215,8 +228,8 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(tmp_path, capsys, reques
     request.getfixturevalue("here")
     assert compare(*command, "--cells", f"{cell}:Bad,rnn") == 1
     rows = {row[0]: row for row in table(capsys.readouterr().out)}
-    assert rows["Bad"][2] == "–"
-    assert float(rows["rnn"][2]) > 0
+    assert rows["mine.py:Bad"][1] == "–"
+    assert float(rows["rnn"][1]) > 0
 
 
 # ---- the rest, in this process ------------------------------------------------------------------

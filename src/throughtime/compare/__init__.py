@@ -24,6 +24,7 @@ import yaml
 
 from .. import config as configs
 from .. import machine, terminal
+from ..cell_names import find_cell
 from ..checkpoint import RunFolder, is_temporary
 from ..config.comparison import Comparison
 from ..errors import InputError
@@ -72,6 +73,8 @@ def compare(
     configs.check(config)
     configs.check(comparison)
     comparison.settle(config)
+    for cell in comparison.cells:
+        find_cell(cell)  # an unknown one is told before data are read
     need("matplotlib", figure.EXTRA)
     axis, places = plan.axis(comparison, config)
     tasks = prepare_tasks(task, comparison, config)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cell_names import find_cell
 from ..config.comparison import Comparison
 from ..errors import InputError
 from . import sizes
@@ -66,7 +65,7 @@ def at(config: Any, name: str, value: str) -> Any:
 def variants(comparison: Comparison, config: Any, tasks: dict[str, Any]) -> list[Variant]:
     """Every row that is trained; `tasks` are the prepared ones, by value of the axis.
 
-    Errors: `InputError` for an unknown cell, and where parameters cannot be matched.
+    Errors: `InputError` where parameters cannot be matched.
     """
     name, values = axis(comparison, config)
     wanted = None
@@ -77,16 +76,18 @@ def variants(comparison: Comparison, config: Any, tasks: dict[str, Any]) -> list
     found = []
     for value in values:
         base = at(config, name, value)
-        for label in [*comparison.cells, *set(comparison.baselines) & {"feed-forward"}]:
+        cells: list[tuple[str, int | None]] = [(cell, None) for cell in comparison.cells]
+        if "feed-forward" in comparison.baselines:
+            cells.append(("feed-forward", comparison.context))
+        for label, context in cells:
             changed = copy.deepcopy(base)
-            if label == "feed-forward":
-                changed.model.context = comparison.context
-            else:
-                find_cell(label)  # an unknown one is told
+            if context is None:
                 changed.cell = label
+            else:
+                changed.model.context = context
             count = sizes.match(tasks[value], changed, wanted, label)
             slug = "-".join(part for part in (slug_of(label), value) if part)
-            found.append(Variant(slug, label, value, changed, count))
+            found.append(Variant(slug, Path(label).name, value, changed, count))
     names = [variant.name for variant in found]
     if twice := {n for n in names if names.count(n) > 1}:
         raise InputError(f"two of the cells would share the folder {', '.join(sorted(twice))}.")

@@ -23,6 +23,9 @@ def parameters(task: Any, config: Any) -> int:
     """
     other = copy.copy(task)
     other.config, other.cell = config, find_cell(config.cell)
+    for name, value in vars(config.model).items():
+        if name.endswith("_cell"):  # a second cell (of characters, of a decoder) like the first
+            setattr(other, name, find_cell(value or config.cell))
     other.device = torch.device("meta")
     with torch.device("meta"):
         model = other.build_model()
