@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from throughtime.compare.table import table_of
 from throughtime.config import from_dict, to_dict
 from throughtime.config.comparison import split
 from throughtime.ngram import witten_bell_nats
+from throughtime.parsing import compare_command
 from throughtime.tasks import task_class
 
 SMALL = [
@@ -389,6 +391,15 @@ def test_what_cannot_be_compared_is_told(corpus, tmp_path, capsys):
     (tmp_path / "side" / "mine.txt").write_text("kept")
     assert compare(*lm) == 2
     assert "holds no comparison" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_can_be_given(monkeypatch):
+    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+    lines = Path("docs/compare.md").read_text("utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("throughtime compare ")]
+    assert len(commands) >= 3
+    for line in commands:
+        assert compare_command(shlex.split(line)[2:]) is not None, line
 
 
 def test_commas_in_brackets_belong_to_a_cell():
