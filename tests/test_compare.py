@@ -199,7 +199,7 @@ def test_it_goes_on_after_a_kill_and_after_ctrl_c_bit_for_bit(corpus, tmp_path, 
 def test_a_folder_at_work_is_left_alone(corpus, tmp_path, capsys, here, monkeypatch):
     import fcntl
 
-    monkeypatch.setattr("throughtime.compare.PATIENCE", 0.1)
+    monkeypatch.setattr("throughtime.compare.folder.PATIENCE", 0.1)
     out = tmp_path / "side"
     out.mkdir()
     with open(out / ".lock", "w") as lock:

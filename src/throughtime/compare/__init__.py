@@ -7,39 +7,30 @@ compare.json, compare.md, compare.png, compare.svg. Started again it goes on whe
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from .. import config as configs
 from .. import machine, terminal
 from ..cell_names import find_cell
-from ..checkpoint import RunFolder, is_temporary
+from ..checkpoint import RunFolder
 from ..config.comparison import Comparison
-from ..errors import InputError
 from ..extras import need
 from ..tasks import TASKS, task_class
 from ..tasks.task import aligned
-from ..verbs import differences
 from . import figure, floor, outcome, plan, pool, spelling, table
+from .folder import at_work, finished
 from .outcome import Finding, Row
 from .plan import Run, Variant
 
 __all__ = ["Compared", "Comparison", "compare"]
-
-PATIENCE = 20.0
-"""Seconds that runs of a comparison that was killed have to save and go."""
 
 
 @dataclass(frozen=True)
@@ -126,72 +117,6 @@ def cores_here() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-# ---- the folder ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterator[int]:
-    """The folder of this comparison, made or gone on with, and nobody else's meanwhile.
-
-    The lock, whose file it gives, is the runs' too: those that outlive a killed comparison hold it
-    until they have saved.
-    """
-    kept = out / "compare.yaml"
-    if out.is_file():
-        raise InputError(f"{out} is a file; --out names a folder.")
-    ours = (".lock", "logs", "results")
-    others = [p for p in out.glob("*") if p.name not in ours and not is_temporary(p)]
-    if others and not kept.exists():
-        raise InputError(f"{out} exists and holds no comparison. Choose another --out.")
-    wanted = {
-        "task": task,
-        "equal": comparison.equal,
-        "context": comparison.context,
-        "settings": {k: v for k, v in configs.to_dict(config).items() if k != "out"},
-    }
-    if kept.exists():
-        refuse_others(kept, wanted)
-    for folder in (out, out / "logs", out / "results"):
-        folder.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as lock:
-        take(lock, out)
-        RunFolder(out).save_text(kept, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
-        yield lock.fileno()
-
-
-def refuse_others(kept: Path, wanted: dict[str, Any]) -> None:
-    """Raise `InputError` where a comparison's folder was made with other settings."""
-    before = configs.load_yaml(kept)
-    if before.get("task") == wanted["task"]:  # settings that it knows nothing of are as by default
-        cls = TASKS[wanted["task"]].config
-        before["settings"] = configs.to_dict(configs.from_dict(cls, before["settings"]))
-    changed = [
-        f"{name.removeprefix('settings.')} ({old!r} → {new!r})"
-        for name, old, new in differences("", before, wanted)
-    ]
-    if changed:
-        raise InputError(
-            f"{kept.parent} holds a comparison with other settings: {', '.join(changed)}. Leave "
-            "them as they were, or choose another --out."
-        )
-
-
-def take(lock: Any, out: Path) -> None:
-    """Wait a little for the lock; `InputError` where another comparison keeps it."""
-    said, began = False, time.monotonic()
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() - began > PATIENCE:
-                raise InputError(f"another comparison is at work in {out}.") from None
-            if not said:
-                terminal.say(f"waiting for runs that are at work in {out}")
-                said = True
-            time.sleep(0.2)
-
-
 # ---- what it does -------------------------------------------------------------------------------
 
 
@@ -216,28 +141,6 @@ def train(task: str, runs: list[Run], at_once: int, lock: int) -> dict[str, str]
     if len(jobs) < len(runs):
         terminal.say(f"{len(runs) - len(jobs)} of {len(runs)} runs are finished already")
     return pool.run_all(jobs, task, at_once, lock) if jobs else {}
-
-
-def finished(job: pool.Job) -> bool:
-    """Whether a run has its result, by the settings that it would have now.
-
-    `InputError` where they differ: the data have changed, and with them the vocabulary or widths.
-    """
-    if not job.result.exists() or not RunFolder(job.run.folder).config.exists():
-        return False
-    before = json.loads(job.result.read_text("utf-8"))["settings"]
-    now = configs.to_dict(job.run.config)
-    changed = [
-        f"{name} ({old!r} → {new!r})"
-        for name, old, new in differences("", before, now)
-        if name not in ("out", "threads")
-    ]
-    if changed:
-        raise InputError(
-            f"{job.run.folder} was trained with other settings: {', '.join(changed)}. The data "
-            "have changed: choose another --out."
-        )
-    return True
 
 
 def gather(
@@ -291,7 +194,7 @@ def write(
 ) -> Compared:
     """compare.json, compare.md and the figure, and the table."""
     findings = [finding for row in rows for finding in row.findings]
-    folder = RunFolder(out)
+    kept = RunFolder(out)
     first = findings[0].values if findings else {"score": "loss", "unit": "tokens"}
     score = first["score"]
     orders = {row.at: (row.horizon[0] or 0) + 1 for row in rows if row.label == "ngram"}
@@ -306,9 +209,9 @@ def write(
         "rows": [row.to_dict() for row in rows],
         "notes": notes,
     }
-    folder.save_text(out / "compare.json", json.dumps(values, indent=1, ensure_ascii=False))
+    kept.save_text(out / "compare.json", json.dumps(values, indent=1, ensure_ascii=False))
     page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
-    folder.save_text(out / "compare.md", page)
+    kept.save_text(out / "compare.md", page)
     if findings:
         drawn = "bits_per_char" if comparison.levels else score
         name = table.UNITS.get((task, drawn), drawn.replace("_", " "))
