@@ -330,7 +330,7 @@ def test_levels_on_one_corpus(corpus, tmp_path, capsys, here):
 def test_lengths_of_a_problem(tmp_path, capsys, here):
     out = tmp_path / "side"
     assert compare("adding", "--cells", "rnn,gru", "--lengths", "2", "6", "--seeds", 1,
-                   "--max-steps", 150, "--model.hidden_size", 16, "--optim.lr", 0.02, "--out", out,
+                   "--max-steps", 120, "--model.hidden_size", 16, "--optim.lr", 0.02, "--out", out,
                    "--held-out", 100, "--loop.eval_every", 30, "--device", "cpu") == 0  # fmt: skip
     rows = table(capsys.readouterr().out)
     head = dict(zip(rows[0], range(1, 20)))

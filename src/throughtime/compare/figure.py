@@ -62,6 +62,7 @@ def draw_scores(
             for at, row in zip(x, mine):
                 values = row.values(metric)
                 panel.plot([at] * len(values), values, "o", color=colour, markersize=4, alpha=0.7)
+        panel.set_xticks(sorted({int(row.at) for row in trained}))
         panel.set_xlabel("length T")
         panel.legend(frameon=False, fontsize=8)
         return

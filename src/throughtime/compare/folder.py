@@ -28,7 +28,7 @@ from ..tasks import TASKS
 from ..verbs import differences
 from .pool import Job
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that runs of a comparison that was killed have to save and go."""
 
 

@@ -157,7 +157,7 @@ def notes_of(
         "time": "all of the same width, for the same time",
     }[comparison.equal]
     notes = [
-        f"{equal}; {comparison.seeds} seeds"
+        f"{equal}; seeds: {comparison.seeds}"
         + (", mean ± sample standard deviation" if comparison.seeds > 1 else ""),
         f"runs at once: {at_once}, threads of each: {threads}, cores: {cores}; speeds and time "
         "budgets depend on it",
