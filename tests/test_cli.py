@@ -48,11 +48,12 @@ def fails(capsys, *arguments, code=2):
 def test_help_needs_no_torch():
     program = (
         "import sys; from throughtime.cli import main; main(['--help']); "
-        "main(['train', '--help']); assert 'torch' not in sys.modules"
+        "main(['train', '--help']); "
+        "main(['compare', 'lm', '--help']); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in ("train", "evaluate", "predict", "generate", "doctor"):
+    for verb in ("train", "evaluate", "predict", "generate", "compare", "doctor"):
         assert verb in done.stdout
 
 

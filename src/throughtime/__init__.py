@@ -23,10 +23,16 @@ _HOME = {
     "why_not": "scans",
     "Stack": "stack",
     "nn": "",
+    "compare": "",
+    "Comparison": "config",
+    "inspect": "",
     "LanguageConfig": "config",
     "ClassifierConfig": "config",
     "ConditionalConfig": "config",
     "MusicConfig": "config",
+    "AddingConfig": "config",
+    "CopyingConfig": "config",
+    "TemporalOrderConfig": "config",
     "TaggerConfig": "config",
     "TranslatorConfig": "config",
     "train": "verbs",
@@ -42,6 +48,8 @@ _HOME = {
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from . import compare as compare
+    from . import inspect as inspect
     from . import nn as nn
     from .cell import Cell as Cell
     from .cell import Weights as Weights
@@ -63,11 +71,15 @@ if TYPE_CHECKING:
     from .cells import (
         SimpleGRU as SimpleGRU,
     )
+    from .config import AddingConfig as AddingConfig
     from .config import ClassifierConfig as ClassifierConfig
+    from .config import Comparison as Comparison
     from .config import ConditionalConfig as ConditionalConfig
+    from .config import CopyingConfig as CopyingConfig
     from .config import LanguageConfig as LanguageConfig
     from .config import MusicConfig as MusicConfig
     from .config import TaggerConfig as TaggerConfig
+    from .config import TemporalOrderConfig as TemporalOrderConfig
     from .config import TranslatorConfig as TranslatorConfig
     from .data.vocabulary import Vocabulary as Vocabulary
     from .errors import InputError as InputError

@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": "measure a run on data",
     "predict": "a run's predictions for files or standard input: labels, tags, translations",
     "generate": "write novel sequences with a run's model",
+    "compare": "cells side by side: equal parameters, time or width, several seeds",
     "doctor": "what this machine offers, which backends run and why others do not",
 }
 
@@ -29,8 +30,9 @@ usage: throughtime VERB …
   throughtime evaluate runs/NAME --data FILE
   throughtime generate runs/NAME --prime "Once"
   throughtime predict runs/NAME --data FILE
+  throughtime compare TASK --cells rnn,gru,lstm --train FILE… --out runs/NAME
 
-{chr(10).join(f"  {task:10} {line.noun}" for task, line in TASKS.items())}
+{chr(10).join(f"  {task:14} {line.noun}" for task, line in TASKS.items())}
 
 throughtime VERB --help tells a verb's options.
 """
@@ -104,7 +106,8 @@ def train(arguments: list[str]) -> int:
         print(f"{result.folder}: {numbers} ({result.steps} steps, {result.seconds:.0f} s)")
         verbs = [v for v in ("generate", "predict") if getattr(command.config, f"{v}_options")]
         further = "".join(f"    throughtime {verb} {result.folder}" for verb in verbs)
-        terminal.say(f"go on with: throughtime evaluate {result.folder} --data FILE{further}")
+        data = " --data FILE" if hasattr(command.config, "train") else ""
+        terminal.say(f"go on with: throughtime evaluate {result.folder}{data}{further}")
     return 0
 
 
@@ -180,6 +183,27 @@ def standard_input() -> str:
         ) from error
 
 
+def compare(arguments: list[str]) -> int:
+    """throughtime compare TASK."""
+    from . import terminal
+    from .parsing import compare_command
+
+    command = compare_command(arguments)
+    if command is None:
+        return 0
+    from .compare import compare as run
+    from .trainer import Interrupted
+
+    try:
+        found = run(command.config, command.comparison, task=command.task)
+    except Interrupted:
+        terminal.say("saved. The same command goes on.")
+        return 130
+    print(found.table.text())
+    terminal.say(f"{found.folder}: compare.md, compare.json, compare.png, compare.svg")
+    return 1 if found.failures else 0
+
+
 def doctor(arguments: list[str]) -> int:
     """throughtime doctor."""
     from .parsing import parse, plain_parser
@@ -201,6 +225,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "generate": generate,
+    "compare": compare,
     "doctor": doctor,
 }
 

@@ -6,6 +6,7 @@ each task has a file of its own for its settings and for the options of its verb
 
 from .classification import ClassifierConfig as ClassifierConfig
 from .classification import ClassifierModelConfig as ClassifierModelConfig
+from .comparison import Comparison as Comparison
 from .conditional import ConditionalConfig as ConditionalConfig
 from .conditional import ConditionalModelConfig as ConditionalModelConfig
 from .conditional import DecoderConfig as DecoderConfig
@@ -27,6 +28,9 @@ from .settings import check as check
 from .settings import from_dict as from_dict
 from .settings import load_yaml as load_yaml
 from .settings import to_dict as to_dict
+from .synthetic import AddingConfig as AddingConfig
+from .synthetic import CopyingConfig as CopyingConfig
+from .synthetic import TemporalOrderConfig as TemporalOrderConfig
 from .tagging import TaggerConfig as TaggerConfig
 from .tagging import TaggerModelConfig as TaggerModelConfig
 from .translation import TranslatorConfig as TranslatorConfig

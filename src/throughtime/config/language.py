@@ -35,6 +35,8 @@ class ModelConfig(StackConfig):
         hidden_size: Width n of each layer.
         dropout: On the embedding, between layers and before the softmax.
         embedding_size: Width of the token embedding; default hidden_size.
+        context: No recurrence: a feed-forward network that sees so many tokens side by side, with
+            num_layers layers (tanh) of width hidden_size; the cell has no part in it.
         output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
         embedding_dropout: Instead of dropout, on the embedding.
         output_dropout: Instead of dropout, before the softmax.
@@ -47,12 +49,21 @@ class ModelConfig(StackConfig):
 
     hidden_size: int = limited(512, 1)
     embedding_size: int | None = limited(None, 1)
+    context: int | None = limited(None, 1)
     output_layers: list[int] = field(default_factory=list)
     embedding_dropout: float | None = limited(None, 0, 0.999)
     output_dropout: float | None = limited(None, 0, 0.999)
     tied: bool = False
     head: Literal["full", "adaptive"] = "full"
     cutoffs: list[int] | None = None
+
+    def check(self) -> None:
+        """What only a recurrent stack has does not go with a fixed window."""
+        if self.context is not None and (self.skips or self.weight_drop):
+            raise InputError(
+                "model.context has no recurrence: model.skips and model.weight_drop do not go with "
+                "it."
+            )
 
 
 @dataclass

@@ -14,13 +14,15 @@ from ..errors import InputError
 from ..heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..stack import drop
 from . import initialise, stack_of
+from .window import Window
 
 
 class LanguageModel(nn.Module):
     """P(y<t> | y<1…t-1>): embedding, stack, output layers, softmax; x<t> = y<t-1>.
 
     Shapes: tokens [T, B]; state as `Stack` has it. `forward` gives the mean loss in nats, so that
-    data-parallel wrappers see one call; `step` gives the logits of the next token.
+    data-parallel wrappers see one call; `step` gives the logits of the next token. With
+    `config.context` a `Window` over so many tokens stands in the stack's place.
     """
 
     def __init__(self, cell: Cell | type[Cell], vocabulary: int, config: ModelConfig) -> None:
@@ -32,7 +34,11 @@ class LanguageModel(nn.Module):
         self.output_dropout = dropout if c.output_dropout is None else c.output_dropout
         self.locked_dropout = c.locked_dropout
         self.embedding = nn.Embedding(vocabulary, embedding_size)
-        self.stack = stack_of(cell, embedding_size, c)
+        self.stack = (
+            stack_of(cell, embedding_size, c)
+            if c.context is None
+            else Window(c.context, embedding_size, c.hidden_size, c.num_layers, dropout)
+        )
         self.output = OutputLayers(c.hidden_size, list(c.output_layers), dropout)
         size = self.output.output_size
         if c.tied:

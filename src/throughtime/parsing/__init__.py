@@ -1,5 +1,6 @@
 """The command line's arguments: a file for each kind of verb, on options made from dataclasses."""
 
+from .comparing import compare_command
 from .options import parse, plain_parser
 from .running import (
     between_samples,
@@ -11,6 +12,7 @@ from .training import train_command
 
 __all__ = [
     "between_samples",
+    "compare_command",
     "evaluate_command",
     "generate_command",
     "parse",

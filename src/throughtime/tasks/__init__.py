@@ -32,6 +32,11 @@ TASKS: dict[str, Entry] = {
     ),
     "music": Entry("a model of music", configs.MusicConfig, "music:Music"),
     "translate": Entry("a translator", configs.TranslatorConfig, "translation:Translation"),
+    "adding": Entry("a model of the adding problem", configs.AddingConfig, "synthetic:Adding"),
+    "copy": Entry("a model of copy memory", configs.CopyingConfig, "synthetic:Copying"),
+    "temporal-order": Entry(
+        "a model of temporal order", configs.TemporalOrderConfig, "synthetic:TemporalOrder"
+    ),
 }
 """Task name → its line; `home` is module:Class in this folder."""
 
@@ -50,6 +55,7 @@ def verb_options(name: str, verb: str, run: Any) -> type | None:
     found = getattr(line.config, f"{verb}_options")
     if found is None and verb != "evaluate":
         others = [v for v in ("predict", "generate") if getattr(line.config, f"{v}_options")]
+        others = others or ["evaluate"]
         raise InputError(
             f"{run} is {line.noun}: "
             + " or ".join(f"throughtime {other} {run}" for other in others)

@@ -25,6 +25,7 @@ from ..decoding import Sampling, sample
 from ..errors import InputError
 from ..machine import Processes
 from ..models.language import LanguageModel
+from ..models.window import Recent
 from .task import Evaluation, Loss, Task
 from .writing import write
 
@@ -161,8 +162,8 @@ class Language(Task):
         return Loss(loss, targets.numel(), type(state)(*(part.detach() for part in state)))
 
     def restore_carry(self, parts: list[Tensor]) -> Any:
-        """The cell's state."""
-        return self.cell.State(*parts)
+        """The cell's state, or the last tokens that a fixed window looks back on."""
+        return (self.cell.State if self.config.model.context is None else Recent)(*parts)
 
     def validate(self, model: Any, *, quick: bool) -> dict[str, float]:
         """Validation metrics over parallel streams, as many as in training."""

@@ -1,0 +1,219 @@
+"""Cells side by side: the same task at equal parameters, time or width, several seeds.
+
+A comparison is a folder: an ordinary run folder for each variant and seed, what they found
+(results/), what they said (logs/), compare.yaml, which says what is compared, and the outcome:
+compare.json, compare.md, compare.png, compare.svg. Started again it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import config as configs
+from .. import machine, terminal
+from ..cell_names import find_cell
+from ..checkpoint import RunFolder
+from ..config.comparison import Comparison
+from ..extras import need
+from ..tasks import TASKS, task_class
+from ..tasks.task import aligned
+from . import figure, floor, outcome, plan, pool, spelling, table
+from .folder import at_work, finished
+from .outcome import Finding, Row
+from .plan import Run, Variant
+
+__all__ = ["Compared", "Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What `compare` found: the folder, the rows and their table."""
+
+    folder: Path
+    rows: list[Row]
+    table: table.Table
+
+    @property
+    def failures(self) -> list[str]:
+        """Runs that failed, and why."""
+        return [f"{row.label} {row.at}: {why}" for row in self.rows for why in row.failures]
+
+
+def compare(
+    config: configs.RunConfig, comparison: Comparison | None = None, *, task: str | None = None
+) -> Compared:
+    """Train every cell, level or length with every seed into folders below `config.out`.
+
+    `config` is what `train` takes; `comparison` says what varies. Runs are processes of their own,
+    several at a time. The folder of an earlier call with the same settings is gone on with:
+    finished runs stay, half-finished ones resume exactly; more cells, seeds, baselines, levels and
+    lengths may be added.
+    Errors: `InputError` for what cannot be used, before anything is written, and for a folder that
+    holds another comparison; `Interrupted` after Ctrl-C, every run saved.
+    """
+    task = task or next(name for name, line in TASKS.items() if type(config) is line.config)
+    config, comparison = copy.deepcopy(config), copy.deepcopy(comparison or Comparison())
+    configs.check(config)
+    configs.check(comparison)
+    comparison.settle(config)
+    for cell in comparison.cells:
+        find_cell(cell)  # an unknown one is told before data are read
+    need("matplotlib", figure.EXTRA)
+    axis, places = plan.axis(comparison, config)
+    tasks = prepare_tasks(task, comparison, config)
+    variants = plan.variants(comparison, config, tasks)
+    out = Path(str(config.out)).expanduser()
+    at_once, threads = share_out(config, comparison, len(variants) * comparison.seeds)
+    runs = plan.runs(variants, comparison, out, threads)
+    with at_work(out, task, config, comparison) as lock:
+        show_sizes(comparison, variants, axis)
+        floors = [row for place in places for row in floors_of(comparison, tasks[place], place)]
+        facts = {place: facts_of(tasks[place]) for place in places} if comparison.levels else {}
+        del tasks  # the runs read their data themselves
+        failures = train(task, runs, at_once, lock)
+        rows = gather(task, comparison, variants, runs, failures)
+        rows += floors
+        for row in rows:
+            row.facts = facts.get(row.at, {})
+        outcome.correct_for_unknown(rows)
+        return write(out, task, axis, comparison, config, rows)
+
+
+def prepare_tasks(task: str, comparison: Comparison, config: Any) -> dict[str, Any]:
+    """The task with its data, by level or length: for counting, so that nothing is written.
+
+    The configured level is among them, since that is where parameters are counted.
+    """
+    axis, values = plan.axis(comparison, config)
+    if axis:
+        values = list(dict.fromkeys([*values, str(getattr(config, axis))]))
+    prepare = task_class(task).prepare
+    cpu = torch.device("cpu")
+    return {value: prepare(plan.at(config, axis, value), device=cpu) for value in values}
+
+
+def share_out(config: Any, comparison: Comparison, runs: int) -> tuple[int, int]:
+    """How many runs go at once, and with how many threads each."""
+    cores = cores_here()
+    jobs = comparison.jobs
+    if jobs is None:
+        on_gpu = machine.choose_device(config.device).type != "cpu"
+        jobs = 1 if on_gpu else max(1, cores // (config.threads or 1))
+    jobs = min(jobs, runs)
+    return jobs, config.threads or max(1, cores // jobs)
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# ---- what it does -------------------------------------------------------------------------------
+
+
+def show_sizes(comparison: Comparison, variants: list[Variant], axis: str) -> None:
+    """The widths and parameters, on standard error."""
+    rows = [
+        (v.label, *([v.at] if axis else []), f"{v.config.model.hidden_size:,}", f"{v.parameters:,}")
+        for v in variants
+    ]
+    terminal.say(aligned([(f"equal {comparison.equal}", *([axis] if axis else []), "width",
+                           "parameters"), *rows]))  # fmt: skip
+
+
+def train(task: str, runs: list[Run], at_once: int, lock: int) -> dict[str, str]:
+    """Train what is not finished; what failed, by the run's name."""
+    jobs = []
+    for run in runs:
+        out = run.folder.parent
+        job = pool.Job(run, out / "results" / f"{run.name}.json", out / "logs" / f"{run.name}.log")
+        if not finished(job):
+            jobs.append(job)
+    if len(jobs) < len(runs):
+        terminal.say(f"{len(runs) - len(jobs)} of {len(runs)} runs are finished already")
+    return pool.run_all(jobs, task, at_once, lock) if jobs else {}
+
+
+def gather(
+    task: str,
+    comparison: Comparison,
+    variants: list[Variant],
+    runs: list[Run],
+    failures: dict[str, str],
+) -> list[Row]:
+    """A row for each variant, and what a model without memory achieves, where that is known."""
+    rows = []
+    for variant in variants:
+        mine = [run for run in runs if run.variant is variant]
+        found = [
+            Finding.read(run.folder.parent / "results" / f"{run.name}.json", run.folder, run.seed)
+            for run in mine
+            if run.name not in failures
+        ]
+        failed = [failures[run.name] for run in mine if run.name in failures]
+        rows.append(outcome.row_of(variant, found, failed))
+    chances = {v.at: v.config.chance() for v in variants if hasattr(v.config, "chance")}
+    for at, chance in chances.items():
+        metric = task_class(task).score.metric
+        rows.append(Row("no memory", at, None, metrics=[{metric: chance}]))
+    return rows
+
+
+def floors_of(comparison: Comparison, task: Any, place: str) -> list[Row]:
+    """The n-gram floor, where it is asked for."""
+    if "ngram" not in comparison.baselines:
+        return []
+    found = floor.ngram(task)
+    row = Row("ngram", place, found["parameters"], metrics=[found["metrics"]])
+    row.horizon = [found["order"] - 1]
+    return [row]
+
+
+def facts_of(task: Any) -> dict[str, float]:
+    """How the validation text reads at a level."""
+    counts = task.valid.counts
+    return {
+        "tokens_per_character": counts.tokens / counts.characters,
+        "unk_rate": counts.unknown / counts.tokens,
+        "hidden_bits_per_char": spelling.hidden_bits(task) / counts.characters,
+        "vocabulary": len(task.vocabulary),
+    }
+
+
+def write(
+    out: Path, task: str, axis: str, comparison: Comparison, config: Any, rows: list[Row]
+) -> Compared:
+    """compare.json, compare.md and the figure, and the table."""
+    findings = [finding for row in rows for finding in row.findings]
+    kept = RunFolder(out)
+    first = findings[0].values if findings else {"score": "loss", "unit": "tokens"}
+    score = first["score"]
+    orders = {row.at: (row.horizon[0] or 0) + 1 for row in rows if row.label == "ngram"}
+    notes = table.notes_of(task, comparison, rows, cores_here(), orders)
+    made = table.table_of(task, axis, score, first["unit"], rows, notes)
+    values = {
+        "task": task,
+        "comparison": dataclasses.asdict(comparison),
+        "settings": configs.to_dict(config),
+        "score": score,
+        "cores": cores_here(),
+        "rows": [row.to_dict() for row in rows],
+        "notes": notes,
+    }
+    kept.save_text(out / "compare.json", json.dumps(values, indent=1, ensure_ascii=False))
+    page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
+    kept.save_text(out / "compare.md", page)
+    if findings:
+        drawn = "bits_per_char" if comparison.levels else score
+        name = table.UNITS.get((task, drawn), drawn.replace("_", " "))
+        figure.draw(out, axis, drawn, name, rows, log=task in ("adding", "copy"))
+    return Compared(out, rows, made)

@@ -1,0 +1,117 @@
+"""The folder of a comparison: whose it is, who works in it, and which runs are finished.
+
+compare.yaml   what is compared; more runs may be added to it, other settings may not
+NAME-SEED/     the run folders
+results/       what each finished run found
+logs/          what each run said
+.lock          held while the comparison or one of its runs is at work
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import config as configs
+from .. import terminal
+from ..checkpoint import RunFolder, is_temporary
+from ..config.comparison import Comparison
+from ..errors import InputError
+from ..tasks import TASKS
+from ..verbs import differences
+from .pool import Job
+
+PATIENCE = 60.0
+"""Seconds that runs of a comparison that was killed have to save and go."""
+
+
+@contextlib.contextmanager
+def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterator[int]:
+    """The folder of this comparison, made or gone on with, and nobody else's meanwhile.
+
+    The lock, whose file it gives, is the runs' too: those that outlive a killed comparison hold it
+    until they have saved.
+    """
+    kept = out / "compare.yaml"
+    if out.is_file():
+        raise InputError(f"{out} is a file; --out names a folder.")
+    ours = (".lock", "logs", "results")
+    others = [p for p in out.glob("*") if p.name not in ours and not is_temporary(p)]
+    if others and not kept.exists():
+        raise InputError(f"{out} exists and holds no comparison. Choose another --out.")
+    wanted = {
+        "task": task,
+        "equal": comparison.equal,
+        "context": comparison.context,
+        "settings": {k: v for k, v in configs.to_dict(config).items() if k != "out"},
+    }
+    if kept.exists():
+        refuse_others(kept, wanted)
+    for folder in (out, out / "logs", out / "results"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as lock:
+        take(lock, out)
+        RunFolder(out).save_text(kept, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+        yield lock.fileno()
+
+
+def refuse_others(kept: Path, wanted: dict[str, Any]) -> None:
+    """Raise `InputError` where a comparison's folder was made with other settings."""
+    before = configs.load_yaml(kept)
+    if before.get("task") == wanted["task"]:  # settings that it knows nothing of are as by default
+        cls = TASKS[wanted["task"]].config
+        before["settings"] = configs.to_dict(configs.from_dict(cls, before["settings"]))
+    changed = [
+        f"{name.removeprefix('settings.')} ({old!r} → {new!r})"
+        for name, old, new in differences("", before, wanted)
+    ]
+    if changed:
+        raise InputError(
+            f"{kept.parent} holds a comparison with other settings: {', '.join(changed)}. Leave "
+            "them as they were, or choose another --out."
+        )
+
+
+def take(lock: Any, out: Path) -> None:
+    """Wait a little for the lock; `InputError` where another comparison keeps it."""
+    said, began = False, time.monotonic()
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() - began > PATIENCE:
+                raise InputError(f"another comparison is at work in {out}.") from None
+            if not said:
+                terminal.say(f"waiting for runs that are at work in {out}")
+                said = True
+            time.sleep(0.2)
+
+
+def finished(job: Job) -> bool:
+    """Whether a run has its result, by the settings that it would have now.
+
+    `InputError` where they differ: the data have changed, and with them the vocabulary or widths.
+    """
+    if not job.result.exists() or not RunFolder(job.run.folder).config.exists():
+        return False
+    before = json.loads(job.result.read_text("utf-8"))["settings"]
+    now = configs.to_dict(job.run.config)
+    changed = [
+        f"{name} ({old!r} → {new!r})"
+        for name, old, new in differences("", before, now)
+        if name not in ("out", "threads")
+    ]
+    if changed:
+        raise InputError(
+            f"{job.run.folder} was trained with other settings: {', '.join(changed)}. The data "
+            "have changed: choose another --out."
+        )
+    return True

@@ -1,0 +1,36 @@
+"""How far back a language model's memory reaches, measured by its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..data import corpus as corpora
+from ..inspect.gradients import gradients_through_time, language_windows
+from ..tasks.language import texts
+
+LAGS = 300
+POSITIONS = 64
+SHARE = 0.01
+
+
+def horizon(task: Any, model: Any) -> dict[str, Any]:
+    """The lag from which ‖∂L<T>/∂s<t>‖ is below 1% of that at lag 0: the median over positions.
+
+    Of all layers and parts s of the state (a, c) it is the one that lasts longest; `by` has each.
+    None: not within the `lags` measured. Positions are drawn at random from the validation text,
+    the same for every model. A fixed window reaches as far as it is wide.
+    """
+    if task.config.model.context is not None:
+        return {"horizon": task.config.model.context, "lags": LAGS, "by": {}}
+    _, text = texts(task.config, quiet=True)
+    ids = corpora.encode(text, task.vocabulary, task.config.data.eos, quiet=True).ids
+    lags = min(LAGS, len(ids) - 2)
+    found = gradients_through_time(model, language_windows(task, ids, lags, POSITIONS))
+    by = {
+        f"{part}, {name}": found.horizon(part, layer, SHARE)
+        for part in found.norms
+        for layer, name in enumerate(found.layers)
+    }
+    reached = [k for k in by.values() if k is not None]
+    longest = max(reached) if len(reached) == len(by) else None
+    return {"horizon": longest, "lags": lags, "by": by}

@@ -1,0 +1,232 @@
+"""Runs in processes of their own, several at a time, with one display of them all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from rich.progress import BarColumn, Progress, TextColumn
+
+from .. import config as configs
+from .. import terminal
+from ..config import seconds
+from ..monitor import QUIET_EVERY, clock
+from ..trainer import Interrupted
+from .plan import Run
+
+LOOK_EVERY = 0.25
+"""Seconds between looks at the runs."""
+
+TAIL = 4096
+"""Bytes at the end of metrics.jsonl among which its last line is looked for."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, and where its result and its log go."""
+
+    run: Run
+    result: Path
+    log: Path
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        return lines[-1].removeprefix("error: ") if lines else "no message"
+
+
+class Working:
+    """A job's process, apart from the terminal's Ctrl-C; it holds the lock too."""
+
+    def __init__(self, job: Job, task: str, jobs: int, lock: int) -> None:
+        self.job, self.asked_to_stop = job, False
+        order = {
+            "task": task,
+            "config": configs.to_dict(job.run.config),
+            "result": str(job.result),
+            "jobs": jobs,
+        }
+        with open(job.log, "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "throughtime.compare.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        self.stdin = cast(IO[str], self.process.stdin)
+        with contextlib.suppress(BrokenPipeError):  # it died: its exit code is looked at
+            self.stdin.write(json.dumps(order) + "\n")
+            self.stdin.flush()
+
+    def ask_to_stop(self, *, at_once: bool = False) -> None:
+        """Let it save and stop, or kill it."""
+        if at_once:
+            self.process.kill()
+        elif not self.asked_to_stop:
+            self.asked_to_stop = True
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()  # which it waits for
+
+    def ended(self) -> int | None:
+        """Its exit code, None while it runs."""
+        code = self.process.poll()
+        if code is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+        return code
+
+
+def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str, str]:
+    """Run them, `at_once` at a time; return what went wrong, by the run's name.
+
+    `lock` is the open file whose lock the runs hold together with this process.
+
+    After Ctrl-C running ones save and stop, and `Interrupted` is raised; a second Ctrl-C kills
+    them, which costs what they did since their last save.
+    """
+    waiting, running = list(jobs), list[Working]()
+    failures: dict[str, str] = {}
+    asked = threading.Event()
+
+    def ask(*_: object) -> None:
+        again = asked.is_set()
+        asked.set()
+        terminal.say("stopping every run" if again else "stopping: every run saves after this step")
+        for work in running:
+            work.ask_to_stop(at_once=again)
+
+    with on_interrupt(ask), Display(len(jobs)) as display:
+        try:
+            while running or (waiting and not asked.is_set()):
+                while waiting and len(running) < at_once and not asked.is_set():
+                    running.append(Working(waiting.pop(0), task, at_once, lock))
+                time.sleep(LOOK_EVERY)
+                for work in [work for work in running if work.ended() is not None]:
+                    running.remove(work)
+                    job, code = work.job, work.ended()
+                    if code == 130:
+                        continue
+                    if code != 0:
+                        failures[job.run.name] = job.last_words()
+                    display.ended(job, failures.get(job.run.name))
+                display.show([work.job for work in running])
+        finally:
+            for work in running:  # only after an error of ours
+                work.ask_to_stop(at_once=True)
+    if asked.is_set():
+        raise Interrupted
+    return failures
+
+
+@contextlib.contextmanager
+def on_interrupt(ask: Any) -> Iterator[None]:
+    """Call `ask` on Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Display:
+    """A bar for each run on a terminal, else a line about all of them every ten seconds."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.live = terminal.console.is_terminal
+        self.bars = Progress(
+            TextColumn("{task.fields[name]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            console=terminal.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.rows: dict[str, Any] = {}
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def ended(self, job: Job, failure: str | None) -> None:
+        """A run is over: a line that stays."""
+        self.done += 1
+        name = job.run.name
+        if name in self.rows:
+            self.bars.remove_task(self.rows.pop(name))
+        if failure is not None:
+            terminal.warn(f"{name} failed: {failure} ({self.done} of {self.total}; {job.log})")
+            return
+        found = json.loads(job.result.read_text("utf-8"))
+        score = f"{found['score']} {found['metrics'][found['score']]:.4f}"
+        terminal.say(f"{name}: {score}, {clock(found['seconds'])} ({self.done} of {self.total})")
+
+    def show(self, running: Sequence[Job]) -> None:
+        """Where the running ones are."""
+        if not self.live and time.monotonic() - self.last_line < QUIET_EVERY:
+            return
+        self.last_line = time.monotonic()
+        said = []
+        for job in running:
+            share, text = progress(job.run)
+            if self.live:
+                name = job.run.name
+                if name not in self.rows:
+                    self.rows[name] = self.bars.add_task("starting", total=1.0, name=name)
+                self.bars.update(self.rows[name], completed=share, description=text)
+            said.append(f"{job.run.name} {share:.0%} {text}")
+        if not self.live and said:
+            terminal.say(f"{self.done} of {self.total} done;  " + ";  ".join(said))
+
+
+def progress(run: Run) -> tuple[float, str]:
+    """The share of a run's budget that is spent, and its training loss, from metrics.jsonl."""
+    line = last_line(run.folder / "metrics.jsonl")
+    if line is None:
+        return 0.0, "starting"
+    c = run.config
+    limits = (c.max_time, c.max_steps, c.epochs)
+    epochs = 10.0 if all(limit is None for limit in limits) else c.epochs or math.inf
+    share = max(
+        line["elapsed"] / (seconds(c.max_time) if c.max_time else math.inf),
+        line["step"] / (c.max_steps or math.inf),
+        line["epoch"] / epochs,
+    )
+    return min(share, 1.0), f"loss {line['loss']:.3f}"
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The last whole training line of metrics.jsonl, None where there is none yet."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - TAIL))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):  # the first may be cut
+            values = json.loads(line)
+            if values["kind"] == "train":
+                return values
+    return None

@@ -1,0 +1,70 @@
+"""Widths that give different cells the same number of parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..cell_names import find_cell
+from ..errors import InputError
+
+LARGEST = 1 << 16
+"""Width beyond which no match is looked for."""
+
+
+def parameters(task: Any, config: Any) -> int:
+    """The parameters of the model that the prepared `task` would build with `config`.
+
+    The model is built without its numbers (on torch's meta device), so the count is that of the
+    model itself, whatever its shape, at no cost in memory.
+    """
+    other = copy.copy(task)
+    other.config, other.cell = config, find_cell(config.cell)
+    for name, value in vars(config.model).items():
+        if name.endswith("_cell"):  # a second cell (of characters, of a decoder) like the first
+            setattr(other, name, find_cell(value or config.cell))
+    other.device = torch.device("meta")
+    with torch.device("meta"):
+        model = other.build_model()
+    return sum(p.numel() for p in model.parameters())
+
+
+def match(task: Any, config: Any, wanted: int | None, label: str) -> int:
+    """Set `config.model.hidden_size` so that the parameters are as near `wanted` as can be.
+
+    None: leave it. Returns the count. Errors: `InputError` where even a width of 1 has more.
+    """
+    if wanted is None:
+        return parameters(task, config)
+
+    def count(n: int) -> int:
+        config.model.hidden_size = n
+        return parameters(task, config)
+
+    n = nearest(count, wanted)
+    if n is None:
+        raise InputError(
+            f"{label} has {count(1):,} parameters at a width of 1 already, more than the "
+            f"{wanted:,} to match: --equal parameters cannot be. Raise --model.hidden_size, lower "
+            "--data.vocab_size or --model.embedding_size, or compare at --equal time or width."
+        )
+    return count(n)
+
+
+def nearest(count: Callable[[int], int], wanted: int) -> int | None:
+    """The n ≥ 1 whose count, which rises with n, is nearest to `wanted`; of two, the smaller.
+
+    None where count(1) is above it.
+    """
+    if count(1) > wanted:
+        return None
+    low, high = 1, 2
+    while high < LARGEST and count(high) <= wanted:
+        low, high = high, 2 * high
+    while high - low > 1:  # count(low) ≤ wanted < count(high)
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= wanted else (low, middle)
+    return low if wanted - count(low) <= count(high) - wanted else high

@@ -1,0 +1,198 @@
+"""The table: on the terminal, and as Markdown with what must be known to read it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..monitor import clock
+from ..tasks.task import aligned
+from .outcome import Row, spread
+
+UNITS = {
+    ("lm", "loss"): "nats/token",
+    ("adding", "loss"): "squared error",
+    ("copy", "loss"): "nats/step",
+}
+"""What a task's score is called where its own name says too little."""
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings, and the notes below them."""
+
+    heads: list[str]
+    cells: list[list[str]]
+    notes: list[str]
+
+    def text(self) -> str:
+        """For a terminal."""
+        return "\n".join([aligned([self.heads, *self.cells]), "", *self.notes])
+
+    def markdown(self) -> str:
+        """For a page."""
+        lines = [self.heads, ["---", *["---:"] * (len(self.heads) - 1)], *self.cells]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return table + "\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
+
+
+def table_of(
+    task: str, axis: str, score: str, unit: str, rows: Sequence[Row], notes: list[str]
+) -> Table:
+    """The columns that have something to say; the score's comes first."""
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("", lambda row: row.label),
+        (axis, lambda row: row.at or NOTHING),
+        (UNITS.get((task, score), score.replace("_", " ")), lambda row: with_spread(row, score)),
+    ]
+    if task == "lm":
+        columns.append(("bits/character", lambda row: with_spread(row, "bits_per_char")))
+    if axis == "level":
+        columns += [
+            ("with <unk> spelled", lambda row: with_spread(row, "bits_per_char_spelled")),
+            ("tokens/character", lambda row: number(row.facts.get("tokens_per_character"), 3)),
+            ("<unk>", lambda row: percent(row.facts.get("unk_rate"))),
+        ]
+    columns += [
+        ("solved", solved),
+        ("sequences until then", solved_after),
+        ("width", lambda row: integer(row.hidden_size)),
+        ("parameters", lambda row: integer(row.parameters)),
+        (f"{unit}/s", lambda row: integer(mean([f.per_second for f in row.findings]))),
+        ("characters/s", characters_per_second if axis == "level" else lambda row: NOTHING),
+        ("time", lambda row: duration(mean([f.values["seconds"] for f in row.findings]))),
+        ("horizon", horizon),
+        ("failed", lambda row: str(len(row.failures)) if row.failures else NOTHING),
+    ]
+    said = [(head, [say(row) for row in rows]) for head, say in columns]
+    said = said[:1] + [(head, cells) for head, cells in said[1:] if set(cells) != {NOTHING}]
+    return Table(
+        [head for head, _ in said], [list(row) for row in zip(*(cells for _, cells in said))], notes
+    )
+
+
+def with_spread(row: Row, metric: str) -> str:
+    """Mean ± sample standard deviation over the seeds."""
+    values = row.values(metric)
+    if not values:
+        return NOTHING
+    sd = spread(values)
+    return f"{row.mean(metric):.4f}" + (f" ± {sd:.4f}" if sd is not None else "")
+
+
+def solved(row: Row) -> str:
+    """How many of the runs solved the problem; the best weights count."""
+    ends = row.values("solved")
+    if not ends:
+        return NOTHING
+    return f"{sum(f.solved_after is not None for f in row.findings)} of {len(ends)}"
+
+
+def solved_after(row: Row) -> str:
+    """The median number of sequences until the first evaluation that counts as solved."""
+    steps = [f.solved_after for f in row.findings if f.solved_after is not None]
+    if not steps or row.variant is None:
+        return NOTHING
+    return f"{statistics.median(steps) * row.variant.config.loop.batch_size:,.0f}"
+
+
+def horizon(row: Row) -> str:
+    """The median over the seeds; beyond what was measured counts as the longest."""
+    if not row.horizon:
+        return NOTHING
+    middle = statistics.median(math.inf if k is None else k for k in row.horizon)
+    if middle == math.inf:
+        lags = max(f.values["horizon"]["lags"] for f in row.findings)
+        return f"> {lags}"
+    return f"{middle:.0f}"
+
+
+def characters_per_second(row: Row) -> str:
+    """Of training text."""
+    share = row.facts.get("tokens_per_character")
+    speed = mean([f.per_second for f in row.findings])
+    return integer(speed / share if speed is not None and share else None)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """None of nothing."""
+    return statistics.fmean(values) if values else None
+
+
+def number(value: float | None, decimals: int) -> str:
+    """Or a dash."""
+    return NOTHING if value is None else f"{value:.{decimals}f}"
+
+
+def percent(value: float | None) -> str:
+    """Or a dash."""
+    return NOTHING if value is None else f"{value:.2%}"
+
+
+def integer(value: float | None) -> str:
+    """With thousands, or a dash."""
+    return NOTHING if value is None or math.isnan(value) else f"{value:,.0f}"
+
+
+def duration(value: float | None) -> str:
+    """1:05, or a dash."""
+    return NOTHING if value is None else clock(value)
+
+
+def notes_of(
+    task: str, comparison: Any, rows: Sequence[Row], cores: int, baseline: dict[str, Any]
+) -> list[str]:
+    """What must be known to read the table."""
+    found = [f.values for row in rows for f in row.findings]
+    at_once = range_of([v["jobs"] for v in found])
+    threads = range_of([v["threads"] for v in found])
+    equal = {
+        "parameters": "widths are such that parameters are as equal as can be",
+        "width": "all of the same width",
+        "time": "all of the same width, for the same time",
+    }[comparison.equal]
+    notes = [
+        f"{equal}; seeds: {comparison.seeds}"
+        + (", mean ± sample standard deviation" if comparison.seeds > 1 else ""),
+        f"runs at once: {at_once}, threads of each: {threads}, cores: {cores}; speeds and time "
+        "budgets depend on it",
+    ]
+    if any(row.horizon for row in rows):
+        notes.append(
+            "horizon: the lag from which the gradient of the last loss by the state is below 1% of "
+            "that at lag 0 (median over positions; the layer and part of the state that lasts "
+            "longest)"
+        )
+    if comparison.levels:
+        notes.append(
+            "a word model that reads <unk> is not told which word it was, and none sees white "
+            "space within lines: its bits per character are flattered. With <unk> spelled, each "
+            "unknown word of the validation text is paid for letter by letter, under single-"
+            "character frequencies of the training words that occur once"
+        )
+    for at, order in baseline.items():
+        notes.append(f"ngram{f' ({at})' if at else ''}: Witten-Bell of order {order}; its "
+                     "parameters are the n-grams that it keeps")  # fmt: skip
+    if any(row.values("solved") for row in rows):
+        notes.append(SOLVED[task])
+    for row in rows:
+        notes += [f"{row.label} {row.at} failed: {why}" for why in row.failures]
+    return notes
+
+
+SOLVED = {
+    "adding": "solved: a mean squared error below 0.01; no memory: predicting 1 always, 1/6",
+    "copy": "solved: 99% of the ten symbols said again rightly; no memory: 10 ln 8 / (T + 20)",
+    "temporal-order": "solved: below 1% of errors on the validation sequences; no memory: guessing",
+}
+
+
+def range_of(values: Sequence[int]) -> str:
+    """2, or 1–2."""
+    low, high = min(values, default=0), max(values, default=0)
+    return str(low) if low == high else f"{low}–{high}"

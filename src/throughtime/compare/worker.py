@@ -1,0 +1,72 @@
+"""One run of a comparison, in a process of its own: `python -m throughtime.compare.worker`.
+
+What to do comes as one JSON line on standard input, which stays open as long as whoever started
+this lives: when it closes, this run saves and stops too. What was found is written to a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from .. import config as configs
+from .. import verbs
+from ..checkpoint import RunFolder
+from ..errors import ThroughtimeError
+from ..tasks import entry
+from ..trainer import Interrupted
+from .horizon import horizon
+
+
+def main() -> int:
+    """Train, measure, write; the exit code as that of `throughtime train`."""
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    try:
+        found = run(job)
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+    except (ThroughtimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    folder = RunFolder(found["folder"])
+    folder.save_text(Path(job["result"]), json.dumps(found, indent=1))
+    return 0
+
+
+def stop_with_parent() -> None:
+    """Wait for the end of standard input, then ask the run to save and stop."""
+    os.read(sys.stdin.fileno(), 1)  # not through sys.stdin, whose lock would bar the exit
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Train a run or go on with it; what was found, as plain data."""
+    config = configs.from_dict(entry(job["task"]).config, job["config"])
+    folder = RunFolder(config.out)
+    result = verbs.train(config, task=job["task"], resume=folder.config.exists())
+    task, model = verbs.load(folder.path, device=config.device)
+    return {
+        "folder": str(folder.path),
+        "settings": job["config"],
+        "metrics": result.metrics,
+        "score": task.score.metric,
+        "higher_is_better": task.score.higher_is_better,
+        "unit": task.unit,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "skipped": result.skipped,
+        "jobs": job["jobs"],
+        "threads": config.threads,
+        "horizon": horizon(task, model) if job["task"] == "lm" else None,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

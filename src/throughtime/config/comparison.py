@@ -1,0 +1,84 @@
+"""What `throughtime compare` sets side by side, apart from the task's own settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import InputError, one_of
+from .settings import limited
+from .text import LEVELS
+
+DEFAULT_CELLS = ("rnn", "simple-gru", "gru", "lstm", "peephole-lstm")
+BASELINES = ("ngram", "feed-forward")
+
+
+@dataclass
+class Comparison:
+    """What stands side by side.
+
+    Args:
+        cells: Cells, separated by commas or spaces; default rnn,simple-gru,gru,lstm,peephole-lstm,
+            or --cell alone where levels are compared.
+        baselines: For language models: ngram (Witten-Bell, the best order up to 5) and feed-forward
+            (a network that sees --context tokens, trained as the cells are).
+        context: Tokens that the feed-forward baseline sees.
+        equal: parameters: each cell as wide as gives it the parameters of --cell at
+            --model.hidden_size; width: all of that width; time: that too, and --max-time is all
+            that ends a run.
+        seeds: Runs of each, with the seeds from --seed on.
+        levels: For language models: what a token is (char, byte, word, subword), several of them.
+        lengths: For adding, copy and temporal-order: several lengths.
+        jobs: Runs at a time; default as many as there are cores for (one on a GPU). Each has its
+            share of the threads.
+    """
+
+    cells: list[str] = field(default_factory=list)
+    baselines: list[str] = field(default_factory=list)
+    context: int = limited(8, 1)
+    equal: Literal["parameters", "time", "width"] = "parameters"
+    seeds: int = limited(3, 1)
+    levels: list[str] = field(default_factory=list)
+    lengths: list[str] = field(default_factory=list)
+    jobs: int | None = limited(None, 1)
+
+    def settle(self, config: Any) -> None:
+        """Split what is joined by commas and fill in the default cells; `InputError` where what is
+        asked for does not go with the task of `config`."""
+        for name in ("cells", "baselines", "levels", "lengths"):
+            found = [part for text in getattr(self, name) for part in split(str(text))]
+            if twice := {part for part in found if found.count(part) > 1}:
+                raise InputError(f"--{name} has {', '.join(sorted(twice))} twice.")
+            setattr(self, name, found)
+        self.cells = self.cells or ([config.cell] if self.levels else list(DEFAULT_CELLS))
+        is_language = hasattr(config, "level") and hasattr(config.model, "context")
+        for name in ("levels", "baselines"):
+            if getattr(self, name) and not is_language:
+                raise InputError(f"--{name} is for language models: throughtime compare lm.")
+        if self.lengths and not hasattr(config, "length"):
+            raise InputError("--lengths is for adding, copy and temporal-order.")
+        for level in self.levels:
+            one_of("level", level, LEVELS.__args__)
+        for baseline in self.baselines:
+            one_of("baseline", baseline, BASELINES)
+        for length in self.lengths:
+            if not length.isdigit():
+                raise InputError(f"--lengths: expected whole numbers, got {length!r}.")
+            config.check_length(int(length))
+        if not hasattr(getattr(config, "model", None), "hidden_size"):
+            raise InputError("this task's model has no model.hidden_size to compare cells at.")
+        limits = (config.epochs, config.max_steps)
+        if self.equal == "time" and (not config.max_time or limits != (None, None)):
+            raise InputError("--equal time needs --max-time, and no --epochs or --max-steps.")
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas, but for commas in brackets: lstm(output=identity),gru."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]

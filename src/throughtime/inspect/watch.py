@@ -1,0 +1,110 @@
+"""`watching`: every stack of a model scans by the reference loop, and what it does is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..cell import Cell, Weights
+from ..errors import InputError
+from ..stack import Stack
+
+
+class Seen:
+    """What one stack did while watched: `states[k][t]` is the state that scan k made at step t.
+
+    Scan k is layer k // D in direction k % D, D directions; a backward scan's step 0 is the last of
+    the sequence. A stack that runs several times, as a decoder fed step by step does, adds the
+    steps of each run to those before. The tensors have their graph.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.cell, self.directions = stack.cell, stack.directions
+        self.scans = stack.num_layers * stack.directions
+        self.states: list[list[Any]] = [[] for _ in range(self.scans)]
+        self.runs = 0
+
+    def names(self) -> tuple[str, ...]:
+        """What to call each scan: "layer 1", or "layer 1, forward" where there are two."""
+        if self.directions == 1:
+            return tuple(f"layer {k + 1}" for k in range(self.scans))
+        sides = ("forward", "backward")
+        return tuple(f"layer {k // 2 + 1}, {sides[k % 2]}" for k in range(self.scans))
+
+    def gradient_norms(self, loss: Tensor) -> dict[str, Tensor]:
+        """‖∂loss/∂s<t>‖ for each part s of the state: [scans, steps, B].
+
+        The total derivative by the tensor that `step` returned: through the steps that follow, the
+        layers above, and the other parts made of it (an LSTM's a<t> is made of c<t>). Zero where
+        the loss does not depend on it. The graph stays.
+        """
+        flat = [part for steps in self.states for state in steps for part in state]
+        grads = torch.autograd.grad(loss, flat, allow_unused=True, retain_graph=True)
+        norms = [
+            part.new_zeros(len(part)) if grad is None else grad.norm(dim=-1)
+            for part, grad in zip(flat, grads)
+        ]
+        P, T = len(self.cell.state), len(self.states[0])
+        table = torch.stack(norms).view(self.scans, T, P, -1) if norms else torch.zeros(0, 0, P, 0)
+        return {name: table[:, :, p].detach() for p, name in enumerate(self.cell.state)}
+
+
+class _Watched:
+    """Stands in for a cell in a stack: the same equations, each step recorded."""
+
+    def __init__(self, cell: Cell, seen: Seen) -> None:
+        self.watched, self.seen = cell, seen
+        self.steps: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.watched, name)
+
+    def bind(self, w: Weights) -> Any:
+        """Called once a scan, before its first step."""
+        self.steps = self.seen.states[self.seen.runs % self.seen.scans]
+        self.seen.runs += 1
+        return self.watched.bind(w)
+
+    def step(self, w: Any, x: Tensor, s: Any) -> Any:
+        if torch.is_grad_enabled() and not x.requires_grad:  # so that a frozen model has a graph
+            x = x.detach().requires_grad_()
+        after = self.watched.step(w, x, s)
+        # a part handed on as it is: another step's tensor, told apart by a copy
+        after = type(after)(*(p.clone() if any(p is old for old in s) else p for p in after))
+        if torch.is_grad_enabled():
+            for part in after:
+                if not part.requires_grad:  # made of nothing but the first state
+                    part.requires_grad_()
+        self.steps.append(after)
+        return after
+
+
+@contextlib.contextmanager
+def watching(model: nn.Module) -> Iterator[dict[str, Seen]]:
+    """While the block runs, every `Stack` in `model` scans by the reference loop and is recorded.
+
+    Gives what each stack did by its name in the model ("stack", "encoder", …). Any cell, depth and
+    direction, ragged lengths, resets; the model is in evaluation mode meanwhile, and afterwards as
+    it was. Errors: `InputError` where the model has no `Stack`.
+    """
+    stacks = {name: module for name, module in model.named_modules() if isinstance(module, Stack)}
+    if not stacks:
+        raise InputError(f"{type(model).__name__} has no tt.Stack to look into.")
+    seen = {name: Seen(stack) for name, stack in stacks.items()}
+    before = {name: (stack.cell, stack.backend) for name, stack in stacks.items()}
+    training = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    try:
+        for name, stack in stacks.items():
+            stack.cell = _Watched(stack.cell, seen[name])  # type: ignore[assignment]
+            stack.backend = "reference"
+        yield seen
+    finally:
+        for name, stack in stacks.items():
+            stack.cell, stack.backend = before[name]
+        for name, module in model.named_modules():
+            module.training = training[name]
