@@ -192,7 +192,7 @@ def compare(arguments: list[str]) -> int:
     if command is None:
         return 0
     from .compare import compare as run
-    from .trainer import Interrupted
+    from .interrupts import Interrupted
 
     try:
         found = run(command.config, command.comparison, task=command.task)

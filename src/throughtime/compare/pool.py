@@ -6,12 +6,11 @@ import contextlib
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -21,8 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from .. import config as configs
 from .. import terminal
 from ..config import seconds
+from ..interrupts import Interrupted, asked
 from ..monitor import QUIET_EVERY, clock
-from ..trainer import Interrupted
 from .plan import Run
 
 LOOK_EVERY = 0.25
@@ -100,19 +99,20 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
     """
     waiting, running = list(jobs), list[Working]()
     failures: dict[str, str] = {}
-    asked = threading.Event()
+    stopping = threading.Event()
 
-    def ask(*_: object) -> None:
-        again = asked.is_set()
-        asked.set()
+    def ask() -> bool:
+        again = stopping.is_set()
+        stopping.set()
         terminal.say("stopping every run" if again else "stopping: every run saves after this step")
         for work in running:
             work.ask_to_stop(at_once=again)
+        return True
 
-    with on_interrupt(ask), Display(len(jobs)) as display:
+    with asked(ask), Display(len(jobs)) as display:
         try:
-            while running or (waiting and not asked.is_set()):
-                while waiting and len(running) < at_once and not asked.is_set():
+            while running or (waiting and not stopping.is_set()):
+                while waiting and len(running) < at_once and not stopping.is_set():
                     running.append(Working(waiting.pop(0), task, at_once, lock))
                 time.sleep(LOOK_EVERY)
                 for work in [work for work in running if work.ended() is not None]:
@@ -127,22 +127,9 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
         finally:
             for work in running:  # only after an error of ours
                 work.ask_to_stop(at_once=True)
-    if asked.is_set():
+    if stopping.is_set():
         raise Interrupted
     return failures
-
-
-@contextlib.contextmanager
-def on_interrupt(ask: Any) -> Iterator[None]:
-    """Call `ask` on Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class Display:

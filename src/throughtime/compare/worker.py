@@ -18,8 +18,8 @@ from .. import config as configs
 from .. import verbs
 from ..checkpoint import RunFolder
 from ..errors import ThroughtimeError
+from ..interrupts import Interrupted
 from ..tasks import entry
-from ..trainer import Interrupted
 from .horizon import horizon
 
 
