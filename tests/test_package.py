@@ -8,7 +8,7 @@ from throughtime.tasks import TASKS
 def test_the_public_names_are_all_there():
     names = {
         "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN",
-        "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights", "doctor",
+        "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights", "agreement", "doctor",
         "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",
         *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ VERBS = {
     "evaluate": "measure a run on data",
     "predict": "a run's predictions for files or standard input: labels, tags, translations",
     "generate": "write novel sequences with a run's model",
+    "inspect": "look inside a run: inspect agreement, which noun a verb belongs to",
     "doctor": "what this machine offers, which backends run and why others do not",
 }
 
@@ -29,6 +31,7 @@ usage: throughtime VERB …
   throughtime evaluate runs/NAME --data FILE
   throughtime generate runs/NAME --prime "Once"
   throughtime predict runs/NAME --data FILE
+  throughtime inspect agreement runs/NAME [--pairs FILE…]
 
 {chr(10).join(f"  {task:10} {line.noun}" for task, line in TASKS.items())}
 
@@ -180,6 +183,38 @@ def standard_input() -> str:
         ) from error
 
 
+def inspect(arguments: list[str]) -> int:
+    """throughtime inspect agreement RUN."""
+    if arguments[:1] == ["agreement"]:
+        return agreement(arguments[1:])
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: throughtime inspect agreement RUN …")
+        return 0
+    raise InputError("expected: throughtime inspect agreement RUN ….")
+
+
+def agreement(arguments: list[str]) -> int:
+    """throughtime inspect agreement RUN, or --corpus FILE."""
+    from .parsing import agreement_command
+
+    command = agreement_command(arguments)
+    options = dataclasses.asdict(command.options)
+    as_json = command.common.pop("json")
+    if command.corpus:
+        from .verbs import agreement_corpus
+
+        print(f"{command.corpus}: {agreement_corpus(command.corpus, **options)}")
+        return 0
+    from .verbs import agreement as run
+
+    result = run(command.run or "", **command.common, **options)
+    if as_json:
+        print(json.dumps({"run": command.run, **result.to_dict()}, ensure_ascii=False))
+    else:
+        print(result.report())
+    return 0
+
+
 def doctor(arguments: list[str]) -> int:
     """throughtime doctor."""
     from .parsing import parse, plain_parser
@@ -201,6 +236,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "generate": generate,
+    "inspect": inspect,
     "doctor": doctor,
 }
 

@@ -1,0 +1,1 @@
+"""What looks into a trained model."""

@@ -1,0 +1,83 @@
+"""Agreement as a picture: accuracy by distance and by attractors, or by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...extras import need
+from .results import Agreement, Rate, Row, wilson
+
+
+def draw(result: Agreement, title: str = "") -> Any:
+    """A matplotlib figure: by distance and attractors where the pairs tell, else by construction.
+
+    The band and the whiskers are 95% intervals; the grey dashes are chance.
+    """
+    tables = dict(result.tables())
+    if "by distance" not in tables:
+        return by_construction(result, title)
+    figure = need("matplotlib.figure", "inspect").Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2, 1], sharey=True)
+    for axes, by in ((left, "by distance"), (right, "by attractors")):
+        rows = tables.get(by, [])
+        curve(axes, rows, [row.model for row in rows], "model", "C0")
+        if result.ngram is not None:
+            curve(axes, rows, [row.ngram for row in rows], f"{result.order}-gram", "C7")
+    prepare(left, "distance from subject to verb, words")
+    prepare(right, "nouns in between")
+    right.set_xticks([int(row.name) for row in tables.get("by attractors", [])])
+    left.set_ylabel("the right verb is the more probable one")
+    left.legend(loc="lower left", frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def prepare(axes: Any, label: str) -> None:
+    """Limits, the line of chance, the horizontal label."""
+    ticker = need("matplotlib.ticker", "inspect")
+    axes.axhline(0.5, color="0.6", linestyle="--", linewidth=1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    axes.set_xlabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def curve(
+    axes: Any, rows: Sequence[Row], rates: Sequence[Rate | None], label: str, color: str
+) -> None:
+    """Shares over the numbers that the rows are named after, with a band of 95%."""
+    points = [(float(row.name), rate) for row, rate in zip(rows, rates) if rate and rate.of]
+    x = [at for at, _ in points]
+    bands = [wilson(rate.right, rate.of) for _, rate in points]
+    axes.fill_between(x, [b[0] for b in bands], [b[1] for b in bands], alpha=0.2, color=color, lw=0)
+    axes.plot(x, [rate.share for _, rate in points], color=color, label=label, marker=".")
+
+
+def by_construction(result: Agreement, title: str) -> Any:
+    """A bar for each construction, a mark for the n-gram."""
+    tables = dict(result.tables())
+    rows = tables.get("by construction", [result.all])
+    Figure = need("matplotlib.figure", "inspect").Figure
+    figure = Figure(figsize=(9, 1.2 + 0.28 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    places = list(range(len(rows)))[::-1]
+    shares = [row.model.share or 0.0 for row in rows]
+    bands = [wilson(row.model.right, row.model.of) for row in rows]
+    errors = [
+        [share - low for share, (low, _) in zip(shares, bands)],
+        [high - share for share, (_, high) in zip(shares, bands)],
+    ]
+    axes.barh(places, shares, color="C0", alpha=0.8, label="model", xerr=errors, ecolor="0.3")
+    if result.ngram is not None:
+        marks = [row.ngram.share or 0.0 if row.ngram else 0.0 for row in rows]
+        axes.plot(marks, places, "D", color="C1", label=f"{result.order}-gram", markersize=5)
+    axes.axvline(0.5, color="0.6", linestyle="--", linewidth=1)
+    axes.set_yticks(places, [f"{row.name}  ({row.model.of:,})" for row in rows])
+    axes.set_xlim(0, 1.02)
+    axes.xaxis.set_major_formatter(need("matplotlib.ticker", "inspect").PercentFormatter(1.0))
+    axes.set_xlabel("the good sentence is the more probable one")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    figure.suptitle(title, x=0.02, ha="left")
+    return figure
