@@ -244,7 +244,7 @@ def agreement(
         with new_file(files[1]) as file:
             result.write_items(file)
         with new_path(files[2]) as path:
-            draw(result, str(run)).savefig(path)
+            draw({"model": result}, str(run)).savefig(path)
     return result
 
 

@@ -41,7 +41,7 @@ def agreement_command(arguments: list[str]) -> AgreementCommand:
     common = [action.dest for action in parser._actions]
     add_verb_options(parser, AgreementOptions, "the measurement")
     add_verb_options(parser, CorpusOptions, "--corpus")
-    values = vars(parse(parser, arguments))
+    values = parse(parser, arguments).as_dict()  # vars would have "items" under a name of its own
     run, corpus = values.pop("run"), values.pop("corpus")
     if (run is None) == (corpus is None):
         raise InputError(
@@ -49,7 +49,7 @@ def agreement_command(arguments: list[str]) -> AgreementCommand:
         )
     cls = CorpusOptions if corpus else AgreementOptions
     known = {field.name for field in dataclasses.fields(cls)}
-    default = parser.get_defaults()
+    default = parser.get_defaults().as_dict()
     for name, value in values.items():
         if name not in (known if corpus else {*known, *common}) and value != default.get(name):
             there = f"--corpus {corpus}" if corpus else f"the run {run}"

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...extras import need
 from .results import Agreement, Rate, Row, wilson
 
 
-def draw(result: Agreement, title: str = "") -> Any:
+def draw(results: Mapping[str, Agreement], title: str = "") -> Any:
     """A matplotlib figure: by distance and attractors where the pairs tell, else by construction.
 
-    The band and the whiskers are 95% intervals; the grey dashes are chance.
+    A curve for each result by its name, the first one's n-gram in grey. The bands and the whiskers
+    are 95% intervals, the dashes chance.
     """
-    tables = dict(result.tables())
-    if "by distance" not in tables:
-        return by_construction(result, title)
+    first = next(iter(results.values()))
+    if "by distance" not in dict(first.tables()):
+        return by_construction(first, title)
     figure = need("matplotlib.figure", "inspect").Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2, 1], sharey=True)
     for axes, by in ((left, "by distance"), (right, "by attractors")):
-        rows = tables.get(by, [])
-        curve(axes, rows, [row.model for row in rows], "model", "C0")
-        if result.ngram is not None:
-            curve(axes, rows, [row.ngram for row in rows], f"{result.order}-gram", "C7")
+        for i, (name, result) in enumerate(results.items()):
+            rows = dict(result.tables()).get(by, [])
+            curve(axes, rows, [row.model for row in rows], name, f"C{i}")
+        if first.ngram is not None:
+            rows = dict(first.tables()).get(by, [])
+            curve(axes, rows, [row.ngram for row in rows], f"{first.order}-gram", "0.5")
     prepare(left, "distance from subject to verb, words")
     prepare(right, "nouns in between")
-    right.set_xticks([int(row.name) for row in tables.get("by attractors", [])])
+    right.xaxis.set_major_locator(need("matplotlib.ticker", "inspect").MaxNLocator(integer=True))
     left.set_ylabel("the right verb is the more probable one")
     left.legend(loc="lower left", frameon=False)
     figure.suptitle(title)

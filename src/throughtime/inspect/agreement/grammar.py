@@ -11,8 +11,8 @@ distance d counts words from the head to the verb: 1 is the next word; commas do
     clause    k ≥ 0    The cat, which already ate and then saw the dogs, was happy.
     object    k ≥ 1    The cat that the dogs near the house followed yesterday was happy.
 
-k attractors need d ≥ 3k + 1. A beginning, up to the verb, is the test's or the corpus's, never
-both: a hash of its words decides, whatever the seed. Source: the case is that of the lecture notes;
+k attractors need d ≥ 3k + 1. A sentence is the test's or the corpus's, never both: a hash of its
+words decides, whatever the seed. Source: the case is that of the lecture notes;
 attractors as in Linzen, Dupoux & Goldberg 2016, who count those of the other number alone.
 """
 
@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 from ...errors import InputError
 
 TEST_SHARE = 8
-"""One beginning in so many is kept for the test."""
+"""One sentence in so many is kept for the test."""
 
 TRIES = 1000
-"""Sentences drawn for one before the grammar counts as having no other."""
+"""Sentences drawn in vain before the grammar counts as having no other."""
 
 
 def forms(text: str) -> tuple[tuple[str, str], ...]:
@@ -111,9 +111,9 @@ class Sentence(NamedTuple):
 
     @property
     def for_test(self) -> bool:
-        """Whether its beginning, up to the verb, is kept for the test."""
-        beginning = " ".join(word for word in (*self.subject, *self.between) if word != ",")
-        return zlib.crc32(beginning.encode()) % TEST_SHARE == 0
+        """Whether it is kept for the test."""
+        said = " ".join(word for word in self.words() if word != ",")
+        return zlib.crc32(said.encode()) % TEST_SHARE == 0
 
 
 class Plan(NamedTuple):
@@ -272,22 +272,33 @@ def draw_sentences(
     A cell that has fewer gives what it has.
     """
     for distance, attractors in cells:
-        seen: set[tuple[str, ...]] = set()
-        for i in range(count):
-            for _ in range(TRIES):
-                sentence = grammar.sentence(distance, attractors, i % 2 == 1)
+        for plural in (False, True):
+            seen: set[tuple[str, ...]] = set()
+            tries = 0
+            while len(seen) < (count + (not plural)) // 2 and tries < TRIES:
+                sentence = grammar.sentence(distance, attractors, plural)
+                tries += 1
                 if sentence.for_test == for_test and sentence.words() not in seen:
                     seen.add(sentence.words())
+                    tries = 0
                     yield sentence
-                    break
 
 
 def corpus(grammar: Grammar, cells: list[tuple[int, int]], count: int) -> Iterator[Sentence]:
-    """`count` sentences of the corpus, each of a cell and a number drawn at random."""
+    """`count` sentences of the corpus, some perhaps more than once.
+
+    A distance d is drawn as often as 1/d says, since long ones are rare in text too and teach
+    nothing before short ones have; then the attractors among those possible, then the number.
+    """
+    draw = grammar.random
+    at: dict[int, list[int]] = {}
+    for distance, attractors in cells:
+        at.setdefault(distance, []).append(attractors)
+    chances = [1 / distance for distance in at]
     for _ in range(count):
         while True:
-            distance, attractors = grammar.random.choice(cells)
-            sentence = grammar.sentence(distance, attractors, grammar.random.random() < 0.5)
+            (distance,) = draw.choices(list(at), chances)
+            sentence = grammar.sentence(distance, draw.choice(at[distance]), draw.random() < 0.5)
             if not sentence.for_test:
                 yield sentence
                 break

@@ -18,7 +18,7 @@ from ...config.agreement import (
     numbers,
 )
 from ...data import corpus as corpora
-from ...data.vocabulary import UNK
+from ...data.vocabulary import EOS, UNK
 from ...errors import InputError
 from ...models.language import LanguageModel
 from ...ngram import WittenBell, largest_order
@@ -61,7 +61,7 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
     readings = Distinct([reading for pair in both for reading in pair], reader.word_ends)
     opening = len(task.opening())
     known = [[i != UNK for i in reading.ids[opening:]] for reading in readings.readings]
-    if not any(map(any, known)):
+    if not any(i not in (UNK, EOS) for r in readings.readings for i in r.ids[opening:]):
         raise InputError(
             f"the model's vocabulary knows no word of the {len(pairs):,} pairs, as in "
             f"{pairs[0].good!r}. Are they in the language and the spelling it was trained on?"
@@ -168,8 +168,8 @@ def write_corpus(file: Any, options: CorpusOptions) -> str:
             advance(1)
     return (
         f"{options.sentences:,} sentences, {words:,} words; distance {options.distances}, "
-        f"attractors {options.attractors}, each combination as often, seed {options.seed}; "
-        f"one beginning in {TEST_SHARE} is left out for the test"
+        f"drawn as 1/d, attractors {options.attractors}, seed {options.seed}; "
+        f"one sentence in {TEST_SHARE} is kept for the test"
     )
 
 

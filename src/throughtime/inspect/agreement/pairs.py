@@ -50,15 +50,17 @@ class Pair:
     def target(self) -> tuple[str, str, str]:
         """What both share before the first word that differs, and the two words.
 
-        Punctuation at the end of those words is no part of them. A sentence that ends where the
-        other goes on has the word "".
+        Punctuation at the end of those words is no part of them, unless it is all that differs. A
+        sentence that ends where the other goes on has the word "".
         """
         if self.choice:
             return self.choice
         good, bad = self.good.split(), self.bad.split()
         t = next((t for t, (a, b) in enumerate(zip(good, bad)) if a != b), min(len(good), len(bad)))
-        words = [bare(words[t]) if t < len(words) else "" for words in (good, bad)]
-        return " ".join(good[:t]), words[0], words[1]
+        a, b = (words[t] if t < len(words) else "" for words in (good, bad))
+        if bare(a) != bare(b):
+            a, b = bare(a), bare(b)
+        return " ".join(good[:t]), a, b
 
 
 def bare(word: str) -> str:
