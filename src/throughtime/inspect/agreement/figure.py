@@ -12,8 +12,8 @@ from .results import Agreement, Rate, Row, wilson
 def draw(results: Mapping[str, Agreement], title: str = "") -> Any:
     """A matplotlib figure: by distance and attractors where the pairs tell, else by construction.
 
-    A curve for each result by its name, the first one's n-gram in grey. The bands and the whiskers
-    are 95% intervals, the dashes chance.
+    A curve for each result by its name, the first one's n-gram in grey; the first are the widest,
+    so that equal ones show. The bands and the whiskers are 95% intervals, the dashes chance.
     """
     first = next(iter(results.values()))
     if "by distance" not in dict(first.tables()):
@@ -23,15 +23,16 @@ def draw(results: Mapping[str, Agreement], title: str = "") -> Any:
     for axes, by in ((left, "by distance"), (right, "by attractors")):
         for i, (name, result) in enumerate(results.items()):
             rows = dict(result.tables()).get(by, [])
-            curve(axes, rows, [row.model for row in rows], name, f"C{i}")
+            width = 1.5 + 1.7 * (len(results) - 1 - i)
+            curve(axes, rows, [row.model for row in rows], name, f"C{i}", width)
         if first.ngram is not None:
             rows = dict(first.tables()).get(by, [])
-            curve(axes, rows, [row.ngram for row in rows], f"{first.order}-gram", "0.5")
+            curve(axes, rows, [row.ngram for row in rows], f"{first.order}-gram", "0.5", 1.5)
     prepare(left, "distance from subject to verb, words")
     prepare(right, "nouns in between")
     right.xaxis.set_major_locator(need("matplotlib.ticker", "inspect").MaxNLocator(integer=True))
     left.set_ylabel("the right verb is the more probable one")
-    left.legend(loc="lower left", frameon=False)
+    left.legend(loc="lower left", ncols=2, frameon=False)
     figure.suptitle(title)
     return figure
 
@@ -47,14 +48,20 @@ def prepare(axes: Any, label: str) -> None:
 
 
 def curve(
-    axes: Any, rows: Sequence[Row], rates: Sequence[Rate | None], label: str, color: str
+    axes: Any,
+    rows: Sequence[Row],
+    rates: Sequence[Rate | None],
+    label: str,
+    color: str,
+    width: float,
 ) -> None:
     """Shares over the numbers that the rows are named after, with a band of 95%."""
     points = [(float(row.name), rate) for row, rate in zip(rows, rates) if rate and rate.of]
     x = [at for at, _ in points]
     bands = [wilson(rate.right, rate.of) for _, rate in points]
     axes.fill_between(x, [b[0] for b in bands], [b[1] for b in bands], alpha=0.2, color=color, lw=0)
-    axes.plot(x, [rate.share for _, rate in points], color=color, label=label, marker=".")
+    shares = [rate.share for _, rate in points]
+    axes.plot(x, shares, color=color, label=label, lw=width, marker="o", ms=width + 1.5)
 
 
 def by_construction(result: Agreement, title: str) -> Any:
