@@ -169,7 +169,7 @@ def write_corpus(file: Any, options: CorpusOptions) -> str:
     return (
         f"{options.sentences:,} sentences, {words:,} words; distance {options.distances}, "
         f"drawn as 1/d, attractors {options.attractors}, seed {options.seed}; "
-        f"one sentence in {TEST_SHARE} is kept for the test"
+        f"one beginning in {TEST_SHARE} is kept for the test"
     )
 
 
