@@ -12,7 +12,10 @@ import pytest
 from throughtime.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs/guide.md", *sorted(ROOT.glob("docs/tasks/*.md"))]
+PAGES = [
+    *(ROOT / page for page in ("README.md", "docs/guide.md", "docs/agreement.md")),
+    *sorted(ROOT.glob("docs/tasks/*.md")),
+]
 SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]
 
 
@@ -25,6 +28,7 @@ def at_home(tmp_path, monkeypatch):
     """A folder with a text, data of each task and the presets, as a reader would have it."""
     (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "pairs.tsv").write_text("The cats were old\tThe cats was old\n")
     names_and_pieces(tmp_path)
     tagged(tmp_path)
     parallel(tmp_path)
@@ -121,6 +125,8 @@ def test_commands_run_as_they_stand(page, at_home, capsys):
         assert program.endswith("throughtime"), line
         if arguments[0] == "train" and "--print_config" not in arguments:
             arguments += ["--max-time", "1s"] if "--resume" in arguments else SMALL
+        if "--corpus" in arguments:
+            arguments += ["--sentences", "2000"]
         assert main(arguments) == 0, f"{line}\n{capsys.readouterr().err}"
         ran += 1
     assert ran >= 2

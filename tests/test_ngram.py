@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from throughtime.errors import InputError
-from throughtime.ngram import witten_bell_nats
+from throughtime.ngram import WittenBell, witten_bell_nats
 
 
-def by_dictionaries(train, valid, order, most, V):
-    """The same formula, one token at a time."""
+def formula(train, order, V):
+    """P(w | h) by dictionaries, one token at a time; h is cut to what the order sees."""
     counts = defaultdict(Counter)
     for n in range(order):
         for i in range(n, len(train)):
@@ -22,8 +22,13 @@ def by_dictionaries(train, valid, order, most, V):
             return lower
         return (seen[w] + len(seen) * lower) / (seen.total() + len(seen))
 
+    return lambda w, h: p(w, list(h)[max(0, len(h) - order + 1) :])
+
+
+def by_dictionaries(train, valid, order, most, V):
+    p = formula(train, order, V)
     scored = range(most - 1, len(valid))
-    return -sum(math.log(p(valid[i], valid[i - order + 1 : i])) for i in scored) / len(scored)
+    return -sum(math.log(p(valid[i], valid[:i])) for i in scored) / len(scored)
 
 
 @pytest.mark.parametrize("most", [1, 5])
@@ -42,3 +47,21 @@ def test_what_does_not_fit_is_refused():
         witten_bell_nats(np.arange(9), np.arange(9), 5, 50_000)
     with pytest.raises(InputError, match="at least 3"):
         witten_bell_nats(np.arange(9), np.arange(2), 3, 10)
+
+
+def test_sequences_begin_anew_and_sets_of_tokens_are_sums():
+    rng = np.random.default_rng(3)
+    train = rng.integers(0, 6, 300) ** 2 % 7
+    sequences = [rng.integers(0, 9, n) for n in (1, 2, 5, 3, 9)]
+    ids = np.concatenate(sequences)
+    position = np.concatenate([np.arange(len(s)) for s in sequences])
+    model, p = WittenBell(train, 4, 10), formula(train.tolist(), 4, 10)
+    expected = [p(s[t], s[:t].tolist()) for s in sequences for t in range(len(s))]
+    assert model.probabilities(ids, position) == pytest.approx(expected, rel=1e-12)
+    chosen = np.arange(10) % 3 == 1
+    ends = np.cumsum([len(s) for s in sequences]) - 1
+    after = model.probability_among(chosen, ids, position, ends)
+    summed = [sum(p(w, s.tolist()) for w in range(10) if chosen[w]) for s in sequences]
+    assert after == pytest.approx(summed, rel=1e-12)
+    everything = model.probability_among(np.ones(10, bool), ids, position, ends)
+    assert everything == pytest.approx(1, rel=1e-12)

@@ -9,7 +9,7 @@ def test_the_public_names_are_all_there():
     names = {
         "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN",
         "Comparison", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights",
-        "compare", "doctor",
+        "agreement", "compare", "doctor",
         "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",
         *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip

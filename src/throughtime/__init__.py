@@ -39,6 +39,7 @@ _HOME = {
     "evaluate": "verbs",
     "predict": "verbs",
     "generate": "verbs",
+    "agreement": "verbs",
     "doctor": "verbs",
     "load": "verbs",
     "Vocabulary": "data.vocabulary",
@@ -87,6 +88,9 @@ if TYPE_CHECKING:
     from .scans import scan as scan
     from .scans import why_not as why_not
     from .stack import Stack as Stack
+    from .verbs import (
+        agreement as agreement,
+    )
     from .verbs import (
         doctor as doctor,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ VERBS = {
     "predict": "a run's predictions for files or standard input: labels, tags, translations",
     "generate": "write novel sequences with a run's model",
     "compare": "cells side by side: equal parameters, time or width, several seeds",
+    "inspect": "look inside a run: inspect agreement, which noun a verb belongs to",
     "doctor": "what this machine offers, which backends run and why others do not",
 }
 
@@ -31,6 +33,7 @@ usage: throughtime VERB …
   throughtime generate runs/NAME --prime "Once"
   throughtime predict runs/NAME --data FILE
   throughtime compare TASK --cells rnn,gru,lstm --train FILE… --out runs/NAME
+  throughtime inspect agreement runs/NAME [--pairs FILE…]
 
 {chr(10).join(f"  {task:14} {line.noun}" for task, line in TASKS.items())}
 
@@ -204,6 +207,38 @@ def compare(arguments: list[str]) -> int:
     return 1 if found.failures else 0
 
 
+def inspect(arguments: list[str]) -> int:
+    """throughtime inspect agreement RUN."""
+    if arguments[:1] == ["agreement"]:
+        return agreement(arguments[1:])
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: throughtime inspect agreement RUN …")
+        return 0
+    raise InputError("expected: throughtime inspect agreement RUN ….")
+
+
+def agreement(arguments: list[str]) -> int:
+    """throughtime inspect agreement RUN, or --corpus FILE."""
+    from .parsing import agreement_command
+
+    command = agreement_command(arguments)
+    options = dataclasses.asdict(command.options)
+    as_json = command.common.pop("json")
+    if command.corpus:
+        from .verbs import agreement_corpus
+
+        print(f"{command.corpus}: {agreement_corpus(command.corpus, **options)}")
+        return 0
+    from .verbs import agreement as run
+
+    result = run(command.run or "", **command.common, **options)
+    if as_json:
+        print(json.dumps({"run": command.run, **result.to_dict()}, ensure_ascii=False))
+    else:
+        print(result.report())
+    return 0
+
+
 def doctor(arguments: list[str]) -> int:
     """throughtime doctor."""
     from .parsing import parse, plain_parser
@@ -226,6 +261,7 @@ COMMANDS = {
     "predict": predict,
     "generate": generate,
     "compare": compare,
+    "inspect": inspect,
     "doctor": doctor,
 }
 

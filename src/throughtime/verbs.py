@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +19,12 @@ from . import machine, scans, terminal
 from .cache import cache_folder
 from .cell_names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
+from .config.agreement import AgreementOptions, CorpusOptions
 from .data.lines import Inputs
 from .errors import InputError
+from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .machine import Processes
+from .output import new_file, new_path, refuse_existing
 from .tasks import TASKS, entry, task_class, verb_options
 from .tasks.task import Evaluation, Prediction, Task
 from .trainer import Trainer
@@ -206,6 +210,62 @@ def generate(
         if on_text:
             on_text(k, piece)
     return ["".join(pieces) for pieces in texts.values()]
+
+
+def agreement(
+    run: str | Path,
+    pairs: list[str] | str | None = None,
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    checkpoint: str = "best",
+    threads: int | None = None,
+    **options: Any,
+) -> Agreement:
+    """Which share of minimal pairs a language model gets right: of files, or of built-in sentences.
+
+    `options` are those of `config.agreement.AgreementOptions`. `out` is a folder for
+    agreement.json, agreement.tsv with every item, and agreement.svg; none of them is overwritten.
+    """
+    options["pairs"] = [pairs] if isinstance(pairs, str) else (pairs or [])
+    chosen = configs.from_dict(AgreementOptions, options)
+    configs.check(chosen)
+    name, _ = RunFolder(run).load_config()
+    if name != "lm":
+        raise InputError(f"{run} is {entry(name).noun}; inspect agreement is for language models.")
+    files = agreement_files(Path(out).expanduser()) if out else None
+    machine.prepare(threads)
+    task, model = load(run, device=device, checkpoint=checkpoint)
+    result = measure(task, model, chosen)
+    if files is not None:
+        said = {"run": str(run), **result.to_dict()}
+        with new_file(files[0]) as file:
+            json.dump(said, file, ensure_ascii=False, indent=1)
+        with new_file(files[1]) as file:
+            result.write_items(file)
+        with new_path(files[2]) as path:
+            draw({"model": result}, str(run)).savefig(path)
+    return result
+
+
+def agreement_files(folder: Path) -> list[Path]:
+    """Where the JSON, the items and the figure go; `InputError` if one of them is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror}.") from error
+    return [refuse_existing(folder / f"agreement.{kind}") for kind in ("json", "tsv", "svg")]
+
+
+def agreement_corpus(path: str | Path, **options: Any) -> str:
+    """Write a training text of the built-in sentences to a new file; a line says what it holds.
+
+    `options` are those of `config.agreement.CorpusOptions`.
+    """
+    chosen = configs.from_dict(CorpusOptions, options)
+    configs.check(chosen)
+    with new_file(path) as file:
+        return write_corpus(file, chosen)
 
 
 def choose_options(run: str | Path, verb: str, values: dict[str, Any]) -> Any:

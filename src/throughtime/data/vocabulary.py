@@ -188,6 +188,18 @@ class Vocabulary:
             ends = (i for i, token in enumerate(self.tokens) if "\n" in token or "\r" in token)
         return tuple(ends)
 
+    def word_breaks(self) -> tuple[int, ...]:
+        """Ids that cannot go on with a word: <eos>, and what begins with no letter and no digit.
+
+        A byte above 127 may be a part of a letter, and counts as one.
+        """
+        if self.level in ("byte", "subword"):
+            starts = (data[:1].decode("latin-1") for data in self._bytes)
+            found = (i for i, c in enumerate(starts) if c and c < "\x80" and not c.isalnum())
+        else:
+            found = (i for i, token in enumerate(self.tokens) if not token[0].isalnum())
+        return (EOS, *(i for i in found if i >= len(SPECIALS)))
+
     def decoder(self) -> Decoder:
         """A decoder that turns ids into text one at a time."""
         return Decoder(self)

@@ -1,5 +1,6 @@
 """The command line's arguments: a file for each kind of verb, on options made from dataclasses."""
 
+from .agreement import agreement_command
 from .comparing import compare_command
 from .options import parse, plain_parser
 from .running import (
@@ -11,6 +12,7 @@ from .running import (
 from .training import train_command
 
 __all__ = [
+    "agreement_command",
     "between_samples",
     "compare_command",
     "evaluate_command",
