@@ -4,11 +4,14 @@ Everything here takes a model, and its task where text is read; `throughtime ins
 `verbs.inspect_run` load them and write the report.
 """
 
+from .gates import Gates, gates
 from .gradients import GradientsThroughTime, gradients_through_time, language_windows
 from .watch import watching
 
 __all__ = [
+    "Gates",
     "GradientsThroughTime",
+    "gates",
     "gradients_through_time",
     "language_windows",
     "watching",
