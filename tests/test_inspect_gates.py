@@ -8,7 +8,7 @@ import throughtime as tt
 from cases import ALL_CELLS, TwoMemories, normal, random_weights
 from throughtime.config import ModelConfig
 from throughtime.inspect.equations import look
-from throughtime.inspect.gates import gates, summary
+from throughtime.inspect.gates import gates_through_time, summary
 from throughtime.inspect.watch import watching
 from throughtime.models.language import LanguageModel
 
@@ -91,7 +91,7 @@ def test_a_model_s_gates_are_those_of_its_steps():
             weights = model.stack.weights[layer]
             weights.W_x.zero_(), weights.W_a.zero_(), weights.b.zero_()
             weights.b[n : 2 * n] = bias
-    found = gates(model, (torch.randint(11, (5, 3)), torch.randint(11, (5, 3))))
+    found = gates_through_time(model, (torch.randint(11, (5, 3)), torch.randint(11, (5, 3))))
     kept = sigmoid(torch.tensor([2.0, -3.0]).double())
     assert found.memory == "c"
     assert set(found.kept) == {"c"}
@@ -106,7 +106,9 @@ def test_a_model_s_gates_are_those_of_its_steps():
 
 
 def test_a_basic_rnn_has_neither_gates_nor_a_direct_path():
-    found = gates(language_model(tt.RNN), (torch.randint(11, (5, 3)), torch.randint(11, (5, 3))))
+    found = gates_through_time(
+        language_model(tt.RNN), (torch.randint(11, (5, 3)), torch.randint(11, (5, 3)))
+    )
     assert (found.gates, found.kept, found.memory) == ({}, {}, None)
 
 
@@ -135,5 +137,7 @@ def test_all_kept_is_an_infinite_time_constant():
         def step(self, w, x, s):
             return self.State(c=s.c + w.c.input(x))
 
-    found = gates(language_model(Sum), (torch.randint(11, (5, 3)), torch.randint(11, (5, 3))))
+    found = gates_through_time(
+        language_model(Sum), (torch.randint(11, (5, 3)), torch.randint(11, (5, 3)))
+    )
     assert found.time_constants("c").isinf().all()

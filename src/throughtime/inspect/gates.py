@@ -58,7 +58,7 @@ class Gates:
         return torch.where(kept < 1, -1 / kept.log().clamp(max=-1e-300), math.inf)
 
 
-def gates(model: Any, batch: tuple[Tensor, Tensor], *, state: Any = None) -> Gates:
+def gates_through_time(model: Any, batch: tuple[Tensor, Tensor], *, state: Any = None) -> Gates:
     """The gates of a language model over a batch of text (tokens, targets [T, B])."""
     return summary(watch_gates(model, batch[0], state))
 
