@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": "measure a run on data",
     "predict": "a run's predictions for files or standard input: labels, tags, translations",
     "generate": "write novel sequences with a run's model",
+    "inspect": "look inside a run: gradients through time, gates, influence, errors, health",
     "doctor": "what this machine offers, which backends run and why others do not",
 }
 
@@ -169,6 +170,24 @@ def generate(arguments: list[str]) -> int:
     return 0
 
 
+def inspect(arguments: list[str]) -> int:
+    """throughtime inspect RUN."""
+    from .parsing import inspect_command
+
+    options = inspect_command(arguments)
+    as_json = options.pop("json")
+    from . import terminal
+    from .verbs import inspect_run
+
+    result = inspect_run(options.pop("run"), **options)
+    if as_json:
+        print(json.dumps(result.report.to_dict(), ensure_ascii=False))
+    else:
+        print("\n".join(result.report.findings))
+    terminal.say(f"report: {result.path}")
+    return 0
+
+
 def standard_input() -> str:
     """All of standard input, which must be UTF-8."""
     data = sys.stdin.buffer.read()
@@ -201,6 +220,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "generate": generate,
+    "inspect": inspect,
     "doctor": doctor,
 }
 

@@ -1,5 +1,6 @@
 """The command line's arguments: a file for each kind of verb, on options made from dataclasses."""
 
+from .inspect import inspect_command
 from .options import parse, plain_parser
 from .running import (
     between_samples,
@@ -13,6 +14,7 @@ __all__ = [
     "between_samples",
     "evaluate_command",
     "generate_command",
+    "inspect_command",
     "parse",
     "plain_parser",
     "predict_command",

@@ -1,0 +1,484 @@
+"""What was found, as sections of the report: a sentence, how to read it, figures, numbers."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from . import figures
+from .gates import SATURATED, Gates
+from .gradients import GradientsThroughTime
+from .health import Health
+from .influence import Influence
+from .page import Section, code, drawing, heading, paragraph, scale, table, tinted
+from .positions import Errors
+from .surfaces import label, shown, surfaces, unit_of
+from .units import Unit
+
+EXPLODING, CARRIED, VANISHING = 1.0, 0.97, 0.9
+"""Per-lag ratios: above the first gradients explode, below the last they vanish."""
+
+
+def left_out(name: str, title: str, why: str) -> Section:
+    """A section that makes no sense here, and why."""
+    return Section(name, title, why, {"left_out": why})
+
+
+def plural(count: int, noun: str) -> str:
+    """1 step, 2 steps."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# ---- gradients through time -------------------------------------------------------------------
+
+
+def verdict(rate: float) -> str:
+    """What a per-lag ratio is called."""
+    if math.isnan(rate):
+        return "not measured"
+    if rate > EXPLODING:
+        return "exploding"
+    if rate >= CARRIED:
+        return "carried"
+    return "fading" if rate >= VANISHING else "vanishing"
+
+
+def gradients_section(
+    found: GradientsThroughTime,
+    untrained: GradientsThroughTime | None,
+    *,
+    noun: str = "token",
+    of: str = "the loss at a position",
+    stack: str = "",
+) -> Section:
+    """Gradients through time: one figure, one table."""
+    part = next(iter(found.norms))
+    top = len(found.layers) - 1
+    lags, positions = found.norms[part].shape[1:]
+    name, title = "gradients", "Gradients through time"
+    if stack:
+        name, title = f"gradients-{stack.replace('.', '-')}", f"{title}: {stack}"
+    body = [
+        paragraph(
+            f"The norm of the derivative of {of} by the state a number of steps before it, exact, "
+            f"by backpropagation through the scan: median over {plural(positions, 'position')}, "
+            "the band from the 10th to the 90th percentile. Each curve starts at 1. A straight "
+            "line falls by the same factor at every step; the dot and its number mark the horizon, "
+            "the first lag where less than 1% of the influence is left."
+        ),
+        drawing(
+            figures.gradients_figure(found, untrained),
+            name,
+            "Solid: trained. Dotted: the same network at initialisation."
+            if untrained
+            else "Median and band by layer; a panel for each part of the state.",
+            gradients_sentence(found, part, top, noun, of),
+        ),
+        rates_table(found, untrained, lags),
+    ]
+    numbers = {"trained": gradient_numbers(found)}
+    if untrained is not None:
+        numbers["untrained"] = gradient_numbers(untrained)
+    return Section(name, title, gradients_sentence(found, part, top, noun, of), numbers, body)
+
+
+def gradients_sentence(
+    found: GradientsThroughTime, part: str, layer: int, noun: str, of: str
+) -> str:
+    """How far back the last layer's influence goes, and what the rate is called."""
+    horizon, rate = found.horizon(part, layer), found.rate(part, layer)
+    lags = found.norms[part].shape[1] - 1
+    said = verdict(rate)
+    reach = (
+        f"The influence of a {noun} on {of} falls below 1% after {plural(horizon, 'step')}"
+        if horizon is not None
+        else f"The influence of a {noun} on {of} is still above 1% after {plural(lags, 'step')}"
+    )
+    also = ""
+    if len(found.layers) > 1 and (first := found.horizon(part, 0)) != horizon:
+        also = f" ({plural(first, 'step')} in layer 1)" if first is not None else ""
+    if said == "not measured":
+        return f"{reach}{also}."
+    return (
+        f"{reach}{also}; each step back multiplies the gradient by {rate:.3f} on average: {said}."
+    )
+
+
+def rates_table(
+    found: GradientsThroughTime, untrained: GradientsThroughTime | None, lags: int
+) -> str:
+    """Horizon and rate of every layer and part."""
+    head = ["", "horizon (1%)", "per step", ""]
+    several = [("", found)] + ([(", untrained", untrained)] if untrained else [])
+    rows = []
+    for part in found.norms:
+        for row, layer in enumerate(found.layers):
+            for suffix, one in several:
+                horizon, rate = one.horizon(part, row), one.rate(part, row)
+                shown = f"over {lags - 1}" if horizon is None else f"{horizon}"
+                name = f"{html.escape(part)}, {layer}{suffix}"
+                rows.append([name, shown, f"× {rate:.3f}", verdict(rate)])
+    return table(head, rows, text=(0, 3))
+
+
+def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
+    """Median, band, horizon, rate by part and layer."""
+    return {
+        part: {
+            layer: {
+                "median": found.median(part, row).tolist(),
+                "low": found.band(part, row)[0].tolist(),
+                "high": found.band(part, row)[1].tolist(),
+                "horizon": found.horizon(part, row),
+                "rate": found.rate(part, row),
+                "verdict": verdict(found.rate(part, row)),
+            }
+            for row, layer in enumerate(found.layers)
+        }
+        for part in found.norms
+    } | {"positions": next(iter(found.norms.values())).shape[2]}
+
+
+# ---- influence --------------------------------------------------------------------------------
+
+
+def influence_section(several: Sequence[Influence], task: Any) -> Section:
+    """The text before each chosen position, coloured by how far each token moved the prediction."""
+    noun = unit_of(task.config.level)
+    half, most = (sum(one.reach(s) for one in several) / len(several) for s in (0.5, 0.9))
+    finding = (
+        f"Half of what moved these predictions lies in the last {half:.1f} {noun}s, 90% in the "
+        f"last {most:.0f}: the mean over {plural(len(several), 'position')}."
+    )
+    body = [
+        paragraph(
+            f"Each {noun} before a prediction is exchanged, by itself, for others drawn from the "
+            "text; its influence is how far that moves the whole predicted distribution "
+            "(Kullback–Leibler divergence, in bits). The deeper the ground, the further it moved, "
+            "on a scale of square roots up to the passage's largest; orange where the "
+            f"exchange made the true next {noun} likelier, blue where it made it less likely. The "
+            f"framed {noun} is the one that was predicted."
+        ),
+        drawing(
+            figures.influence_figure(several),
+            "influence",
+            f"How much of all influence comes from the nearest {noun}s: a line for each passage "
+            "below, their mean in bold.",
+            finding,
+        ),
+    ]
+    for one in several:
+        body += passage(one, task, noun)
+    numbers = {"mean_reach": {"0.5": half, "0.9": most}, "positions": []}
+    for one in several:
+        said = asdict(one) | {"moved": one.moved.tolist(), "helped": one.helped.tolist()}
+        said |= {"text": surfaces(task.vocabulary, [*one.tokens, one.target])}
+        numbers["positions"].append(said)
+    return Section("influence", "Influence on real text", finding, numbers, body)
+
+
+def passage(one: Influence, task: Any, noun: str) -> list[str]:
+    """One prediction on its text."""
+    most = float(one.moved.max()) or 1.0
+    text = surfaces(task.vocabulary, [*one.tokens, one.target])
+    spans = []
+    for surface, moved, helped in zip(text, one.moved.tolist(), one.helped.tolist()):
+        sign = -1 if helped < 0 else 1
+        title = f"moved {moved:.3g} bits, helped {helped:+.3g} bits"
+        spans.append(tinted(surface, sign * math.sqrt(moved / most), title))
+    spans.append(tinted(text[-1] or "…", 0, kind="target"))
+    best = ", ".join(f"{code(shown(label(task.vocabulary, i)))} {p:.0%}" for i, p in one.best)
+    cost = f"the true {noun} cost {one.bits:.2f} bits; likeliest {best}"
+    return [
+        f"<h3>{html.escape(one.why[:1].upper() + one.why[1:])}</h3>",
+        f'<div class="passage">{"".join(spans)}</div>',
+        f'<p class="note">{noun.capitalize()} {one.position:,} of the text: {cost}. Half of the '
+        f"influence in the last {one.reach(0.5)}, 90% in the last {one.reach(0.9)}; the largest "
+        f"moved it by {most:.2f} bits.</p>",
+    ]
+
+
+# ---- gates ------------------------------------------------------------------------------------
+
+
+def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
+    """The distributions, saturation, and time constants."""
+    name, title = "gates", "Gates and memory"
+    if stack:
+        name, title = f"gates-{stack.replace('.', '-')}", f"{title}: {stack}"
+    if not found.gates and found.memory is None:
+        return left_out(
+            name,
+            title,
+            f"{cell!r} has no gates and no direct path from one state to the next: every step "
+            "makes the whole state anew through its matrix, so there is nothing to open or close.",
+        )
+    body = [
+        paragraph(
+            f"Over {plural(found.steps, 'step')} of text. A gate is closed below {SATURATED} and "
+            f"open above {1 - SATURATED:g}: the dark ends of each distribution, and their shares."
+        )
+    ]
+    finding = gates_sentence(found)
+    if found.gates:
+        body.append(
+            drawing(
+                figures.gates_figure(found),
+                name,
+                "How often each value of a gate occurs, over all units and steps.",
+                finding,
+            )
+        )
+        body.append(
+            drawing(
+                figures.saturation_figure(found),
+                f"{name}-saturation",
+                "A dot is a unit. In the lower right its gate is nearly always closed, in the "
+                "upper left nearly always open, in the lower left it stays between.",
+                "Share of steps in which each unit's gates are closed and open",
+            )
+        )
+    if found.memory is not None:
+        body.append(
+            drawing(
+                figures.memory_figure(found),
+                f"{name}-memory",
+                "A unit's share kept is the mean of ∂"
+                f"{found.memory}<t>/∂{found.memory}<t−1> with all gates held constant (a forget "
+                "gate's value, or 1 − an update gate's); τ = −1/ln of it.",
+                finding,
+            )
+        )
+    numbers = {
+        "steps": found.steps,
+        "gates": {
+            gate: {
+                layer: {
+                    "histogram": values.histogram[row].tolist(),
+                    "closed": float(values.closed[row].mean()),
+                    "open": float(values.open[row].mean()),
+                    "closed_by_unit": values.closed[row].tolist(),
+                    "open_by_unit": values.open[row].tolist(),
+                }
+                for row, layer in enumerate(found.layers)
+            }
+            for gate, values in found.gates.items()
+        },
+        "memory": {
+            part: {
+                layer: {
+                    "kept": kept[row].tolist(),
+                    "time_constants": found.time_constants(part)[row].tolist(),
+                }
+                for row, layer in enumerate(found.layers)
+            }
+            for part, kept in found.kept.items()
+        },
+    }
+    return Section(name, title, finding, numbers, body)
+
+
+def gates_sentence(found: Gates) -> str:
+    """The median and longest time constants, and the gate that saturates most."""
+    said = []
+    if found.memory is not None:
+        tau = found.time_constants(found.memory).flatten()
+        longest = float(tau.max())
+        most = "without end" if math.isinf(longest) else f"for {longest:,.0f} steps"
+        said.append(
+            f"Half of the units keep their memory {found.memory} for {float(tau.median()):.1f} "
+            f"steps or more, the longest {most}"
+        )
+    if found.gates:
+        closed = {gate: float(values.closed.mean()) for gate, values in found.gates.items()}
+        opened = {gate: float(values.open.mean()) for gate, values in found.gates.items()}
+        gate = max(closed, key=lambda g: closed[g] + opened[g])
+        said.append(f"Γ_{gate} saturates most: {closed[gate]:.0%} closed, {opened[gate]:.0%} open")
+    return "; ".join(said) + "."
+
+
+def units_section(units: Sequence[Unit], found: Gates, tokens: Any, task: Any) -> Section:
+    """The units that keep longest, each on a passage, with the places where it stands out."""
+    title = "Units that keep longest"
+    if not units:
+        return left_out(
+            "units", title, "No part of this cell's state has a direct path: no unit keeps."
+        )
+    first = units[0]
+    finding = (
+        f"Unit {first.unit} of {found.layers[first.layer]} keeps longest of those that move: "
+        f"{first.kept:.1%} of its memory a step, a time constant of {steps(first.time_constant)}."
+    )
+    part = found.memory
+    body = [
+        paragraph(
+            f"The value of each unit's memory {part} over a passage, after reading each token: "
+            "blue above its mean, orange below. Below it, the tokens that change it most, and "
+            "where in the text it was highest and lowest."
+        ),
+        f'<p class="note">lowest {scale("both")} highest</p>',
+    ]
+    numbers = []
+    for unit in units:
+        body += unit_parts(unit, found.layers[unit.layer], tokens, task)
+        said = asdict(unit) | {"values": unit.values.tolist()}
+        said["text"] = surfaces(task.vocabulary, tokens[:, unit.column].tolist())
+        numbers.append(said)
+    return Section("units", title, finding, {"part": part, "units": numbers}, body)
+
+
+def steps(tau: float) -> str:
+    """A time constant in words."""
+    return "no end" if math.isinf(tau) else f"{tau:,.0f} steps"
+
+
+def unit_parts(unit: Unit, layer: str, tokens: Any, task: Any) -> list[str]:
+    """One unit's passage and tables."""
+    v = task.vocabulary
+    centre = float(unit.values.mean())
+    reach = float((unit.values - centre).abs().max()) or 1.0
+    text = surfaces(v, tokens[:, unit.column].tolist())
+    spans = [
+        tinted(surface, (value - centre) / reach, f"{value:+.3f}")
+        for surface, value in zip(text, unit.values.tolist())
+    ]
+
+    def moves(entries: list[tuple[int, float, int]]) -> str:
+        return ", ".join(f"{code(shown(label(v, i)))} {change:+.2f}" for i, change, _ in entries)
+
+    def places(entries: list[tuple[int, int, float]]) -> str:
+        found = []
+        for step, column, value in entries:
+            before = "".join(surfaces(v, tokens[max(0, step - 28) : step + 1, column].tolist()))
+            found.append(f"{code(before)} {value:+.2f}")
+        return "<br>".join(found)
+
+    return [
+        heading(f"Unit {unit.unit}, {layer}: τ = {steps(unit.time_constant)}"),
+        f'<div class="passage">{"".join(spans)}</div>',
+        table(
+            ["", "raised by", "lowered by", "highest after", "lowest after"],
+            [["", moves(unit.raises), moves(unit.lowers), places(unit.high), places(unit.low)]],
+            text=range(5),
+        ),
+    ]
+
+
+# ---- errors -----------------------------------------------------------------------------------
+
+
+def context_section(found: Errors, task: Any) -> Section:
+    """Loss by how much of the text was read before."""
+    noun = unit_of(task.config.level)
+    bins, enough = found.smooth(), found.enough()
+    start, end = bins[0][2], bins[-1][2]
+    finding = (
+        f"Loss falls from {start:.2f} nats after one {noun} to {end:.2f} after {bins[-1][1]}; "
+        f"after {plural(enough, noun)} it is within 2% of what more context reaches."
+        if end < start
+        else f"Memory does not help: {start:.2f} nats after one {noun}, {end:.2f} after "
+        f"{bins[-1][1]}."
+    )
+    body = [
+        paragraph(
+            f"The model reads {plural(found.windows, 'window')} of the text, each from a zero "
+            f"state. Where the curve is flat, more memory does not help it. The band is the 95% "
+            "interval of the mean over the windows."
+        ),
+        drawing(figures.context_figure(found, noun), "context",
+                f"Mean loss by how many {noun}s came before.", finding),
+    ]  # fmt: skip
+    numbers = {
+        "loss": found.loss.tolist(),
+        "interval": found.interval.tolist(),
+        "windows": found.windows,
+        "enough": enough,
+    }
+    return Section("context", "Errors by position", finding, numbers, body)
+
+
+def frequency_section(found: Errors, task: Any) -> Section:
+    """Loss by rank of frequency."""
+    noun = unit_of(task.config.level)
+    rare = found.bands[-1]
+    finding = (
+        f"The rarest {noun}s (rank {rare.first} to {rare.last}) cost {rare.loss:.2f} nats each, "
+        f"the most frequent {found.bands[0].loss:.2f}; "
+    )
+    costly = max(found.bands, key=lambda band: band.share_of_loss)
+    ranks = f"rank {costly.first}" if costly.first == costly.last else (
+        f"ranks {costly.first} to {costly.last}"
+    )  # fmt: skip
+    finding += (
+        f"{ranks}, {costly.share:.0%} of the text, bring the most loss: {costly.share_of_loss:.0%}."
+    )
+    labels, numbers = [], []
+    for band in found.bands:
+        names = [shown(label(task.vocabulary, i)) for i in band.examples]
+        ranks = f"{band.first}" if band.first == band.last else f"{band.first:,}–{band.last:,}"
+        more = " …" if band.last - band.first >= len(names) else ""
+        labels.append(f"{ranks}:  {'  '.join(name[:12] for name in names)}{more}")
+        numbers.append(asdict(band) | {"tokens": names})
+    body = [
+        paragraph(
+            f"Targets after at least {plural(found.settled, noun)} of context, by the rank of "
+            f"their frequency in this text, rank 1 being the most frequent. Right: a band whose "
+            "share of the loss exceeds its share of the text is harder than the mean."
+        ),
+        drawing(figures.frequency_figure(found, labels), "frequency",
+                "Mean loss with its 95% interval; shares of the text and of all loss.", finding),
+    ]  # fmt: skip
+    return Section("frequency", "Errors by frequency", finding, {"bands": numbers}, body)
+
+
+# ---- health -----------------------------------------------------------------------------------
+
+
+def health_section(found: Health | None) -> Section:
+    """The course of training, the moments of trouble marked."""
+    title = "Training health"
+    if found is None or not found.train:
+        return left_out(
+            "health",
+            title,
+            "This run has no metrics.jsonl with a line of training: its course is not known.",
+        )
+    last = found.train[-1]
+    rose = next((t for t in found.troubles if t.kind == "validation rose"), None)
+    loss = f"Training loss fell from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
+    if not last["loss"] < found.train[0]["loss"]:
+        loss = f"Training loss went from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
+    finding = (
+        f"{loss} in {last['step']:,} steps; {found.clipped:.0%} of the steps were clipped, "
+        f"{plural(len(found.skipped), 'step')} skipped"
+        + (f"; validation was best at step {rose.step:,} and rose since" if rose else "")
+        + ("." if found.troubles else "; no moment of trouble.")
+    )
+    body = [
+        drawing(
+            figures.health_figure(found),
+            "health",
+            "Red lines are moments of trouble, listed below."
+            if found.troubles
+            else "Loss, gradient norm, the share of steps clipped since the line before, learning "
+            "rate.",
+            finding,
+        )
+    ]
+    if found.troubles:
+        rows = [
+            [f"{k}", f"{t.step:,}", html.escape(t.kind), html.escape(t.what)]
+            for k, t in enumerate(found.troubles, 1)
+        ]
+        body.append(table(["", "step", "trouble", ""], rows, text=(0, 2, 3)))
+    numbers = {
+        "train": found.train,
+        "valid": found.valid,
+        "skipped": found.skipped,
+        "clipped": found.clipped,
+        "troubles": [asdict(t) for t in found.troubles],
+    }
+    return Section("health", title, finding, numbers, body)
