@@ -8,18 +8,20 @@ from .gates import Gates, gates_through_time
 from .gradients import GradientsThroughTime, gradients_through_time, language_windows
 from .health import Health, read_health
 from .influence import Influence, influence_of_tokens
-from .positions import Errors, errors_by_context
+from .positions import Band, ContextErrors, errors_by_context, errors_by_frequency
 from .units import Unit, longest_units
 from .watch import watching
 
 __all__ = [
-    "Errors",
+    "Band",
+    "ContextErrors",
     "Gates",
     "GradientsThroughTime",
     "Health",
     "Influence",
     "Unit",
     "errors_by_context",
+    "errors_by_frequency",
     "gates_through_time",
     "gradients_through_time",
     "influence_of_tokens",

@@ -18,7 +18,7 @@ from .gates import BINS, SATURATED, Gates
 from .gradients import GradientsThroughTime
 from .health import Health
 from .influence import Influence
-from .positions import Errors
+from .positions import Band, ContextErrors
 
 INK, MUTED, GRID, ALARM = "#1b1f24", "#6b7280", "#e2e5ea", "#c81e1e"
 SERIES = ("#1f6feb", "#d9730d", "#0f8a7e", "#a636b5", "#7a5c00", "#47586b")
@@ -26,7 +26,7 @@ BAND = 0.16
 """How opaque a band is."""
 WIDTH = 8.6
 """Inches, with 100 px each: as wide as the report's text."""
-LEAST = 1e-9
+LEAST = 1e-15
 """Shares below this are not drawn."""
 
 
@@ -59,6 +59,20 @@ def plain(axes: Any) -> None:
     axes.title.set(color=INK, size=10.5)
 
 
+def logarithmic(axis: Any) -> None:
+    """A logarithmic axis with plain numbers at 1, 2, 5, 10, …."""
+    ticker = need("matplotlib.ticker", "inspect")
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda x, _: f"{x:,g}")
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+def plural(count: int, noun: str) -> str:
+    """1 step, 2 steps."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def headline(axes: Any, text: str) -> None:
     """A title above the axes, to the left."""
     axes.set_title(text, loc="left", color=INK, size=10.5, parse_math=False)
@@ -86,29 +100,28 @@ def gradients_figure(
                 panel.plot(median, label=f"{name}, untrained", **style)
         panel.axhline(0.01, color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
         panel.annotate(
-            "1%", (1, 0.01), xycoords=("axes fraction", "data"), color=MUTED, size=9,
+            "1% of lag 0", (1, 0.01), xycoords=("axes fraction", "data"), color=MUTED, size=9,
             xytext=(-2, 3), textcoords="offset points", ha="right",
         )  # fmt: skip
         panel.set_xlabel("lag T − t: steps before the loss")
         headline(panel, f"∂L<T>/∂{part}<t>")
         panel.set_xlim(0, len(found.norms[part][0]) - 1)
-    lowest = min(float(line.min()) for line in shown_medians(found, untrained))
+    lowest = min(float(line.min()) for line in shown_medians(found))
     axes[0, 0].set_ylim(max(LEAST, lowest / 3), None)
     axes[0, 0].set_ylabel("gradient norm, lag 0 = 1")
     key(axes[0, 0], loc="upper right")
     return figure
 
 
-def shown_medians(*several: GradientsThroughTime | None) -> list[np.ndarray]:
-    """The positive numbers of every curve that is drawn."""
-    found = []
-    for one in filter(None, several):
-        for part in one.norms:
-            for row in range(len(one.layers)):
-                median = share_of_first(one.median(part, row), one.median(part, row))
-                if (positive := median[median > 0]).size:
-                    found.append(positive)
-    return found or [np.ones(1)]
+def shown_medians(found: GradientsThroughTime) -> list[np.ndarray]:
+    """The positive numbers of every curve."""
+    curves = []
+    for part in found.norms:
+        for row in range(len(found.layers)):
+            median = share_of_first(found.median(part, row), found.median(part, row))
+            if (positive := median[median > 0]).size:
+                curves.append(positive)
+    return curves or [np.ones(1)]
 
 
 def share_of_first(values: Tensor, median: Tensor) -> np.ndarray:
@@ -133,7 +146,7 @@ def draw_lags(
         at = float(share_of_first(median, median)[horizon])
         panel.plot([horizon], [at], "o", color=colour, markersize=6, clip_on=False)
         panel.annotate(
-            f"{horizon}", (horizon, at), color=colour, size=10, weight="bold",
+            plural(horizon, "step"), (horizon, at), color=colour, size=10, weight="bold",
             xytext=(5, 5), textcoords="offset points",
         )  # fmt: skip
 
@@ -173,7 +186,7 @@ def gates_figure(found: Gates) -> Any:
 def saturation_figure(found: Gates) -> Any:
     """Each unit as a dot: how often its gate is closed against how often it is open."""
     names = list(found.gates)
-    figure, axes = new_figure(3.0, 1, max(len(names), 1), sharex=True, sharey=True)
+    figure, axes = new_figure(3.7, 1, max(len(names), 1), sharex=True, sharey=True)
     for panel, name in zip(axes[0], names):
         gate = found.gates[name]
         panel.plot([0, 1], [1, 0], color=MUTED, linewidth=0.8)
@@ -203,17 +216,16 @@ def memory_figure(found: Gates) -> Any:
         share = np.arange(1, len(tau) + 1) / len(tau)
         panel.step(tau, share, where="pre", color=SERIES[row % len(SERIES)], linewidth=2,
                    label=layer)  # fmt: skip
-    panel.set_xscale("log")
+    logarithmic(panel.xaxis)
     panel.set_xlabel(f"time constant τ of {part}, in steps: the memory falls to 1/e")
     panel.set_ylabel("share of units that keep\nat least so long")
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    panel.xaxis.set_major_formatter(lambda tau, _: f"{tau:g}")
     panel.set_ylim(0, 1.02)
     key(panel, loc="upper right")
     return figure
 
 
-def influence_figure(several: Sequence[Influence]) -> Any:
+def influence_figure(several: Sequence[Influence], per: str = "token") -> Any:
     """The share of what moved each prediction that lies within so many tokens; the mean in bold."""
     figure, axes = new_figure(3.0)
     panel = axes[0, 0]
@@ -229,37 +241,35 @@ def influence_figure(several: Sequence[Influence]) -> Any:
         mean = np.mean([share[:least] for share in shares], 0)
         panel.plot(np.arange(1, least + 1), mean, color=SERIES[0], linewidth=2.5, label="mean")
         key(panel, loc="lower right")
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    logarithmic(panel.xaxis)
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     panel.set_ylim(0, 1.02)
-    panel.set_xlabel("tokens before the prediction")
+    panel.set_xlabel(f"{per}s before the prediction")
     panel.set_ylabel("share of all influence\nfrom these and nearer ones")
     return figure
 
 
-def context_figure(found: Errors, per: str = "token") -> Any:
-    """Loss by how many tokens were read before, with its 95% interval."""
+def context_figure(found: ContextErrors, per: str = "token") -> Any:
+    """Loss by how many tokens were read before, with the interval of its difference to the last."""
     figure, axes = new_figure(3.2)
     panel = axes[0, 0]
-    bins = found.smooth()
-    middle = np.array([math.sqrt(first * last) for first, last, _, _ in bins])
-    loss, half = np.array([b[2] for b in bins]), np.array([b[3] for b in bins])
-    panel.fill_between(middle, loss - half, loss + half, color=SERIES[0], alpha=BAND, linewidth=0)
-    panel.plot(middle, loss, "-o", color=SERIES[0], linewidth=2, markersize=4)
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    panel.set_xlabel(f"{per}s read since the start")
+    loss, half = np.array(found.loss), np.nan_to_num(found.interval)
+    panel.fill_between(found.contexts, loss - half, loss + half, color=SERIES[0], alpha=BAND,
+                       linewidth=0)  # fmt: skip
+    panel.plot(found.contexts, loss, "-o", color=SERIES[0], linewidth=2, markersize=4)
+    panel.axhline(loss[-1], color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
+    logarithmic(panel.xaxis)
+    panel.set_xlabel(f"{per}s of context")
     panel.set_ylabel(f"loss, nats per {per}")
     return figure
 
 
-def frequency_figure(found: Errors, labels: Sequence[str]) -> Any:
+def frequency_figure(found: Sequence[Band], labels: Sequence[str]) -> Any:
     """The mean loss of each band of ranks, and its shares of the text and of all loss."""
-    figure, axes = new_figure(0.9 + 0.36 * len(found.bands), 1, 2, sharey=True)
-    y = np.arange(len(found.bands))
-    loss = [band.loss for band in found.bands]
-    half = np.nan_to_num([band.interval for band in found.bands])
+    figure, axes = new_figure(0.9 + 0.36 * len(found), 1, 2, sharey=True)
+    y = np.arange(len(found))
+    loss = [band.loss for band in found]
+    half = np.nan_to_num([band.interval for band in found])
     left, right = axes[0]
     left.barh(y, loss, 0.62, color=SERIES[0], linewidth=0)
     left.errorbar(loss, y, xerr=half, fmt="none", ecolor=INK, elinewidth=1)
@@ -270,9 +280,9 @@ def frequency_figure(found: Errors, labels: Sequence[str]) -> Any:
     left.set_yticks(y, labels, parse_math=False)
     left.invert_yaxis()
     headline(left, "nats per token")
-    right.barh(y - 0.17, [band.share for band in found.bands], 0.3, color=SERIES[2], linewidth=0,
+    right.barh(y - 0.17, [band.share for band in found], 0.3, color=SERIES[2], linewidth=0,
                label="of the text")  # fmt: skip
-    right.barh(y + 0.17, [band.share_of_loss for band in found.bands], 0.3, color=SERIES[1],
+    right.barh(y + 0.17, [band.share_of_loss for band in found], 0.3, color=SERIES[1],
                linewidth=0, label="of all loss")  # fmt: skip
     right.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     headline(right, "share of the text and of all loss")

@@ -133,7 +133,7 @@ def choose_positions(
     helped = (short - whole) / np.log(2)
     order = helped.argsort(descending=True).tolist()
     chosen = [
-        (b, f"memory beyond {near} tokens helped most here, by {float(helped[b]):.1f} bits")
+        (b, f"memory beyond {near} tokens helped most, by {float(helped[b]):.1f} bits")
         for b in order[: (count + 1) // 2]
     ]
     taken = {b for b, _ in chosen}

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from .. import terminal
 from ..data import corpus as corpora
 from ..data.text import Text
 from ..stack import Stack
 from ..tasks.language import Language, texts
+from . import sections
+from .endings import gates_by_stack, gradients_by_stack, sequences
 from .health import Health
 from .language import Effort, language_sections
+from .page import Section
 from .report import Report
 
 
@@ -27,11 +33,11 @@ def inspect(
     effort = effort or Effort()
     if isinstance(task, Language):
         ids, said = language_ids(task, data)
-        sections = language_sections(
+        parts = language_sections(
             task, model, ids, untrained=untrained, health=health, effort=effort
         )
     else:
-        raise NotImplementedError
+        parts, said = other_sections(task, model, data, health, untrained, effort)
     stacks = [describe(key, m) for key, m in model.named_modules() if isinstance(m, Stack)]
     parameters = sum(p.numel() for p in model.parameters())
     facts = [*stacks, f"{parameters:,} parameters", said]
@@ -42,7 +48,7 @@ def inspect(
         "parameters": parameters,
         "seed": effort.seed,
     }
-    return Report(f"Looking inside {name}" if name else "Looking inside", facts, sections, about)
+    return Report(f"Looking inside {name}" if name else "Looking inside", facts, parts, about)
 
 
 def describe(name: str, stack: Stack) -> str:
@@ -66,3 +72,51 @@ def language_ids(task: Language, data: list[str] | None) -> tuple[Any, str]:
     if corpus.counts.unknown:
         said += f", {corpus.counts.unknown / corpus.counts.tokens:.2%} <unk>"
     return corpus.ids, said
+
+
+LEFT_OUT = {
+    "influence": ("Influence on real text", "exchanges tokens of a running text"),
+    "units": ("Units that keep longest", "follows units over a running text"),
+    "context": ("Errors by position", "compares contexts of a running text"),
+    "frequency": ("Errors by frequency", "ranks the tokens that a language model predicts"),
+}
+"""Sections of language models, and what each does that other tasks have no place for."""
+
+
+def other_sections(
+    task: Any,
+    model: Any,
+    data: list[str] | None,
+    health: Health | None,
+    untrained: bool,
+    effort: Effort,
+) -> tuple[list[Section], str]:
+    """Gradients and gates of every stack of a task's model, and training health."""
+    found, total = sequences(task, model, data, effort.positions, effort.seed)
+    with terminal.progress("gradients through time", len(found.lengths)) as advance:
+        gradients = gradients_by_stack(found, effort.lags, advance)
+    at_first = {}
+    if untrained:
+        torch.manual_seed(task.config.seed)
+        fresh, _ = sequences(task, task.build_model().eval(), data, effort.positions, effort.seed)
+        at_first = gradients_by_stack(fresh, effort.lags)
+    parts = []
+    several = len(gradients) > 1
+    for name, one in gradients.items():
+        parts.append(
+            sections.gradients_section(
+                one, at_first.get(name), noun="step", of=found.of[name], stack=name * several
+            )
+        )
+    with terminal.progress("gates", 1):
+        gates = gates_by_stack(found)
+    for name, one in gates.items():
+        parts.append(
+            sections.gates_section(one, model.get_submodule(name).cell, stack=name * several)
+        )
+    for name, (title, does) in LEFT_OUT.items():
+        why = f"Left out: this section {does}, which a {type(task).__name__.lower()} run has not."
+        parts.append(sections.left_out(name, title, why))
+    parts.append(sections.health_section(health))
+    where = "the run's validation data" if data is None else ", ".join(data)
+    return parts, f"{len(found.lengths):,} of {total:,} sequences of {where}"

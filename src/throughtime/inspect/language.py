@@ -17,7 +17,7 @@ from .gradients import gradients_through_time, language_windows, positions_of
 from .health import Health
 from .influence import choose_positions, influence_of_tokens
 from .page import Section
-from .positions import errors_by_context
+from .positions import CONTEXTS, errors_by_context, errors_by_frequency
 from .units import longest_units
 
 WARM = 64
@@ -146,7 +146,14 @@ def gates(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Sectio
 def errors(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Section]:
     """Errors by position and by frequency."""
     length = min(CONTEXT, len(ids) // 2)
-    windows = language_windows(task, ids, length - 1, effort.positions, effort.seed + 3)
-    with terminal.progress("errors by position", 1):
-        found = errors_by_context(model, windows, ids)
-    return [sections.context_section(found, task), sections.frequency_section(found, task)]
+    many = language_windows(task, ids, length - 1, 2 * effort.positions, effort.seed + 3)
+    contexts = sum(k for k in CONTEXTS if k < length) + length
+    with terminal.progress("errors by position", contexts) as advance:
+        by_context = errors_by_context(model, many, advance=advance)
+    windows = language_windows(task, ids, length - 1, effort.positions, effort.seed + 4)
+    with terminal.progress("errors by frequency", 1):
+        by_frequency = errors_by_frequency(model, windows, ids)
+    return [
+        sections.context_section(by_context, sections.unit_of(task.config.level)),
+        sections.frequency_section(by_frequency, task),
+    ]

@@ -48,7 +48,7 @@ section { border-top: 1px solid var(--grid); padding-top: 1.6rem; margin-top: 2.
 .summary { background: var(--card); border-radius: .6rem; padding: 1rem 1.2rem; margin: 1.4rem 0; }
 .summary ol { margin: 0; padding-left: 1.2rem; }
 .summary li { margin: .3rem 0; }
-a { color: inherit; text-decoration-color: var(--muted); text-underline-offset: .15em; }
+a { color: inherit; text-decoration: none; } a:hover { text-decoration: underline; }
 figure { margin: 1.2rem 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans",
@@ -60,6 +60,7 @@ table { border-collapse: collapse; font-size: .9rem; margin: .8rem 0;
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
+td { vertical-align: top; }
 td.text, th.text { text-align: left; }
 .passage { font: .86rem/1.75 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
   monospace; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card);

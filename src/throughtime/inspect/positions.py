@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,44 +15,60 @@ from ..errors import InputError
 
 NORMAL = 1.96
 """Standard errors on each side of a 95% interval."""
+CONTEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 
 @dataclass(frozen=True)
-class Errors:
-    """Loss by context and by frequency, over windows of text read from a zero state.
+class ContextErrors:
+    """The loss of the same targets after more and more of the text before them.
 
-    `loss[t]` is the mean nats of the targets that come after t + 1 tokens, `interval[t]` the half
-    width of its 95% interval over the windows. `bands`: tokens by rank of frequency in this text.
+        loss[i] = mean over targets of −log P(target | the contexts[i] tokens before it), in nats
+        interval[i]: half the 95% interval of the mean difference to the loss after the longest
+
+    All from a zero state. `targets` counts them.
     """
 
-    loss: Tensor
-    interval: Tensor
-    bands: list[Band]
-    windows: int
-    settled: int
-    """Frequencies count targets with at least so many tokens before them."""
-
-    def smooth(self) -> list[tuple[int, int, float, float]]:
-        """First and last context of bins ever wider, their mean loss, and its interval."""
-        found, start = [], 0
-        while start < len(self.loss):
-            end = min(len(self.loss), max(start + 1, round(start * 1.25)))
-            part = slice(start, end)
-            half = float(self.interval[part].mean()) / math.sqrt(end - start)
-            found.append((start + 1, end, float(self.loss[part].mean()), half))
-            start = end
-        return found
+    contexts: list[int]
+    loss: list[float]
+    interval: list[float]
+    targets: int
 
     def enough(self, within: float = 0.02) -> int:
-        """The least context whose loss is within `within` of what the longest contexts reach."""
-        bins = self.smooth()
-        tail = float(self.loss[-max(1, len(self.loss) // 4) :].mean())
-        return next(first for first, _, loss, _ in bins if loss <= tail * (1 + within))
+        """The least context from which on no loss is more than `within` above the last."""
+        most = self.loss[-1] * (1 + within)
+        enough = self.contexts[-1]
+        for context, loss in zip(reversed(self.contexts), reversed(self.loss)):
+            if loss > most:
+                break
+            enough = context
+        return enough
+
+
+@torch.no_grad()
+def errors_by_context(
+    model: Any, windows: tuple[Tensor, Tensor], *, advance: Callable[[float], None] | None = None
+) -> ContextErrors:
+    """The loss of the last targets of windows [T, B] after their last 1, 2, 3, 4, 6 … T tokens."""
+    tokens, targets = windows
+    if not tokens.numel():
+        raise InputError(f"windows must be [T, B], at least one step; got {list(tokens.shape)}.")
+    T, B = tokens.shape
+    contexts = [*(k for k in CONTEXTS if k < T), T]
+    rows = []
+    for k in contexts:
+        h, _ = model.hidden(tokens[-k:], model.initial_state(B))
+        rows.append(model.head.nats(h[-1], targets[-1]).double())
+        if advance is not None:
+            advance(k)
+    nats = torch.stack(rows)
+    spread = (nats - nats[-1]).std(1) if B > 1 else torch.full((len(nats),), math.nan)
+    half = NORMAL * spread / math.sqrt(B)
+    return ContextErrors(contexts, nats.mean(1).tolist(), half.tolist(), B)
 
 
 @dataclass(frozen=True)
 class Band:
-    """Tokens of neighbouring ranks: how many, how often, and what they cost."""
+    """Tokens of neighbouring ranks: which, how often they are targets, and what they cost."""
 
     first: int
     last: int
@@ -64,29 +81,18 @@ class Band:
 
 
 @torch.no_grad()
-def errors_by_context(
+def errors_by_frequency(
     model: Any, windows: tuple[Tensor, Tensor], ids: np.ndarray, *, settled: int | None = None
-) -> Errors:
-    """Loss of a language model by context and by frequency, over windows [T, B] of a text `ids`.
+) -> list[Band]:
+    """The loss of tokens by the rank of their frequency in the text `ids`, over windows [T, B].
 
-    Every window starts from a zero state, so that the first target is predicted from one token and
-    the last from T. Ranks are of the text's own frequencies, in bands 1, 2–3, 4–7, 8–15 ….
+    Bands of ranks 1, 2–3, 4–7, 8–15 …. Windows start from a zero state; their first `settled`
+    targets (32, or half of them) do not count.
     """
     tokens, targets = windows
-    if not tokens.numel():
-        raise InputError(f"windows must be [T, B], at least one step; got {list(tokens.shape)}.")
-    T, B = tokens.shape
-    settled = min(32, T // 2) if settled is None else settled
-    nats, _ = model.nats(tokens, targets, model.initial_state(B))
-    nats = nats.double()
-    deviation = nats.std(1) if B > 1 else torch.full((T,), math.nan)
-    return Errors(
-        nats.mean(1),
-        NORMAL * deviation / math.sqrt(B),
-        bands(nats[settled:].flatten(), targets[settled:].flatten(), np.asarray(ids)),
-        B,
-        settled,
-    )
+    settled = min(32, len(tokens) // 2) if settled is None else settled
+    nats, _ = model.nats(tokens, targets, model.initial_state(tokens.shape[1]))
+    return bands(nats[settled:].flatten(), targets[settled:].flatten(), np.asarray(ids))
 
 
 def bands(nats: Tensor, targets: Tensor, ids: np.ndarray) -> list[Band]:
@@ -97,22 +103,20 @@ def bands(nats: Tensor, targets: Tensor, ids: np.ndarray) -> list[Band]:
     rank = np.empty(size, np.int64)
     rank[order] = np.arange(1, size + 1)
     of_target = torch.from_numpy(rank)[targets.cpu()]
-    nats = nats.cpu()
+    nats = nats.double().cpu()
     kinds, found, total = int((counts > 0).sum()), [], float(nats.sum())
-    for k in range(max(kinds, 1).bit_length()):
+    for k in range(kinds.bit_length()):
         first, last = 1 << k, min((1 << (k + 1)) - 1, kinds)
         inside = nats[(of_target >= first) & (of_target <= last)]
         if not len(inside):
             continue
-        half = (
-            NORMAL * float(inside.std()) / math.sqrt(len(inside)) if len(inside) > 1 else math.nan
-        )
+        spread = float(inside.std()) if len(inside) > 1 else math.nan
         found.append(
             Band(
                 *(first, last, order[first - 1 : last][:4].tolist(), len(inside)),
                 len(inside) / len(nats),
                 float(inside.mean()),
-                half,
+                NORMAL * spread / math.sqrt(len(inside)),
                 float(inside.sum()) / total if total else math.nan,
             )
         )

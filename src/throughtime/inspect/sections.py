@@ -9,12 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from . import figures
+from .figures import plural
 from .gates import SATURATED, Gates
 from .gradients import GradientsThroughTime
 from .health import Health
 from .influence import Influence
 from .page import Section, code, drawing, heading, paragraph, scale, table, tinted
-from .positions import Errors
+from .positions import Band, ContextErrors
 from .surfaces import label, shown, surfaces, unit_of
 from .units import Unit
 
@@ -25,11 +26,6 @@ EXPLODING, CARRIED, VANISHING = 1.0, 0.97, 0.9
 def left_out(name: str, title: str, why: str) -> Section:
     """A section that makes no sense here, and why."""
     return Section(name, title, why, {"left_out": why})
-
-
-def plural(count: int, noun: str) -> str:
-    """1 step, 2 steps."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 # ---- gradients through time -------------------------------------------------------------------
@@ -160,10 +156,12 @@ def influence_section(several: Sequence[Influence], task: Any) -> Section:
             "(Kullback–Leibler divergence, in bits). The deeper the ground, the further it moved, "
             "on a scale of square roots up to the passage's largest; orange where the "
             f"exchange made the true next {noun} likelier, blue where it made it less likely. The "
-            f"framed {noun} is the one that was predicted."
+            f"framed {noun} is the one that was predicted. The first {noun} of a passage is read "
+            "with an empty memory."
         ),
+        f'<p class="note">made it less likely {scale("both")} made it likelier</p>',
         drawing(
-            figures.influence_figure(several),
+            figures.influence_figure(several, noun),
             "influence",
             f"How much of all influence comes from the nearest {noun}s: a line for each passage "
             "below, their mean in bold.",
@@ -330,6 +328,11 @@ def units_section(units: Sequence[Unit], found: Gates, tokens: Any, task: Any) -
     return Section("units", title, finding, {"part": part, "units": numbers}, body)
 
 
+def signed(value: float) -> str:
+    """+1.20 or −1.20."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def steps(tau: float) -> str:
     """A time constant in words."""
     return "no end" if math.isinf(tau) else f"{tau:,.0f} steps"
@@ -347,22 +350,23 @@ def unit_parts(unit: Unit, layer: str, tokens: Any, task: Any) -> list[str]:
     ]
 
     def moves(entries: list[tuple[int, float, int]]) -> str:
-        return ", ".join(f"{code(shown(label(v, i)))} {change:+.2f}" for i, change, _ in entries)
+        return ", ".join(f"{code(shown(label(v, i)))} {signed(change)}" for i, change, _ in entries)
 
     def places(entries: list[tuple[int, int, float]]) -> str:
         found = []
         for step, column, value in entries:
             before = "".join(surfaces(v, tokens[max(0, step - 28) : step + 1, column].tolist()))
-            found.append(f"{code(before)} {value:+.2f}")
+            found.append(f"{code(before)} {signed(value)}")
         return "<br>".join(found)
 
     return [
         heading(f"Unit {unit.unit}, {layer}: τ = {steps(unit.time_constant)}"),
         f'<div class="passage">{"".join(spans)}</div>',
+        f"<p>Raised most by {moves(unit.raises)}; lowered most by {moves(unit.lowers)}.</p>",
         table(
-            ["", "raised by", "lowered by", "highest after", "lowest after"],
-            [["", moves(unit.raises), moves(unit.lowers), places(unit.high), places(unit.low)]],
-            text=range(5),
+            ["highest after", "lowest after"],
+            [[places(unit.high), places(unit.low)]],
+            text=range(2),
         ),
     ]
 
@@ -370,45 +374,39 @@ def unit_parts(unit: Unit, layer: str, tokens: Any, task: Any) -> list[str]:
 # ---- errors -----------------------------------------------------------------------------------
 
 
-def context_section(found: Errors, task: Any) -> Section:
+def context_section(found: ContextErrors, noun: str) -> Section:
     """Loss by how much of the text was read before."""
-    noun = unit_of(task.config.level)
-    bins, enough = found.smooth(), found.enough()
-    start, end = bins[0][2], bins[-1][2]
+    first, last, enough = found.loss[0], found.loss[-1], found.enough()
+    longest = plural(found.contexts[-1], noun)
     finding = (
-        f"Loss falls from {start:.2f} nats after one {noun} to {end:.2f} after {bins[-1][1]}; "
-        f"after {plural(enough, noun)} it is within 2% of what more context reaches."
-        if end < start
-        else f"Memory does not help: {start:.2f} nats after one {noun}, {end:.2f} after "
-        f"{bins[-1][1]}."
+        f"The loss falls from {first:.2f} nats after {plural(found.contexts[0], noun)} of context "
+        f"to {last:.2f} after {longest}; {plural(enough, noun)} bring it within 2% of that."
+        if last < first
+        else f"Memory does not help: {first:.2f} nats after {plural(found.contexts[0], noun)} of "
+        f"context, {last:.2f} after {longest}."
     )
     body = [
         paragraph(
-            f"The model reads {plural(found.windows, 'window')} of the text, each from a zero "
-            f"state. Where the curve is flat, more memory does not help it. The band is the 95% "
-            "interval of the mean over the windows."
+            f"The loss of the same {plural(found.targets, noun)} when the model, from an empty "
+            f"memory, has read only the last 1, 2, 3 … {noun}s before each. Where the curve is "
+            "flat, more memory does not help. The band is the 95% interval of the difference to "
+            "the last point."
         ),
         drawing(figures.context_figure(found, noun), "context",
                 f"Mean loss by how many {noun}s came before.", finding),
     ]  # fmt: skip
-    numbers = {
-        "loss": found.loss.tolist(),
-        "interval": found.interval.tolist(),
-        "windows": found.windows,
-        "enough": enough,
-    }
-    return Section("context", "Errors by position", finding, numbers, body)
+    return Section("context", "Errors by position", finding, asdict(found), body)
 
 
-def frequency_section(found: Errors, task: Any) -> Section:
+def frequency_section(found: Sequence[Band], task: Any) -> Section:
     """Loss by rank of frequency."""
     noun = unit_of(task.config.level)
-    rare = found.bands[-1]
+    rare = found[-1]
     finding = (
         f"The rarest {noun}s (rank {rare.first} to {rare.last}) cost {rare.loss:.2f} nats each, "
-        f"the most frequent {found.bands[0].loss:.2f}; "
+        f"the most frequent {found[0].loss:.2f}; "
     )
-    costly = max(found.bands, key=lambda band: band.share_of_loss)
+    costly = max(found, key=lambda band: band.share_of_loss)
     ranks = f"rank {costly.first}" if costly.first == costly.last else (
         f"ranks {costly.first} to {costly.last}"
     )  # fmt: skip
@@ -416,7 +414,7 @@ def frequency_section(found: Errors, task: Any) -> Section:
         f"{ranks}, {costly.share:.0%} of the text, bring the most loss: {costly.share_of_loss:.0%}."
     )
     labels, numbers = [], []
-    for band in found.bands:
+    for band in found:
         names = [shown(label(task.vocabulary, i)) for i in band.examples]
         ranks = f"{band.first}" if band.first == band.last else f"{band.first:,}–{band.last:,}"
         more = " …" if band.last - band.first >= len(names) else ""
@@ -424,9 +422,9 @@ def frequency_section(found: Errors, task: Any) -> Section:
         numbers.append(asdict(band) | {"tokens": names})
     body = [
         paragraph(
-            f"Targets after at least {plural(found.settled, noun)} of context, by the rank of "
-            f"their frequency in this text, rank 1 being the most frequent. Right: a band whose "
-            "share of the loss exceeds its share of the text is harder than the mean."
+            f"The loss of {noun}s by the rank of their frequency in this text, rank 1 being the "
+            "most frequent. Right: where the share of all loss exceeds the share of the text, "
+            f"{noun}s are harder than the mean."
         ),
         drawing(figures.frequency_figure(found, labels), "frequency",
                 "Mean loss with its 95% interval; shares of the text and of all loss.", finding),
@@ -453,7 +451,7 @@ def health_section(found: Health | None) -> Section:
         loss = f"Training loss went from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
     finding = (
         f"{loss} in {last['step']:,} steps; {found.clipped:.0%} of the steps were clipped, "
-        f"{plural(len(found.skipped), 'step')} skipped"
+        f"{len(found.skipped) or 'none'} skipped"
         + (f"; validation was best at step {rose.step:,} and rose since" if rose else "")
         + ("." if found.troubles else "; no moment of trouble.")
     )

@@ -11,6 +11,7 @@ from .gates import Gates
 from .watch import Seen
 
 CONTEXTS = 4
+ALIKE = 0.7
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ def longest_units(
 ) -> list[Unit]:
     """The `count` units of all layers that keep the largest share of their memory a step.
 
-    Units that hardly move are passed over: their deviation is below a tenth of their layer's median
-    deviation, and a constant tracks nothing. `tokens [T, B]` were read while watched; the first
-    `skip` steps, in which the state settles, do not count. Empty where nothing has a direct path.
+    A unit that goes with one chosen before it (|correlation| above ALIKE) is passed over, and so is
+    one that hardly moves: a deviation below a tenth of its layer's median, since a constant tracks
+    nothing. `tokens [T, B]` were read while watched; the first `skip` steps, in which the state
+    settles, do not count. Empty where nothing has a direct path.
     """
     part = found.memory
     if part is None:
@@ -54,7 +56,16 @@ def longest_units(
     still = deviation < 0.1 * deviation.median(1, keepdim=True).values
     kept = found.kept[part].abs().masked_fill(still, -1.0)
     n = kept.shape[1]
-    chosen = kept.flatten().topk(min(count, int((~still).sum()))).indices.tolist()
+    chosen: list[int] = []
+    courses: list[Tensor] = []
+    for index in kept.flatten().argsort(descending=True).tolist()[: int((~still).sum())]:
+        course = states[index // n, :, :, index % n].flatten()
+        course = (course - course.mean()) / course.std()
+        if all(float((course * other).mean().abs()) < ALIKE for other in courses):
+            chosen.append(index)
+            courses.append(course)
+        if len(chosen) == count:
+            break
     time_constants = found.time_constants(part)
     return [
         describe(
