@@ -36,16 +36,17 @@ TOKENS = 1 << 13
 class Sequences:
     """Some of a task's sequences, and how to make batches of them.
 
-    `of[stack]` says what loss the gradients are of; `batch(some)` gives the loss functions, "last"
-    and "first", and the lengths of each stack's sequences.
+    `of[stack]` says what loss the gradients are of; `batch(model, some)` gives the losses and the
+    lengths of each stack's sequences. `total` sequences were there, `cut` of these are cut off.
     """
 
-    model: Any
     lengths: np.ndarray
     of: dict[str, str]
-    batch: Callable[[np.ndarray], Batch]
+    batch: Callable[[Any, np.ndarray], Batch]
+    total: int
+    cut: int
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self, model: Any) -> Iterator[Batch]:
         """Sequences of about the same length together."""
         order = np.argsort(self.lengths, kind="stable")
         start = 0
@@ -53,25 +54,29 @@ class Sequences:
             end = start + 1
             while end < len(order) and self.lengths[order[end]] * (end + 1 - start) <= TOKENS:
                 end += 1
-            yield self.batch(order[start:end])
+            yield self.batch(model, order[start:end])
             start = end
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The losses of a batch, each summed over its sequences, and lengths [B] by stack."""
+    """The losses of a batch, each summed over its sequences, and lengths [B] by stack.
+
+    "last" is that at the end of a sequence, "first" that at its first step, "whole" of all steps.
+    """
 
     losses: dict[str, Callable[[], Tensor]]
     lengths: dict[str, Tensor]
 
 
-def sequences(
-    task: Any, model: Any, data: list[str] | None, count: int, seed: int
-) -> tuple[Sequences, int]:
-    """`count` of a task's sequences, drawn at random, and how many there are."""
+def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Sequences:
+    """`count` of a task's sequences, drawn at random from the files `data`.
+
+    None: the run's own validation data. Errors: `InputError` where there is no step to look at.
+    """
     for kind, make in MAKERS.items():
         if isinstance(task, kind):
-            lengths, of, batch = make(task, model, data)
+            lengths, of, batch = make(task, data)
             break
     else:
         raise InputError(f"inspect does not know the task of {type(task).__name__}.")
@@ -80,10 +85,16 @@ def sequences(
         raise InputError("the data have no sequence with at least one step.")
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(usable, min(count, len(usable)), replace=False))
-    return Sequences(model, lengths[chosen], of, lambda some: batch(chosen[some])), len(lengths)
+    cut = 0
+    if isinstance(task, (Conditional, Frames)):
+        cut = int((lengths[chosen] > LONGEST).sum())
+        lengths = lengths.clip(max=LONGEST)
+    return Sequences(
+        lengths[chosen], of, lambda model, some: batch(model, chosen[some]), len(lengths), cut
+    )
 
 
-def of_classification(task: Classification, model: Any, data: list[str] | None) -> Any:
+def of_classification(task: Classification, data: list[str] | None) -> Any:
     """The loss of each sequence's label; labels that training has not are passed over."""
     config = task.config
     if data is not None or config.valid:
@@ -94,7 +105,7 @@ def of_classification(task: Classification, model: Any, data: list[str] | None) 
     known = examples.labels < len(task.labels)
     labels = torch.from_numpy(examples.labels)
 
-    def batch(some: np.ndarray) -> Batch:
+    def batch(model: Any, some: np.ndarray) -> Batch:
         x, lengths = (part.to(task.device) for part in examples.sequences.pad(some))
         truth = labels[some].to(task.device)
 
@@ -106,7 +117,7 @@ def of_classification(task: Classification, model: Any, data: list[str] | None) 
     return np.where(known, examples.sequences.lengths, 0), {"stack": "the loss of the label"}, batch
 
 
-def of_tagging(task: Tagging, model: Any, data: list[str] | None) -> Any:
+def of_tagging(task: Tagging, data: list[str] | None) -> Any:
     """The loss of a sentence's last tag, and its first for backward scans; a CRF's is of all."""
     config = task.config
     reader = tagging.reader(config.data)
@@ -116,7 +127,7 @@ def of_tagging(task: Tagging, model: Any, data: list[str] | None) -> Any:
         sentences = tagging.split(config, tagging.read_tagged(config.train, reader))[1]
     examples = task.encode(sentences)
 
-    def batch(some: np.ndarray) -> Batch:
+    def batch(model: Any, some: np.ndarray) -> Batch:
         words = examples.words.pad(some).to(task.device)
         tags = examples.tags.pad(some, -1)[0].to(task.device)
 
@@ -142,18 +153,18 @@ def of_tagging(task: Tagging, model: Any, data: list[str] | None) -> Any:
         return Batch(losses, lengths)
 
     of = {"stack": "the loss of the last tag (backward: of the first)"}
-    if model.crf is not None:
+    if config.model.head == "crf":
         of = {"stack": "the loss of all tags together, which a CRF does not split"}
     of["characters.stack"] = "the loss of all tags"
     return examples.words.sentences.lengths, of, batch
 
 
-def of_conditional(task: Conditional, model: Any, data: list[str] | None) -> Any:
+def of_conditional(task: Conditional, data: list[str] | None) -> Any:
     """The loss of a sequence's last token, the LONGEST-th at most."""
     read = task.examples(task.config)[1] if data is None else task.read(task.config, data)
     found = task.encode(read)
 
-    def batch(some: np.ndarray) -> Batch:
+    def batch(model: Any, some: np.ndarray) -> Batch:
         tokens, targets, lengths, conditions = (p.to(task.device) for p in task.padded(found, some))
         lengths = lengths.clamp(max=LONGEST)
         tokens, targets = tokens[:LONGEST], targets[:LONGEST]
@@ -167,11 +178,10 @@ def of_conditional(task: Conditional, model: Any, data: list[str] | None) -> Any
 
         return Batch({"last": loss}, {"stack": lengths})
 
-    lengths = found.tokens.lengths.clip(max=LONGEST)
-    return lengths, {"stack": f"the loss of the last token ({LONGEST} at most)"}, batch
+    return found.tokens.lengths, {"stack": "the loss of the last token"}, batch
 
 
-def of_frames(task: Frames, model: Any, data: list[str] | None) -> Any:
+def of_frames(task: Frames, data: list[str] | None) -> Any:
     """The loss of a sequence's last frame, the LONGEST-th at most."""
     if data is None:
         found = ragged(task.split()[1])
@@ -179,7 +189,7 @@ def of_frames(task: Frames, model: Any, data: list[str] | None) -> Any:
         parts = task.read(data).parts
         found = ragged(parts.get("test") or [s for part in parts.values() for s in part])
 
-    def batch(some: np.ndarray) -> Batch:
+    def batch(model: Any, some: np.ndarray) -> Batch:
         frames, lengths = (part.to(task.device) for part in found.pad(some))
         frames, lengths = frames[:LONGEST].float(), lengths.clamp(max=LONGEST)
 
@@ -189,14 +199,10 @@ def of_frames(task: Frames, model: Any, data: list[str] | None) -> Any:
 
         return Batch({"last": loss}, {"stack": lengths})
 
-    return (
-        found.lengths.clip(max=LONGEST),
-        {"stack": f"the loss of the last frame ({LONGEST} at most)"},
-        batch,
-    )
+    return found.lengths, {"stack": "the loss of the last frame"}, batch
 
 
-def of_translation(task: Translation, model: Any, data: list[str] | None) -> Any:
+def of_translation(task: Translation, data: list[str] | None) -> Any:
     """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
     if data is None:
         sources, references = translation.read(task.config)[1]
@@ -204,7 +210,7 @@ def of_translation(task: Translation, model: Any, data: list[str] | None) -> Any
         sources, references = read_parallel(data, task.config.data.encoding)
     pairs = task.encode(sources, references)
 
-    def batch(some: np.ndarray) -> Batch:
+    def batch(model: Any, some: np.ndarray) -> Batch:
         tensors = task.tensors(pairs, some)
         _, source_lengths, _, targets, lengths = tensors
 
@@ -223,7 +229,7 @@ def of_translation(task: Translation, model: Any, data: list[str] | None) -> Any
         )
 
     of = {
-        "encoder": "the loss of the whole translation (lag: steps before the end of the source)",
+        "encoder": "the loss of the whole translation",
         "decoder": "the loss of the last token, <eos>",
     }
     lengths = np.where(pairs.source.lengths > 0, pairs.longest, 0)
@@ -243,16 +249,16 @@ WHOLE = ("encoder", "characters.stack")
 
 
 def gradients_by_stack(
-    found: Sequences, lags: int, advance: Callable[[float], None] | None = None
+    model: Any, found: Sequences, lags: int, advance: Callable[[float], None] | None = None
 ) -> dict[str, GradientsThroughTime]:
     """‖∂L/∂s‖ by lag for every stack of a task's model."""
     norms: dict[str, dict[str, list[Tensor]]] = {}
     layers: dict[str, tuple[str, ...]] = {}
-    for batch in found.batches():
+    for batch in found.batches(model):
         by_end = {
-            end: norms_of(found.model, batch, loss)
+            end: norms_of(model, batch, loss)
             for end, loss in batch.losses.items()
-            if end != "first" or has_backward(found.model)
+            if end != "first" or has_backward(model)
         }
         for name, lengths in batch.lengths.items():
             seen, _ = by_end["last"][name]
@@ -315,9 +321,9 @@ def trimmed(norms: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def gates_by_stack(found: Sequences) -> dict[str, Gates]:
+def gates_by_stack(model: Any, found: Sequences) -> dict[str, Gates]:
     """The gates of every stack over the batch that has the most steps."""
-    batch = max(found.batches(), key=lambda one: int(next(iter(one.lengths.values())).sum()))
-    with watching(found.model, gates=True) as watched:
+    batch = max(found.batches(model), key=lambda one: int(next(iter(one.lengths.values())).sum()))
+    with watching(model, gates=True) as watched:
         batch.losses["last"]()
     return {name: summary(watched[name], lengths) for name, lengths in batch.lengths.items()}

@@ -107,7 +107,7 @@ def gradients_figure(
         headline(panel, f"∂L<T>/∂{part}<t>")
         panel.set_xlim(0, len(found.norms[part][0]) - 1)
     lowest = min(float(line.min()) for line in shown_medians(found))
-    axes[0, 0].set_ylim(max(LEAST, lowest / 3), None)
+    axes[0, 0].set_ylim(max(LEAST, min(lowest / 3, 0.004)), None)  # 1% is always in sight
     axes[0, 0].set_ylabel("gradient norm, lag 0 = 1")
     key(axes[0, 0], loc="upper right")
     return figure

@@ -12,7 +12,7 @@ from ..data.text import Text
 from ..stack import Stack
 from ..tasks.language import Language, texts
 from . import sections
-from .endings import gates_by_stack, gradients_by_stack, sequences
+from .endings import LONGEST, gates_by_stack, gradients_by_stack, sequences
 from .health import Health
 from .language import Effort, language_sections
 from .page import Section
@@ -92,14 +92,13 @@ def other_sections(
     effort: Effort,
 ) -> tuple[list[Section], str]:
     """Gradients and gates of every stack of a task's model, and training health."""
-    found, total = sequences(task, model, data, effort.positions, effort.seed)
+    found = sequences(task, data, effort.positions, effort.seed)
     with terminal.progress("gradients through time", len(found.lengths)) as advance:
-        gradients = gradients_by_stack(found, effort.lags, advance)
+        gradients = gradients_by_stack(model, found, effort.lags, advance)
     at_first = {}
     if untrained:
         torch.manual_seed(task.config.seed)
-        fresh, _ = sequences(task, task.build_model().eval(), data, effort.positions, effort.seed)
-        at_first = gradients_by_stack(fresh, effort.lags)
+        at_first = gradients_by_stack(task.build_model().eval(), found, effort.lags)
     parts = []
     several = len(gradients) > 1
     for name, one in gradients.items():
@@ -109,14 +108,15 @@ def other_sections(
             )
         )
     with terminal.progress("gates", 1):
-        gates = gates_by_stack(found)
+        gates = gates_by_stack(model, found)
     for name, one in gates.items():
         parts.append(
             sections.gates_section(one, model.get_submodule(name).cell, stack=name * several)
         )
     for name, (title, does) in LEFT_OUT.items():
-        why = f"Left out: this section {does}, which a {type(task).__name__.lower()} run has not."
-        parts.append(sections.left_out(name, title, why))
+        why = f"{title}: left out, since it {does}."
+        parts.append(sections.left_out(name, title, why, aside=True))
     parts.append(sections.health_section(health))
     where = "the run's validation data" if data is None else ", ".join(data)
-    return parts, f"{len(found.lengths):,} of {total:,} sequences of {where}"
+    said = f"{len(found.lengths):,} of {found.total:,} sequences of {where}"
+    return parts, said + f", {found.cut} cut off after {LONGEST} steps" * (found.cut > 0)

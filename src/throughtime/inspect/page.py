@@ -89,11 +89,15 @@ class Section:
     numbers: dict[str, Any] = field(default_factory=dict)
     body: Sequence[str] = ()
     """Pieces of HTML."""
+    aside: bool = False
+    """Only named at the end: it does not belong to this task."""
 
 
 def document(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
     """The page."""
     style = STYLE.replace("LIGHT", variables(LIGHT)).replace("DARK", variables(DARK))
+    aside = "<br>".join(html.escape(s.finding) for s in sections if s.aside)
+    sections = [s for s in sections if not s.aside]
     found = "".join(f'<li><a href="#{s.name}">{html.escape(s.finding)}</a></li>' for s in sections)
     parts = "".join(
         f'<section id="{s.name}"><h2>{html.escape(s.title)}</h2>'
@@ -107,7 +111,8 @@ def document(title: str, facts: Sequence[str], sections: Sequence[Section]) -> s
         '<link rel="icon" href="data:,">'
         f"<title>{html.escape(title)}</title><style>{style}</style></head>\n<body><main>"
         f'<h1>{html.escape(title)}</h1><p class="facts">{lines}</p>'
-        f'<nav class="summary"><ol>{found}</ol></nav>\n{parts}</main></body></html>\n'
+        f'<nav class="summary"><ol>{found}</ol></nav>\n{parts}'
+        f'<p class="note">{aside}</p></main></body></html>\n'
     )
 
 

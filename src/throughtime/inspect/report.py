@@ -29,7 +29,7 @@ class Report:
     @property
     def findings(self) -> list[str]:
         """One sentence for each section."""
-        return [section.finding for section in self.sections]
+        return [section.finding for section in self.sections if not section.aside]
 
     def to_dict(self) -> dict[str, Any]:
         """Every number; what is not finite is None."""

@@ -19,13 +19,13 @@ from .positions import Band, ContextErrors
 from .surfaces import label, shown, surfaces, unit_of
 from .units import Unit
 
-EXPLODING, CARRIED, VANISHING = 1.0, 0.97, 0.9
+EXPLODING, CARRIED, VANISHING = 1.01, 0.97, 0.9
 """Per-lag ratios: above the first gradients explode, below the last they vanish."""
 
 
-def left_out(name: str, title: str, why: str) -> Section:
+def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section:
     """A section that makes no sense here, and why."""
-    return Section(name, title, why, {"left_out": why})
+    return Section(name, title, why, {"left_out": why}, aside=aside)
 
 
 # ---- gradients through time -------------------------------------------------------------------
@@ -57,6 +57,9 @@ def gradients_section(
     name, title = "gradients", "Gradients through time"
     if stack:
         name, title = f"gradients-{stack.replace('.', '-')}", f"{title}: {stack}"
+    finding = gradients_sentence(found, part, top, noun, of)
+    if stack:
+        finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
     body = [
         paragraph(
             f"The norm of the derivative of {of} by the state a number of steps before it, exact, "
@@ -71,14 +74,14 @@ def gradients_section(
             "Solid: trained. Dotted: the same network at initialisation."
             if untrained
             else "Median and band by layer; a panel for each part of the state.",
-            gradients_sentence(found, part, top, noun, of),
+            finding,
         ),
         rates_table(found, untrained, lags),
     ]
     numbers = {"trained": gradient_numbers(found)}
     if untrained is not None:
         numbers["untrained"] = gradient_numbers(untrained)
-    return Section(name, title, gradients_sentence(found, part, top, noun, of), numbers, body)
+    return Section(name, title, finding, numbers, body)
 
 
 def gradients_sentence(
@@ -99,7 +102,8 @@ def gradients_sentence(
     if said == "not measured":
         return f"{reach}{also}."
     return (
-        f"{reach}{also}; each step back multiplies the gradient by {rate:.3f} on average: {said}."
+        f"{reach}{also}; each step back multiplies the gradient by {rate:.3f} on average, over "
+        f"{lags}: {said}."
     )
 
 
@@ -221,6 +225,8 @@ def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
         )
     ]
     finding = gates_sentence(found)
+    if stack:
+        finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
     if found.gates:
         body.append(
             drawing(
@@ -285,9 +291,9 @@ def gates_sentence(found: Gates) -> str:
     if found.memory is not None:
         tau = found.time_constants(found.memory).flatten()
         longest = float(tau.max())
-        most = "without end" if math.isinf(longest) else f"for {longest:,.0f} steps"
+        most = "without end" if math.isinf(longest) else f"for {longest:,.1f}"
         said.append(
-            f"Half of the units keep their memory {found.memory} for {float(tau.median()):.1f} "
+            f"Half of the units keep their memory {found.memory} for {float(tau.median()):,.1f} "
             f"steps or more, the longest {most}"
         )
     if found.gates:
