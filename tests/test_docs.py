@@ -12,7 +12,12 @@ import pytest
 from throughtime.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs/guide.md", *sorted(ROOT.glob("docs/tasks/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs/guide.md",
+    ROOT / "docs/inspect.md",
+    *sorted(ROOT.glob("docs/tasks/*.md")),
+]
 SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]
 
 

@@ -19,6 +19,7 @@ from throughtime.config import ModelConfig
 from throughtime.inspect import (
     errors_by_context,
     errors_by_frequency,
+    figures,
     gates_through_time,
     influence_of_tokens,
     longest_units,
@@ -345,6 +346,26 @@ def test_every_stack_of_other_tasks_is_looked_into(task, stacks, data, tmp_path,
         assert said[f"gates{suffix}"]["gates"]
     assert said["influence"]["left_out"]
     assert said["health"]["train"]
+
+
+def test_figures_are_matplotlib_s_and_show_what_was_found():
+    model = language_model(tt.LSTM)
+    batch = torch.randint(4, V, (20, 6)), torch.randint(4, V, (20, 6))
+    found = tt.inspect.gradients_through_time(model, batch)
+    left, right = figures.gradients_figure(found).axes
+    assert left.get_title(loc="left") == "∂L<T>/∂a<t>"
+    (line,) = [line for line in right.get_lines() if line.get_label() == "layer 2"]
+    median = found.median("c", 1).numpy()
+    np.testing.assert_allclose(line.get_ydata(), median / median[0])
+    gates = gates_through_time(model, batch)
+    panels = figures.gates_figure(gates).axes
+    assert [p.get_title(loc="left") for p in panels[:3]] == ["Γ_u", "Γ_f", "Γ_o"]
+    heights = [bar.get_height() for bar in panels[1].patches]
+    assert sum(heights) == pytest.approx(1)
+    assert figures.memory_figure(gates).axes[0].get_xscale() == "log"
+    drawn = figures.passage_figure(["a\n", "$b", "c"], [1.0, -0.5, 0.0]).axes[0]
+    assert [text.get_text() for text in drawn.texts] == ["a", "⏎", "$", "b", "c"]
+    assert [bar.get_alpha() for bar in drawn.patches] == [0.75, 0.375, 0.0]
 
 
 # ---- the verb ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ def test_the_public_names_are_all_there():
     names = {
         "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN",
         "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights", "doctor",
-        "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",
+        "evaluate", "generate", "load", "nn", "inspect", "predict", "scan", "train", "why_not",
         *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip
     assert set(tt.__all__) == names

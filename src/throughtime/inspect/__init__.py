@@ -4,6 +4,7 @@ Everything here takes a model, and its task where text is read; `throughtime ins
 `verbs.inspect_run` load them and write the report.
 """
 
+from . import figures
 from .gates import Gates, gates_through_time
 from .gradients import GradientsThroughTime, gradients_through_time, language_windows
 from .health import Health, read_health
@@ -22,6 +23,7 @@ __all__ = [
     "Unit",
     "errors_by_context",
     "errors_by_frequency",
+    "figures",
     "gates_through_time",
     "gradients_through_time",
     "influence_of_tokens",

@@ -109,7 +109,11 @@ def gradients_figure(
     lowest = min(float(line.min()) for line in shown_medians(found))
     axes[0, 0].set_ylim(max(LEAST, min(lowest / 3, 0.004)), None)  # 1% is always in sight
     axes[0, 0].set_ylabel("gradient norm, lag 0 = 1")
-    key(axes[0, 0], loc="upper right")
+    lines, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        lines, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False,
+        fontsize=9, labelcolor=INK,
+    )  # fmt: skip
     return figure
 
 
@@ -147,7 +151,7 @@ def draw_lags(
         panel.plot([horizon], [at], "o", color=colour, markersize=6, clip_on=False)
         panel.annotate(
             plural(horizon, "step"), (horizon, at), color=colour, size=10, weight="bold",
-            xytext=(5, 5), textcoords="offset points",
+            xytext=(6, 5 + 12 * row), textcoords="offset points",
         )  # fmt: skip
 
 
@@ -249,6 +253,33 @@ def influence_figure(several: Sequence[Influence], per: str = "token") -> Any:
     return figure
 
 
+def passage_figure(text: Sequence[str], strengths: Sequence[float], columns: int = 60) -> Any:
+    """Tokens on grounds that tell numbers from −1 to 1: blue above zero, orange below.
+
+    A heat map of a unit over its passage, or of influence. A new line where a token ends one, and
+    where the next would not fit.
+    """
+    places, row, at = [], 0, 0
+    for token, strength in zip(text, strengths):
+        width = max(len(token.replace("\n", "⏎")), 1)
+        if at and at + width > columns:
+            row, at = row + 1, 0
+        places.append((row, at, width, token, float(strength)))
+        row, at = (row + 1, 0) if token.endswith("\n") else (row, at + width)
+    figure, axes = new_figure(0.3 + 0.24 * (places[-1][0] + 1 if places else 1))
+    panel = axes[0, 0]
+    panel.set_axis_off()
+    panel.set_xlim(0, columns)
+    panel.set_ylim((places[-1][0] if places else 0) + 0.6, -0.6)
+    for row, at, width, token, strength in places:
+        colour, depth = SERIES[0 if strength >= 0 else 1], min(1.0, abs(strength)) * 0.75
+        panel.barh(row, width, 0.95, left=at, color=colour, alpha=depth, linewidth=0)
+        for k, character in enumerate(token.replace("\n", "⏎")):
+            panel.text(at + k + 0.5, row, character, ha="center", va="center", color=INK, size=8,
+                       family="monospace", parse_math=False)  # fmt: skip
+    return figure
+
+
 def context_figure(found: ContextErrors, per: str = "token") -> Any:
     """Loss by how many tokens were read before, with the interval of its difference to the last."""
     figure, axes = new_figure(3.2)
@@ -264,7 +295,7 @@ def context_figure(found: ContextErrors, per: str = "token") -> Any:
     return figure
 
 
-def frequency_figure(found: Sequence[Band], labels: Sequence[str]) -> Any:
+def frequency_figure(found: Sequence[Band], labels: Sequence[str], per: str = "token") -> Any:
     """The mean loss of each band of ranks, and its shares of the text and of all loss."""
     figure, axes = new_figure(0.9 + 0.36 * len(found), 1, 2, sharey=True)
     y = np.arange(len(found))
@@ -279,7 +310,7 @@ def frequency_figure(found: Sequence[Band], labels: Sequence[str]) -> Any:
     left.set_xlim(0, max(v + w for v, w in zip(loss, half)) * 1.15)
     left.set_yticks(y, labels, parse_math=False)
     left.invert_yaxis()
-    headline(left, "nats per token")
+    headline(left, f"nats per {per}")
     right.barh(y - 0.17, [band.share for band in found], 0.3, color=SERIES[2], linewidth=0,
                label="of the text")  # fmt: skip
     right.barh(y + 0.17, [band.share_of_loss for band in found], 0.3, color=SERIES[1],
@@ -302,13 +333,14 @@ def health_figure(found: Health, unit: str = "nats") -> Any:
     def column(name: str) -> np.ndarray:
         return np.array([float(line.get(name, math.nan)) for line in found.train])
 
-    loss.plot(steps, column("loss"), color=SERIES[0], linewidth=1.6, label="training")
+    dots = {"marker": "o", "markersize": 3.5} if len(steps) < 30 else {}
+    loss.plot(steps, column("loss"), color=SERIES[0], linewidth=1.6, label="training", **dots)
     valid = [(line["step"], line["loss"]) for line in found.valid if "loss" in line]
     if valid:
         loss.plot(*zip(*valid), "-o", color=SERIES[1], linewidth=1.6, markersize=3.5,
                   label="validation")  # fmt: skip
     loss.set_ylabel("loss")
-    norm.plot(steps, column("norm"), color=SERIES[2], linewidth=1.2)
+    norm.plot(steps, column("norm"), color=SERIES[2], linewidth=1.2, **dots)
     norm.set_ylabel("gradient\nnorm")
     if (column("norm") > 0).any():
         norm.set_yscale("log")
@@ -317,7 +349,7 @@ def health_figure(found: Health, unit: str = "nats") -> Any:
     clipped.set_ylim(0, 1)
     clipped.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     clipped.set_ylabel("clipped")
-    rate.plot(steps, column("lr"), color=SERIES[5], linewidth=1.6)
+    rate.plot(steps, column("lr"), color=SERIES[5], linewidth=1.6, **dots)
     rate.set_ylabel("learning\nrate")
     rate.set_xlabel("step")
     for k, trouble in enumerate(found.troubles[:MARKED]):

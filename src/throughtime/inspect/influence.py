@@ -119,7 +119,7 @@ def exchanges(tokens: Tensor, ids: np.ndarray, draws: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def choose_positions(
-    model: Any, tokens: Tensor, targets: Tensor, count: int, near: int
+    model: Any, tokens: Tensor, targets: Tensor, count: int, near: int, noun: str = "token"
 ) -> list[tuple[int, str]]:
     """Columns of windows [T, B] to show: half where long memory helped most, half at random.
 
@@ -133,7 +133,7 @@ def choose_positions(
     helped = (short - whole) / np.log(2)
     order = helped.argsort(descending=True).tolist()
     chosen = [
-        (b, f"memory beyond {near} tokens helped most, by {float(helped[b]):.1f} bits")
+        (b, f"memory beyond {near} {noun}s helped most, by {float(helped[b]):.1f} bits")
         for b in order[: (count + 1) // 2]
     ]
     taken = {b for b, _ in chosen}

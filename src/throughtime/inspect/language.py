@@ -109,7 +109,8 @@ def influence(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> Section
     length = min(PASSAGE, len(ids) // 2)
     tokens, targets = language_windows(task, ids, length - 1, effort.positions, effort.seed + 1)
     at = positions_of(ids, length - 1, effort.positions, effort.seed + 1)
-    chosen = choose_positions(model, tokens, targets, effort.passages, NEAR)
+    noun = sections.unit_of(task.config.level)
+    chosen = choose_positions(model, tokens, targets, effort.passages, NEAR, noun)
     found = []
     with terminal.progress("influence on the text", len(chosen)) as advance:
         for column, why in chosen:

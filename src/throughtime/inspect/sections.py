@@ -432,7 +432,7 @@ def frequency_section(found: Sequence[Band], task: Any) -> Section:
             "most frequent. Right: where the share of all loss exceeds the share of the text, "
             f"{noun}s are harder than the mean."
         ),
-        drawing(figures.frequency_figure(found, labels), "frequency",
+        drawing(figures.frequency_figure(found, labels, noun), "frequency",
                 "Mean loss with its 95% interval; shares of the text and of all loss.", finding),
     ]  # fmt: skip
     return Section("frequency", "Errors by frequency", finding, {"bands": numbers}, body)
@@ -453,7 +453,9 @@ def health_section(found: Health | None) -> Section:
     last = found.train[-1]
     rose = next((t for t in found.troubles if t.kind == "validation rose"), None)
     loss = f"Training loss fell from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
-    if not last["loss"] < found.train[0]["loss"]:
+    if len(found.train) == 1:
+        loss = f"Training loss was {last['loss']:.3g}"
+    elif not last["loss"] < found.train[0]["loss"]:
         loss = f"Training loss went from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
     finding = (
         f"{loss} in {last['step']:,} steps; {found.clipped:.0%} of the steps were clipped, "
