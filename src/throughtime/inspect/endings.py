@@ -299,8 +299,8 @@ def norms_of(
 def by_lag(norms: Tensor, lengths: Tensor, lags: int) -> Tensor:
     """[scans, T, B] by step → [scans, ≤ lags + 1, B] by steps before each sequence's end."""
     T = norms.shape[1]
-    lag = torch.arange(min(T, lags + 1), device=norms.device)[:, None]
-    step = (lengths - 1 - lag).expand(-1, norms.shape[2])
+    lag = torch.arange(min(T, lags + 1))[:, None]
+    step = (lengths.cpu() - 1 - lag).expand(-1, norms.shape[2])
     found = norms.gather(1, step.clamp(min=0).expand(len(norms), -1, -1))
     return found.masked_fill(step < 0, torch.nan)
 

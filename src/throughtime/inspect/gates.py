@@ -103,7 +103,7 @@ def _order(name: str, gates: tuple[str, ...]) -> int:
 def _flat(steps: list[Tensor], alive: Tensor | None) -> Tensor:
     """[N, n] of the steps that count."""
     values = torch.stack(steps)
-    return values.flatten(0, 1) if alive is None else values[alive]
+    return (values.flatten(0, 1) if alive is None else values[alive]).cpu()
 
 
 def _histogram(values: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def influence_of_tokens(
         q = model.head.logits(some).double().log_softmax(1)
         kl = (plain.exp() * (plain - q)).sum(1)
         logs.append(torch.stack([kl, plain[target] - q[:, target]]))
-    moved, helped = (torch.cat(logs, 1) / np.log(2)).view(2, T, draws).mean(2)
+    moved, helped = (torch.cat(logs, 1) / np.log(2)).view(2, T, draws).mean(2).cpu()
     top = plain.exp().topk(min(3, len(plain)))
     best = list(zip(top.indices.tolist(), top.values.tolist()))
     bits = float(-plain[target] / np.log(2))

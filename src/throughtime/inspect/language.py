@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from .. import terminal
-from . import sections
+from . import sections, text_sections
 from .gates import summary, watch_gates
 from .gradients import gradients_through_time, language_windows, positions_of
 from .health import Health
 from .influence import choose_positions, influence_of_tokens
 from .page import Section
 from .positions import CONTEXTS, errors_by_context, errors_by_frequency
+from .surfaces import unit_of
 from .units import longest_units
 
 WARM = 64
@@ -100,7 +101,7 @@ def gradients(
         if untrained:
             torch.manual_seed(task.config.seed)
             at_first = measure(task.build_model().eval(), advance)
-    noun = sections.unit_of(task.config.level)
+    noun = unit_of(task.config.level)
     return sections.gradients_section(trained, at_first, noun=noun)
 
 
@@ -109,7 +110,7 @@ def influence(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> Section
     length = min(PASSAGE, len(ids) // 2)
     tokens, targets = language_windows(task, ids, length - 1, effort.positions, effort.seed + 1)
     at = positions_of(ids, length - 1, effort.positions, effort.seed + 1)
-    noun = sections.unit_of(task.config.level)
+    noun = unit_of(task.config.level)
     chosen = choose_positions(model, tokens, targets, effort.passages, NEAR, noun)
     found = []
     with terminal.progress("influence on the text", len(chosen)) as advance:
@@ -124,7 +125,7 @@ def influence(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> Section
                 )
             )
             advance(1)
-    return sections.influence_section(found, task)
+    return text_sections.influence_section(found, task)
 
 
 def gates(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Section]:
@@ -140,14 +141,14 @@ def gates(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Sectio
         units = longest_units(seen, found, tokens)
     return [
         sections.gates_section(found, task.cell),
-        sections.units_section(units, found, tokens, task),
+        text_sections.units_section(units, found, tokens, task),
     ]
 
 
 def errors(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Section]:
     """Errors by position and by frequency."""
     length = min(CONTEXT, len(ids) // 2)
-    many = language_windows(task, ids, length - 1, 2 * effort.positions, effort.seed + 3)
+    many = language_windows(task, ids, length - 1, effort.positions, effort.seed + 3)
     contexts = sum(k for k in CONTEXTS if k < length) + length
     with terminal.progress("errors by position", contexts) as advance:
         by_context = errors_by_context(model, many, advance=advance)
@@ -155,6 +156,6 @@ def errors(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Secti
     with terminal.progress("errors by frequency", 1):
         by_frequency = errors_by_frequency(model, windows, ids)
     return [
-        sections.context_section(by_context, sections.unit_of(task.config.level)),
-        sections.frequency_section(by_frequency, task),
+        text_sections.context_section(by_context, unit_of(task.config.level)),
+        text_sections.frequency_section(by_frequency, task),
     ]

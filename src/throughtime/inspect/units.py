@@ -51,7 +51,7 @@ def longest_units(
     states = torch.stack(
         [torch.stack([getattr(s, part) for s in steps[skip:]]) for steps in seen.states]
     )  # [layers, T, B, n]
-    tokens = tokens[skip:]
+    states, tokens = states.cpu(), tokens[skip:].cpu()
     deviation = states.flatten(1, 2).std(1)
     still = deviation < 0.1 * deviation.median(1, keepdim=True).values
     kept = found.kept[part].abs().masked_fill(still, -1.0)

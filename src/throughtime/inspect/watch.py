@@ -43,7 +43,7 @@ class Seen:
 
         The total derivative by the tensor that `step` returned: through the steps that follow, the
         layers above, and the other parts made of it (an LSTM's a<t> is made of c<t>). Zero where
-        the loss does not depend on it. The graph stays.
+        the loss does not depend on it. On the CPU; the graph stays.
         """
         flat = [part for steps in self.states for state in steps for part in state]
         grads = torch.autograd.grad(loss, flat, allow_unused=True, retain_graph=True)
@@ -53,7 +53,7 @@ class Seen:
         ]
         P, T = len(self.cell.state), len(self.states[0])
         table = torch.stack(norms).view(self.scans, T, P, -1) if norms else torch.zeros(0, 0, P, 0)
-        return {name: table[:, :, p].detach() for p, name in enumerate(self.cell.state)}
+        return {name: table[:, :, p].detach().cpu() for p, name in enumerate(self.cell.state)}
 
 
 class _Watched:
