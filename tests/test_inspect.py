@@ -28,7 +28,7 @@ from throughtime.inspect import (
 from throughtime.inspect.endings import by_lag, gradients_by_stack, sequences
 from throughtime.inspect.gates import summary, watch_gates
 from throughtime.inspect.influence import choose_positions, exchanges
-from throughtime.inspect.page import Section
+from throughtime.inspect.page import Section, inline
 from throughtime.inspect.report import Report
 from throughtime.models.language import LanguageModel
 
@@ -366,6 +366,11 @@ def test_figures_are_matplotlib_s_and_show_what_was_found():
     drawn = figures.passage_figure(["a\n", "$b", "c"], [1.0, -0.5, 0.0]).axes[0]
     assert [text.get_text() for text in drawn.texts] == ["a", "⏎", "$", "b", "c"]
     assert [bar.get_alpha() for bar in drawn.patches] == [0.75, 0.375, 0.0]
+
+
+def test_a_script_that_the_font_lacks_stays_text():
+    figure = figures.passage_figure(["猫", "は"], [1.0, -1.0])
+    assert "猫" in inline(figure, "cats")
 
 
 # ---- the verb ---------------------------------------------------------------------------------

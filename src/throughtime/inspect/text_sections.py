@@ -34,8 +34,8 @@ def influence_section(several: Sequence[Influence], task: Any) -> Section:
             f"Each {noun} before a prediction is exchanged, by itself, for others drawn from the "
             "text; its influence is how far that moves the whole predicted distribution "
             "(Kullback–Leibler divergence, in bits). The deeper the ground, the further it moved, "
-            "on a scale of square roots up to the passage's largest; orange where the "
-            f"exchange made the true next {noun} likelier, blue where it made it less likely. The "
+            "on a scale of square roots up to the passage's largest. On blue it made the true next "
+            f"{noun} likelier than its exchanges do, on orange less likely. The "
             f"framed {noun} is the one that was predicted. The first {noun} of a passage is read "
             "with an empty memory."
         ),
@@ -75,7 +75,7 @@ def passage(one: Influence, task: Any, noun: str) -> list[str]:
         f'<div class="passage">{"".join(spans)}</div>',
         f'<p class="note">{noun.capitalize()} {one.position:,} of the text: {cost}. Half of the '
         f"influence in the last {one.reach(0.5)}, 90% in the last {one.reach(0.9)}; the largest "
-        f"moved it by {most:.2f} bits.</p>",
+        f"moved it by {most:.2g} bits.</p>",
     ]
 
 
