@@ -13,7 +13,8 @@ from throughtime.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
-    *(ROOT / page for page in ("README.md", "docs/guide.md", "docs/agreement.md")),
+    ROOT / "README.md",
+    *(ROOT / f"docs/{page}.md" for page in ("guide", "inspect", "agreement")),
     *sorted(ROOT.glob("docs/tasks/*.md")),
 ]
 SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]

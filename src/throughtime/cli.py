@@ -18,7 +18,7 @@ VERBS = {
     "predict": "a run's predictions for files or standard input: labels, tags, translations",
     "generate": "write novel sequences with a run's model",
     "compare": "cells side by side: equal parameters, time or width, several seeds",
-    "inspect": "look inside a run: inspect agreement, which noun a verb belongs to",
+    "inspect": "look inside a run: gradients through time, gates, influence, errors, health",
     "doctor": "what this machine offers, which backends run and why others do not",
 }
 
@@ -175,6 +175,48 @@ def generate(arguments: list[str]) -> int:
     return 0
 
 
+def inspect(arguments: list[str]) -> int:
+    """throughtime inspect RUN, throughtime inspect agreement RUN."""
+    if arguments[:1] == ["agreement"]:
+        return agreement(arguments[1:])
+    from .parsing import inspect_command
+
+    options = inspect_command(arguments)
+    as_json = options.pop("json")
+    from . import terminal
+    from .verbs import inspect_run
+
+    result = inspect_run(options.pop("run"), **options)
+    if as_json:
+        print(json.dumps(result.report.to_dict(), ensure_ascii=False))
+    else:
+        print("\n".join(result.report.findings))
+    terminal.say(f"report: {result.path}")
+    return 0
+
+
+def agreement(arguments: list[str]) -> int:
+    """throughtime inspect agreement RUN, or --corpus FILE."""
+    from .parsing import agreement_command
+
+    command = agreement_command(arguments)
+    options = dataclasses.asdict(command.options)
+    as_json = command.common.pop("json")
+    if command.corpus:
+        from .verbs import agreement_corpus
+
+        print(f"{command.corpus}: {agreement_corpus(command.corpus, **options)}")
+        return 0
+    from .verbs import agreement as run
+
+    result = run(command.run or "", **command.common, **options)
+    if as_json:
+        print(json.dumps({"run": command.run, **result.to_dict()}, ensure_ascii=False))
+    else:
+        print(result.report())
+    return 0
+
+
 def standard_input() -> str:
     """All of standard input, which must be UTF-8."""
     data = sys.stdin.buffer.read()
@@ -205,38 +247,6 @@ def compare(arguments: list[str]) -> int:
     print(found.table.text())
     terminal.say(f"{found.folder}: compare.md, compare.json, compare.png, compare.svg")
     return 1 if found.failures else 0
-
-
-def inspect(arguments: list[str]) -> int:
-    """throughtime inspect agreement RUN."""
-    if arguments[:1] == ["agreement"]:
-        return agreement(arguments[1:])
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: throughtime inspect agreement RUN …")
-        return 0
-    raise InputError("expected: throughtime inspect agreement RUN ….")
-
-
-def agreement(arguments: list[str]) -> int:
-    """throughtime inspect agreement RUN, or --corpus FILE."""
-    from .parsing import agreement_command
-
-    command = agreement_command(arguments)
-    options = dataclasses.asdict(command.options)
-    as_json = command.common.pop("json")
-    if command.corpus:
-        from .verbs import agreement_corpus
-
-        print(f"{command.corpus}: {agreement_corpus(command.corpus, **options)}")
-        return 0
-    from .verbs import agreement as run
-
-    result = run(command.run or "", **command.common, **options)
-    if as_json:
-        print(json.dumps({"run": command.run, **result.to_dict()}, ensure_ascii=False))
-    else:
-        print(result.report())
-    return 0
 
 
 def doctor(arguments: list[str]) -> int:

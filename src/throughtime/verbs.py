@@ -1,4 +1,4 @@
-"""The verbs of the command line as typed functions: train, evaluate, predict, generate, doctor."""
+"""The verbs of the command line as typed functions: train, evaluate, predict, generate, …."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .checkpoint import RunFolder, remove_leftovers
 from .config.agreement import AgreementOptions, CorpusOptions
 from .data.lines import Inputs
 from .errors import InputError
+from .extras import need
 from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .machine import Processes
 from .output import new_file, new_path, refuse_existing
@@ -266,6 +267,59 @@ def agreement_corpus(path: str | Path, **options: Any) -> str:
     configs.check(chosen)
     with new_file(path) as file:
         return write_corpus(file, chosen)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What `inspect_run` leaves: the path of the HTML file, and what it says."""
+
+    path: Path
+    report: Any
+
+
+def inspect_run(
+    run: str | Path,
+    data: list[str] | str | None = None,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    untrained: bool = False,
+    lags: int = 200,
+    positions: int = 128,
+    passages: int = 6,
+    seed: int = 0,
+    device: str = "auto",
+    checkpoint: str = "best",
+    threads: int | None = None,
+) -> Inspected:
+    """Look inside a run over the files `data`, and write report.html and inspect.json.
+
+    `data` None: the run's own validation data. `out`: a folder of their own; None: RUN/inspect, or
+    the first of RUN/inspect-2, … that is free. `untrained` measures the gradients at initialisation
+    too. `lags` steps are looked back from `positions` places; `passages` predictions are shown.
+    """
+    from .inspect import report as reports
+    from .inspect.health import read_health
+    from .inspect.inspection import inspect
+    from .inspect.language import Effort
+
+    need("matplotlib", "inspect")
+    folder = RunFolder(run)
+    folder.load_config()
+    target = reports.free_folder(folder.path) if out is None else Path(out).expanduser()
+    reports.prepare(target, overwrite)
+    machine.prepare(threads)
+    task, model = load(run, device=device, checkpoint=checkpoint)
+    found = inspect(
+        task,
+        model,
+        [data] if isinstance(data, str) else data,
+        name=str(run),
+        untrained=untrained,
+        health=read_health(folder.metrics) if folder.metrics.exists() else None,
+        effort=Effort(lags, positions, passages, seed),
+    )
+    return Inspected(found.write(target, overwrite=overwrite), found)
 
 
 def choose_options(run: str | Path, verb: str, values: dict[str, Any]) -> Any:

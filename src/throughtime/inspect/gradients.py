@@ -123,6 +123,14 @@ def language_windows(
     `ids` is a corpus of the task's tokens. A text with fewer positions gives all that it has.
     Errors: `InputError` where the text is too short for one.
     """
+    chosen = positions_of(ids, lags, positions, seed)
+    rows = np.asarray(ids)[chosen[None, :] + np.arange(-lags - 1, 1)[:, None]].astype(np.int64)
+    both = torch.from_numpy(rows).to(task.device)
+    return both[:-1], both[1:]
+
+
+def positions_of(ids: np.ndarray, lags: int, positions: int, seed: int = 0) -> np.ndarray:
+    """The positions in the text of the last targets of `language_windows`, in order."""
     first = lags + 1  # position p has the inputs p − lags − 1 … p − 1
     if lags < 0 or positions < 1:
         raise InputError(f"lags and positions must be at least 0 and 1; got {lags}, {positions}.")
@@ -131,9 +139,6 @@ def language_windows(
             f"the text has {len(ids):,} tokens: looking back {lags} steps from one needs "
             f"{first + 1:,}. Give more text, or fewer lags."
         )
-    among = np.arange(first, len(ids))
+    among = len(ids) - first
     random = np.random.default_rng(seed)
-    chosen = np.sort(random.choice(among, min(positions, len(among)), replace=False))
-    rows = np.asarray(ids)[chosen[None, :] + np.arange(-first, 1)[:, None]].astype(np.int64)
-    both = torch.from_numpy(rows).to(task.device)
-    return both[:-1], both[1:]
+    return first + np.sort(random.choice(among, min(positions, among), replace=False))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..cell import Cell, Weights
 from ..errors import InputError
 from ..stack import Stack
+from .equations import Step, look
 
 
 class Seen:
@@ -19,13 +20,15 @@ class Seen:
 
     Scan k is layer k // D in direction k % D, D directions; a backward scan's step 0 is the last of
     the sequence. A stack that runs several times, as a decoder fed step by step does, adds the
-    steps of each run to those before. The tensors have their graph.
+    steps of each run to those before. The tensors have their graph, unless gates are watched:
+    then `steps[k][t]` is what `equations.look` saw.
     """
 
     def __init__(self, stack: Stack) -> None:
         self.cell, self.directions = stack.cell, stack.directions
         self.scans = stack.num_layers * stack.directions
         self.states: list[list[Any]] = [[] for _ in range(self.scans)]
+        self.steps: list[list[Step]] = [[] for _ in range(self.scans)]
         self.runs = 0
 
     def names(self) -> tuple[str, ...]:
@@ -40,7 +43,7 @@ class Seen:
 
         The total derivative by the tensor that `step` returned: through the steps that follow, the
         layers above, and the other parts made of it (an LSTM's a<t> is made of c<t>). Zero where
-        the loss does not depend on it. The graph stays.
+        the loss does not depend on it. On the CPU; the graph stays.
         """
         flat = [part for steps in self.states for state in steps for part in state]
         grads = torch.autograd.grad(loss, flat, allow_unused=True, retain_graph=True)
@@ -50,26 +53,31 @@ class Seen:
         ]
         P, T = len(self.cell.state), len(self.states[0])
         table = torch.stack(norms).view(self.scans, T, P, -1) if norms else torch.zeros(0, 0, P, 0)
-        return {name: table[:, :, p].detach() for p, name in enumerate(self.cell.state)}
+        return {name: table[:, :, p].detach().cpu() for p, name in enumerate(self.cell.state)}
 
 
 class _Watched:
     """Stands in for a cell in a stack: the same equations, each step recorded."""
 
-    def __init__(self, cell: Cell, seen: Seen) -> None:
-        self.watched, self.seen = cell, seen
-        self.steps: list[Any] = []
+    def __init__(self, cell: Cell, seen: Seen, gates: bool) -> None:
+        self.watched, self.seen, self.gates = cell, seen, gates
+        self.scan = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.watched, name)
 
     def bind(self, w: Weights) -> Any:
         """Called once a scan, before its first step."""
-        self.steps = self.seen.states[self.seen.runs % self.seen.scans]
+        self.scan = self.seen.runs % self.seen.scans
         self.seen.runs += 1
         return self.watched.bind(w)
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
+        if self.gates:
+            found = look(self.watched, w, x, s)
+            self.seen.steps[self.scan].append(found)
+            self.seen.states[self.scan].append(found.after)
+            return found.after
         if torch.is_grad_enabled() and not x.requires_grad:  # so that a frozen model has a graph
             x = x.detach().requires_grad_()
         after = self.watched.step(w, x, s)
@@ -79,12 +87,12 @@ class _Watched:
             for part in after:
                 if not part.requires_grad:  # made of nothing but the first state
                     part.requires_grad_()
-        self.steps.append(after)
+        self.seen.states[self.scan].append(after)
         return after
 
 
 @contextlib.contextmanager
-def watching(model: nn.Module) -> Iterator[dict[str, Seen]]:
+def watching(model: nn.Module, *, gates: bool = False) -> Iterator[dict[str, Seen]]:
     """While the block runs, every `Stack` in `model` scans by the reference loop and is recorded.
 
     Gives what each stack did by its name in the model ("stack", "encoder", …). Any cell, depth and
@@ -100,7 +108,7 @@ def watching(model: nn.Module) -> Iterator[dict[str, Seen]]:
     model.eval()
     try:
         for name, stack in stacks.items():
-            stack.cell = _Watched(stack.cell, seen[name])  # type: ignore[assignment]
+            stack.cell = _Watched(stack.cell, seen[name], gates)  # type: ignore[assignment]
             stack.backend = "reference"
         yield seen
     finally:

@@ -2,6 +2,7 @@
 
 from .agreement import agreement_command
 from .comparing import compare_command
+from .inspect import inspect_command
 from .options import parse, plain_parser
 from .running import (
     between_samples,
@@ -17,6 +18,7 @@ __all__ = [
     "compare_command",
     "evaluate_command",
     "generate_command",
+    "inspect_command",
     "parse",
     "plain_parser",
     "predict_command",

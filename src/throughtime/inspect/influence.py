@@ -1,0 +1,148 @@
+"""Influence on real text: how far each earlier token moved a prediction, by exchanging it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+BLOCK = 16
+"""Steps between which exchanged columns join: a column runs from the block of its exchange on."""
+ROWS = 1 << 22
+"""Numbers in the largest matrix of logits."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What moved one prediction.
+
+        moved[j]  = mean over draws x' of KL(P(y | x) ‖ P(y | x with x<j> → x')), in bits
+        helped[j] = mean over draws of log2 P(y<T> | x) − log2 P(y<T> | x with x<j> → x')
+
+    `tokens` are x<1…T>, `target` y<T>; `bits` what the target cost, `best` the likeliest tokens and
+    their probabilities. `why` says how the position was chosen.
+    """
+
+    tokens: list[int]
+    target: int
+    moved: Tensor
+    helped: Tensor
+    bits: float
+    best: list[tuple[int, float]]
+    position: int = 0
+    why: str = ""
+
+    def reach(self, share: float) -> int:
+        """The last so many tokens that bring that share of all that moved the prediction."""
+        total = self.moved.flip(0).cumsum(0)
+        if total[-1] <= 0:
+            return 0
+        return int((total < share * total[-1]).sum()) + 1
+
+
+@torch.no_grad()
+def influence_of_tokens(
+    model: Any,
+    tokens: Tensor,
+    target: int,
+    ids: np.ndarray,
+    *,
+    state: Any = None,
+    draws: int = 4,
+    seed: int = 0,
+    position: int = 0,
+    why: str = "",
+) -> Influence:
+    """How far each of tokens [T] moved the prediction after the last of them.
+
+    Each is exchanged, by itself, for `draws` other tokens drawn from the text `ids`, and the whole
+    distribution after it is compared: no linear approximation, so a saturated unit hides nothing.
+    `state`: that before the first token, [layers, 1, n] a part. Source: Li et al. 2016,
+    arXiv:1612.08220 (erasure). Oracle: one exchange at a time through `LanguageModel.step`.
+    """
+    T = len(tokens)
+    if tokens.dim() != 1 or T == 0:
+        raise InputError(f"tokens must be [T], at least one; got {list(tokens.shape)}.")
+    state = model.initial_state(1) if state is None else state
+    others = exchanges(tokens, ids, draws, seed)
+    logs = []
+    columns = tokens[:, None].repeat(1, T * draws)
+    columns[torch.arange(T).repeat_interleave(draws), torch.arange(T * draws)] = others.flatten()
+    columns = torch.cat([columns, tokens[:, None]], 1)  # the last is the text as it is
+    running = type(state)(*(part[:, :0] for part in state))
+    own = state
+    h = own[0]
+    for start in range(0, T, BLOCK):
+        end = min(start + BLOCK, T)
+        joined = type(own)(*(part.expand(-1, (end - start) * draws, -1) for part in own))
+        running = type(own)(*(torch.cat(parts, 1) for parts in zip(running, joined)))
+        many = type(own)(*(torch.cat(parts, 1) for parts in zip(running, own)))
+        chosen = torch.cat([columns[start:end, : end * draws], columns[start:end, -1:]], 1)
+        h, many = model.hidden(chosen, many)
+        running = type(own)(*(part[:, :-1] for part in many))
+        own = type(own)(*(part[:, -1:] for part in many))
+    last = h[-1]
+    plain = model.head.logits(last[-1:]).double().log_softmax(1)[0]
+    rows = max(1, ROWS // len(plain))
+    for some in last[:-1].split(rows):
+        q = model.head.logits(some).double().log_softmax(1)
+        kl = (plain.exp() * (plain - q)).sum(1)
+        logs.append(torch.stack([kl, plain[target] - q[:, target]]))
+    moved, helped = (torch.cat(logs, 1) / np.log(2)).view(2, T, draws).mean(2).cpu()
+    top = plain.exp().topk(min(3, len(plain)))
+    best = list(zip(top.indices.tolist(), top.values.tolist()))
+    bits = float(-plain[target] / np.log(2))
+    return Influence(
+        tokens.tolist(), int(target), moved.clamp(min=0), helped, bits, best, position, why
+    )
+
+
+def exchanges(tokens: Tensor, ids: np.ndarray, draws: int, seed: int) -> Tensor:
+    """[T, draws] tokens of the text, none the one that it stands for."""
+    counts = np.bincount(np.asarray(ids[: 1 << 20]).astype(np.int64))
+    if (counts > 0).sum() < 2:
+        raise InputError("the text repeats one token: there is no other to exchange it for.")
+    random = np.random.default_rng(seed)
+    found = np.empty((len(tokens), draws), np.int64)
+    for j, token in enumerate(tokens.tolist()):
+        p = counts.astype(np.float64)
+        if token < len(p):
+            p[token] = 0
+        found[j] = random.choice(len(p), draws, p=p / p.sum())
+    return torch.from_numpy(found).to(tokens.device)
+
+
+@torch.no_grad()
+def choose_positions(
+    model: Any, tokens: Tensor, targets: Tensor, count: int, near: int, noun: str = "token"
+) -> list[tuple[int, str]]:
+    """Columns of windows [T, B] to show: half where long memory helped most, half at random.
+
+    Memory helped by the difference of the last target's nats after the last `near` tokens and after
+    the whole window. The columns are random already, so the first ones are.
+    """
+    near = min(near, len(tokens) - 1)
+    if near < 1:
+        return [(b, "at random") for b in range(min(count, tokens.shape[1]))]
+    whole, short = (last_nats(model, tokens[-k:], targets) for k in (len(tokens), near))
+    helped = (short - whole) / np.log(2)
+    order = helped.argsort(descending=True).tolist()
+    chosen = [
+        (b, f"memory beyond {near} {noun}s helped most, by {float(helped[b]):.1f} bits")
+        for b in order[: (count + 1) // 2]
+    ]
+    taken = {b for b, _ in chosen}
+    rest = [b for b in range(tokens.shape[1]) if b not in taken]
+    rest = [rest[i] for i in np.random.default_rng(0).permutation(len(rest))]
+    return chosen + [(b, "drawn at random") for b in rest[: count - len(chosen)]]
+
+
+def last_nats(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Nats of the last targets [B] after tokens [T, B], from a zero state."""
+    h, _ = model.hidden(tokens, model.initial_state(tokens.shape[1]))
+    return model.head.nats(h[-1], targets[-1]).double()

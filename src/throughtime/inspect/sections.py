@@ -1,0 +1,290 @@
+"""What was found, as sections of the report: a sentence, how to read it, figures, numbers."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import asdict
+from typing import Any
+
+from . import figures
+from .figures import plural
+from .gates import SATURATED, Gates
+from .gradients import GradientsThroughTime
+from .health import Health
+from .page import Section, drawing, paragraph, table
+
+EXPLODING, CARRIED, VANISHING = 1.01, 0.97, 0.9
+"""Per-lag ratios: above the first gradients explode, below the last they vanish."""
+
+
+def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section:
+    """A section that makes no sense here, and why."""
+    return Section(name, title, why, {"left_out": why}, aside=aside)
+
+
+# ---- gradients through time -------------------------------------------------------------------
+
+
+def verdict(rate: float) -> str:
+    """What a per-lag ratio is called."""
+    if math.isnan(rate):
+        return "not measured"
+    if rate > EXPLODING:
+        return "exploding"
+    if rate >= CARRIED:
+        return "carried"
+    return "fading" if rate >= VANISHING else "vanishing"
+
+
+def gradients_section(
+    found: GradientsThroughTime,
+    untrained: GradientsThroughTime | None,
+    *,
+    noun: str = "token",
+    of: str = "the loss at a position",
+    stack: str = "",
+) -> Section:
+    """Gradients through time: one figure, one table."""
+    part = next(iter(found.norms))
+    top = len(found.layers) - 1
+    lags, positions = found.norms[part].shape[1:]
+    name, title = "gradients", "Gradients through time"
+    if stack:
+        name, title = f"gradients-{stack.replace('.', '-')}", f"{title}: {stack}"
+    finding = gradients_sentence(found, part, top, noun, of)
+    if stack:
+        finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
+    body = [
+        paragraph(
+            f"The norm of the derivative of {of} by the state a number of steps before it, exact, "
+            f"by backpropagation through the scan: median over {plural(positions, 'position')}, "
+            "the band from the 10th to the 90th percentile. Each curve starts at 1. A straight "
+            "line falls by the same factor at every step; the dot and its number mark the horizon, "
+            "the first lag where less than 1% of the influence is left."
+        ),
+        drawing(
+            figures.gradients_figure(found, untrained),
+            name,
+            "Solid: trained. Dotted: the same network at initialisation."
+            if untrained
+            else "Median and band by layer; a panel for each part of the state.",
+            finding,
+        ),
+        rates_table(found, untrained, lags),
+    ]
+    numbers = {"trained": gradient_numbers(found)}
+    if untrained is not None:
+        numbers["untrained"] = gradient_numbers(untrained)
+    return Section(name, title, finding, numbers, body)
+
+
+def gradients_sentence(
+    found: GradientsThroughTime, part: str, layer: int, noun: str, of: str
+) -> str:
+    """How far back the last layer's influence goes, and what the rate is called."""
+    horizon, rate = found.horizon(part, layer), found.rate(part, layer)
+    lags = found.norms[part].shape[1] - 1
+    said = verdict(rate)
+    reach = (
+        f"The influence of a {noun} on {of} falls below 1% after {plural(horizon, 'step')}"
+        if horizon is not None
+        else f"The influence of a {noun} on {of} is still above 1% after {plural(lags, 'step')}"
+    )
+    also = ""
+    if len(found.layers) > 1 and (first := found.horizon(part, 0)) != horizon:
+        also = f" ({plural(first, 'step')} in layer 1)" if first is not None else ""
+    if said == "not measured":
+        return f"{reach}{also}."
+    return (
+        f"{reach}{also}; each step back multiplies the gradient by {rate:.3f} on average, over "
+        f"{lags}: {said}."
+    )
+
+
+def rates_table(
+    found: GradientsThroughTime, untrained: GradientsThroughTime | None, lags: int
+) -> str:
+    """Horizon and rate of every layer and part."""
+    head = ["", "horizon (1%)", "per step", ""]
+    several = [("", found)] + ([(", untrained", untrained)] if untrained else [])
+    rows = []
+    for part in found.norms:
+        for row, layer in enumerate(found.layers):
+            for suffix, one in several:
+                horizon, rate = one.horizon(part, row), one.rate(part, row)
+                shown = f"over {lags - 1}" if horizon is None else f"{horizon}"
+                name = f"{html.escape(part)}, {layer}{suffix}"
+                rows.append([name, shown, f"× {rate:.3f}", verdict(rate)])
+    return table(head, rows, text=(0, 3))
+
+
+def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
+    """Median, band, horizon, rate by part and layer."""
+    return {
+        part: {
+            layer: {
+                "median": found.median(part, row).tolist(),
+                "low": found.band(part, row)[0].tolist(),
+                "high": found.band(part, row)[1].tolist(),
+                "horizon": found.horizon(part, row),
+                "rate": found.rate(part, row),
+                "verdict": verdict(found.rate(part, row)),
+            }
+            for row, layer in enumerate(found.layers)
+        }
+        for part in found.norms
+    } | {"positions": next(iter(found.norms.values())).shape[2]}
+
+
+# ---- gates ------------------------------------------------------------------------------------
+
+
+def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
+    """The distributions, saturation, and time constants."""
+    name, title = "gates", "Gates and memory"
+    if stack:
+        name, title = f"gates-{stack.replace('.', '-')}", f"{title}: {stack}"
+    if not found.gates and found.memory is None:
+        return left_out(
+            name,
+            title,
+            f"{cell!r} has no gates and no direct path from one state to the next: every step "
+            "makes the whole state anew through its matrix, so there is nothing to open or close.",
+        )
+    body = [
+        paragraph(
+            f"Over {plural(found.steps, 'step')} of text. A gate is closed below {SATURATED} and "
+            f"open above {1 - SATURATED:g}: the dark ends of each distribution, and their shares."
+        )
+    ]
+    finding = gates_sentence(found)
+    if stack:
+        finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
+    if found.gates:
+        body.append(
+            drawing(
+                figures.gates_figure(found),
+                name,
+                "How often each value of a gate occurs, over all units and steps.",
+                finding,
+            )
+        )
+        body.append(
+            drawing(
+                figures.saturation_figure(found),
+                f"{name}-saturation",
+                "A dot is a unit. In the lower right its gate is nearly always closed, in the "
+                "upper left nearly always open, in the lower left it stays between.",
+                "Share of steps in which each unit's gates are closed and open",
+            )
+        )
+    if found.memory is not None:
+        body.append(
+            drawing(
+                figures.memory_figure(found),
+                f"{name}-memory",
+                "A unit's share kept is the mean of ∂"
+                f"{found.memory}<t>/∂{found.memory}<t−1> with all gates held constant (a forget "
+                "gate's value, or 1 − an update gate's); τ = −1/ln of it.",
+                finding,
+            )
+        )
+    numbers = {
+        "steps": found.steps,
+        "gates": {
+            gate: {
+                layer: {
+                    "histogram": values.histogram[row].tolist(),
+                    "closed": float(values.closed[row].mean()),
+                    "open": float(values.open[row].mean()),
+                    "closed_by_unit": values.closed[row].tolist(),
+                    "open_by_unit": values.open[row].tolist(),
+                }
+                for row, layer in enumerate(found.layers)
+            }
+            for gate, values in found.gates.items()
+        },
+        "memory": {
+            part: {
+                layer: {
+                    "kept": kept[row].tolist(),
+                    "time_constants": found.time_constants(part)[row].tolist(),
+                }
+                for row, layer in enumerate(found.layers)
+            }
+            for part, kept in found.kept.items()
+        },
+    }
+    return Section(name, title, finding, numbers, body)
+
+
+def gates_sentence(found: Gates) -> str:
+    """The median and longest time constants, and the gate that saturates most."""
+    said = []
+    if found.memory is not None:
+        tau = found.time_constants(found.memory).flatten()
+        longest = float(tau.max())
+        most = "without end" if math.isinf(longest) else f"for {longest:,.1f}"
+        said.append(
+            f"Half of the units keep their memory {found.memory} for {float(tau.median()):,.1f} "
+            f"steps or more, the longest {most}"
+        )
+    if found.gates:
+        closed = {gate: float(values.closed.mean()) for gate, values in found.gates.items()}
+        opened = {gate: float(values.open.mean()) for gate, values in found.gates.items()}
+        gate = max(closed, key=lambda g: closed[g] + opened[g])
+        said.append(f"Γ_{gate} saturates most: {closed[gate]:.0%} closed, {opened[gate]:.0%} open")
+    return "; ".join(said) + "."
+
+
+# ---- health -----------------------------------------------------------------------------------
+
+
+def health_section(found: Health | None) -> Section:
+    """The course of training, the moments of trouble marked."""
+    title = "Training health"
+    if found is None or not found.train:
+        return left_out(
+            "health",
+            title,
+            "This run has no metrics.jsonl with a line of training: its course is not known.",
+        )
+    last = found.train[-1]
+    rose = next((t for t in found.troubles if t.kind == "validation rose"), None)
+    loss = f"Training loss fell from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
+    if len(found.train) == 1:
+        loss = f"Training loss was {last['loss']:.3g}"
+    elif not last["loss"] < found.train[0]["loss"]:
+        loss = f"Training loss went from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
+    finding = (
+        f"{loss} in {last['step']:,} steps; {found.clipped:.0%} of the steps were clipped, "
+        f"{len(found.skipped) or 'none'} skipped"
+        + (f"; validation was best at step {rose.step:,} and rose since" if rose else "")
+        + ("." if found.troubles else "; no moment of trouble.")
+    )
+    body = [
+        drawing(
+            figures.health_figure(found),
+            "health",
+            "Red lines are moments of trouble, listed below."
+            if found.troubles
+            else "Loss, gradient norm, the share of steps clipped since the line before, learning "
+            "rate.",
+            finding,
+        )
+    ]
+    if found.troubles:
+        rows = [
+            [f"{k}", f"{t.step:,}", html.escape(t.kind), html.escape(t.what)]
+            for k, t in enumerate(found.troubles, 1)
+        ]
+        body.append(table(["", "step", "trouble", ""], rows, text=(0, 2, 3)))
+    numbers = {
+        "train": found.train,
+        "valid": found.valid,
+        "skipped": found.skipped,
+        "clipped": found.clipped,
+        "troubles": [asdict(t) for t in found.troubles],
+    }
+    return Section("health", title, finding, numbers, body)
