@@ -1,4 +1,7 @@
-"""`make demo`: a character LSTM learns to write Python from the standard library's own source."""
+"""`make demo`: a character LSTM learns to write Python from the standard library's own source.
+
+Then it is looked into: a page shows what it remembers, and for how long.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from throughtime.data.text import Text
 from throughtime.data.vocabulary import Vocabulary
 from throughtime.interrupts import Interrupted
 from throughtime.ngram import witten_bell_nats
+from throughtime.verbs import inspect_run
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "encodings", "site-packages", "dist-packages"}
@@ -29,7 +33,7 @@ VALID_SHARE = 0.05
 
 
 def main() -> int:
-    """Gather the text, train, compare with counting, say how to go on."""
+    """Gather the text, train, compare with counting, say how to go on, look inside."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max-time", default=None, help="instead of the preset's two minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run goes")
@@ -57,6 +61,13 @@ the run is in {out}; go on with
   .venv/bin/throughtime evaluate {out} --data {valid}
   .venv/bin/throughtime train lm --resume --out {out} --max-time 10m
 """)
+    terminal.say("looking inside; Ctrl-C leaves this out")
+    try:
+        inside = inspect_run(out, untrained=True)
+    except KeyboardInterrupt:
+        return 130
+    print("\n".join(f"  {finding}" for finding in inside.report.findings))
+    print(f"\ngradients through time, gates, influence on the text, in a browser: {inside.path}")
     return 0
 
 

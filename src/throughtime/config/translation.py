@@ -128,7 +128,7 @@ class SearchOptions:
     """
 
     beam_size: int = limited(5, 1)
-    alpha: float = 1.0
+    alpha: float = 0.6
     max_length: float = limited(2.0, 0)
     no_repeat_ngram: int = limited(0, 0)
     unk_replace: bool = False
