@@ -77,3 +77,12 @@ def test_validation_that_rises_while_training_falls_is_told_once(train, valid, t
         assert line is not None
         assert "1.6000 at step 2, now 1.8000" in line
         assert f"--loop.early_stopping {RISES}" in line
+
+
+def test_a_resumed_run_keeps_its_best():
+    advisor = Advisor(OptimConfig())
+    advisor.resume(1.5, 700, 1.3)
+    heard = [advisor.after_evaluation(k, 1.2, 1.6) for k in (800, 900, 1000)]
+    assert heard[:2] == [None, None]
+    assert heard[2] is not None
+    assert "1.5000 at step 700" in heard[2]

@@ -309,3 +309,12 @@ def test_sentences_of_what_a_small_vocabulary_has():
     result = measure(task, model, AgreementOptions(distances="1-3", items=4, ngram=0))
     assert result.covered.all()
     assert "without" in result.source
+
+
+def test_a_target_word_that_one_version_lacks_is_refused(folder, capsys, tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("The cats were old\tThe cats were\n")
+    given = (folder / "lm", "--pairs", path, "--ngram", "0")
+    code, _, err = run(capsys, *given, "--scoring", "target")
+    assert (code, "no target word to compare" in " ".join(err.split())) == (2, True)
+    assert run(capsys, *given)[0] == 0

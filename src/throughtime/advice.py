@@ -35,6 +35,10 @@ class Advisor:
         self.told: set[str] = set()
         self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
 
+    def resume(self, best: float, step: int, train: float) -> None:
+        """Take up a run: its best validation loss, at which step, and the training loss by now."""
+        self.best, self.best_step, self.train_at_best = best, step, train
+
     def after_step(self, step: int, norm: float) -> str | None:
         """Hear the gradient's norm before clipping, once a step; what to say, if anything."""
         self.norms.append(norm)

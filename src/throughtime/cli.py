@@ -33,6 +33,7 @@ usage: throughtime VERB …
   throughtime generate runs/NAME --prime "Once"
   throughtime predict runs/NAME --data FILE
   throughtime compare TASK --cells rnn,gru,lstm --train FILE… --out runs/NAME
+  throughtime inspect runs/NAME [--data FILE]
   throughtime inspect agreement runs/NAME [--pairs FILE…]
 
 {chr(10).join(f"  {task:14} {line.noun}" for task, line in TASKS.items())}

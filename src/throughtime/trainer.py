@@ -364,6 +364,8 @@ class Trainer:
             group.update(settings)  # a resumed run may change them
         self.schedule.state = saved["schedule"]
         self.counters = Counters(**saved["counters"])
+        c = self.counters
+        self.advisor.resume(c.best_loss, c.best_step, c.running)
         self.metrics_bytes = saved["metrics_bytes"]
         mine = saved["processes"][self.processes.rank]
         if mine["carry"] is not None:

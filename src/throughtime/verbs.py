@@ -235,6 +235,8 @@ def agreement(
     if name != "lm":
         raise InputError(f"{run} is {entry(name).noun}; inspect agreement is for language models.")
     files = agreement_files(Path(out).expanduser()) if out else None
+    if files is not None:
+        need("matplotlib", "inspect")  # before the work
     machine.prepare(threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
     result = measure(task, model, chosen)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -114,14 +115,17 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
             while running or (waiting and not stopping.is_set()):
                 while waiting and len(running) < at_once and not stopping.is_set():
                     running.append(Working(waiting.pop(0), task, at_once, lock))
+                if stopping.is_set():  # one that was being started did not hear of it
+                    for work in running:
+                        work.ask_to_stop()
                 time.sleep(LOOK_EVERY)
                 for work in [work for work in running if work.ended() is not None]:
                     running.remove(work)
                     job, code = work.job, work.ended()
-                    if code == 130:
+                    if stopping.is_set() and code in (130, -signal.SIGKILL):
                         continue
                     if code != 0:
-                        failures[job.run.name] = job.last_words()
+                        failures[job.run.name] = reason(job, code)
                     display.ended(job, failures.get(job.run.name))
                 display.show([work.job for work in running])
         finally:
@@ -130,6 +134,15 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
     if stopping.is_set():
         raise Interrupted
     return failures
+
+
+def reason(job: Job, code: int | None) -> str:
+    """Why a run ended with this exit code."""
+    if code == 130:
+        return "interrupted; the same command goes on with it"
+    if code is not None and code < 0:
+        return f"killed by signal {-code}, for want of memory perhaps; the same command resumes it"
+    return job.last_words()
 
 
 class Display:

@@ -25,6 +25,8 @@ from .horizon import horizon
 
 def main() -> int:
     """Train, measure, write; the exit code as that of `throughtime train`."""
+    # a script that runs in the background hands down a SIGINT that is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=stop_with_parent, daemon=True).start()
     try:

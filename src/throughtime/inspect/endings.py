@@ -82,7 +82,9 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
         raise InputError(f"inspect does not know the task of {type(task).__name__}.")
     usable = (lengths > 0).nonzero()[0]
     if not len(usable):
-        raise InputError("the data have no sequence with at least one step.")
+        raise InputError(
+            f"none of the {len(lengths):,} examples has a step and a label that this run knows."
+        )
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(usable, min(count, len(usable)), replace=False))
     cut = 0

@@ -107,8 +107,12 @@ def find_troubles(health: Health) -> list[Trouble]:
         last = health.train[-1]["step"]
         found.append(Trouble(last, "clipped often", f"{health.clipped:.0%} of all steps clipped"))
     losses = [(line["loss"], line["step"]) for line in health.valid if "loss" in line]
-    if len(losses) > 1:
-        best, step = min(losses)
+    finite = [pair for pair in losses if math.isfinite(pair[0])]
+    if losses and not math.isfinite(losses[-1][0]):
+        last, step = losses[-1]
+        found.append(Trouble(step, "validation lost", f"the last validation loss is {last}"))
+    elif len(finite) > 1:
+        best, step = min(finite)
         last, _ = losses[-1]
         if best > 0 and last > best * (1 + RISEN):
             found.append(

@@ -82,7 +82,7 @@ def gradients_section(
 def gradients_sentence(
     found: GradientsThroughTime, part: str, layer: int, noun: str, of: str
 ) -> str:
-    """How far back the last layer's influence goes, and what the rate is called."""
+    """How far back the influence on a layer or direction goes, and what the rate is called."""
     horizon, rate = found.horizon(part, layer), found.rate(part, layer)
     lags = found.norms[part].shape[1] - 1
     said = verdict(rate)
@@ -92,8 +92,12 @@ def gradients_sentence(
         else f"The influence of a {noun} on {of} is still above 1% after {plural(lags, 'step')}"
     )
     also = ""
-    if len(found.layers) > 1 and (first := found.horizon(part, 0)) != horizon:
-        also = f" ({plural(first, 'step')} in layer 1)" if first is not None else ""
+    if len(found.layers) > 1:
+        others = []
+        for row, name in enumerate(found.layers[:-1]):
+            k = found.horizon(part, row)
+            others.append(f"{name}: {'more' if k is None else k}")
+        also = f" in {found.layers[layer]} ({'; '.join(others)})"
     if said == "not measured":
         return f"{reach}{also}."
     return (

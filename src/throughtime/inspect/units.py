@@ -95,7 +95,7 @@ def describe(
         values[:, column],
         extremes(values, largest=True),
         extremes(values, largest=False),
-        moved[:CONTEXTS],
+        [entry for entry in moved if entry[1] > 0][:CONTEXTS],
         [entry for entry in reversed(moved) if entry[1] < 0][:CONTEXTS],
     )
 

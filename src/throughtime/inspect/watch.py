@@ -101,7 +101,10 @@ def watching(model: nn.Module, *, gates: bool = False) -> Iterator[dict[str, See
     """
     stacks = {name: module for name, module in model.named_modules() if isinstance(module, Stack)}
     if not stacks:
-        raise InputError(f"{type(model).__name__} has no tt.Stack to look into.")
+        raise InputError(
+            f"this {type(model).__name__} has no stack of cells to look into; a fixed window "
+            "(model.context) carries no state through time."
+        )
     seen = {name: Seen(stack) for name, stack in stacks.items()}
     before = {name: (stack.cell, stack.backend) for name, stack in stacks.items()}
     training = {name: module.training for name, module in model.named_modules()}

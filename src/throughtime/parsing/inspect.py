@@ -40,4 +40,8 @@ def inspect_command(arguments: list[str]) -> dict[str, Any]:
     for name in ("lags", "positions", "passages"):
         if values[name] < 1:
             raise InputError(f"--{name} must be at least 1, got {values[name]}.")
+    if values["seed"] < 0:
+        raise InputError(f"--seed must be at least 0, got {values['seed']}.")
+    if values["overwrite"] and values["out"] is None:
+        raise InputError("--overwrite replaces the report in --out DIR: give one.")
     return values

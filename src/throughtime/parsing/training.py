@@ -38,7 +38,7 @@ def train_command(arguments: list[str]) -> TrainCommand | None:
     parser = train_parser(task, cls)
     rest = arguments[1:]
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--out")
+    early.add_argument("--out", nargs="?")
     early.add_argument("--resume", action="store_true")
     known, _ = early.parse_known_args(rest)
     if known.resume:
@@ -84,7 +84,10 @@ def check_config_files(task: str, cls: type, arguments: list[str]) -> None:
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == "--config":
-            path = Path(value if equals else arguments[i + 1] if i + 1 < len(arguments) else "")
+            file = value if equals else arguments[i + 1] if i + 1 < len(arguments) else ""
+            if not file:
+                raise InputError("--config needs a file: --config FILE.yaml.")
+            path = Path(file)
             if not path.is_file():
                 raise InputError(f"--config {path}: no such file.")
             values = configs.load_yaml(path)

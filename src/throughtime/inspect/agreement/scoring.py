@@ -23,6 +23,7 @@ from torch import Tensor
 from ... import terminal
 from ...data.batches import Ragged, by_length
 from ...data.vocabulary import BOS, EOS, UNK, Vocabulary
+from ...errors import InputError
 from ...models.language import LanguageModel
 from ...ngram import WittenBell
 from ...tasks.language import Language
@@ -64,6 +65,11 @@ class Reader:
             before = opening
         else:
             prefix, *words = pair.target()
+            if not all(words):
+                raise InputError(
+                    f"{pair.good!r} and {pair.bad!r}: one ends where the other goes on, so there "
+                    "is no target word to compare. Leave such pairs out, or --scoring sentence."
+                )
             before = [*opening, *self.encode(prefix)]
             space = " " if prefix and self.word_ends else ""
             good, bad = (self.encode(space + word) for word in words)
