@@ -9,6 +9,7 @@ import pytest
 
 from throughtime.advice import RECENT, RISES, Advisor
 from throughtime.config import OptimConfig
+from throughtime.inspect.glance import Glance
 
 
 def said(advisor: Advisor, norms) -> list[tuple[int, str]]:
@@ -86,3 +87,50 @@ def test_a_resumed_run_keeps_its_best():
     assert heard[:2] == [None, None]
     assert heard[2] is not None
     assert "1.5000 at step 700" in heard[2]
+
+
+def look(horizon, lags=64, gated=True, **stuck):
+    return {"stack": Glance(horizon, lags, stuck, gated)}
+
+
+def heard(advisor, looks):
+    return [line for step, one in enumerate(looks, 1) for line in advisor.after_look(step, one)]
+
+
+def test_a_horizon_that_stays_short_is_told_once():
+    (line,) = heard(Advisor(OptimConfig()), [look(9), look(9), look(8), look(8), look(8)])
+    assert "at step 3" in line
+    assert "below 1% after 8 of 64 steps" in line
+    assert "another cell" in line
+    (line,) = heard(Advisor(OptimConfig()), [look(5, gated=False)] * 3)
+    assert "--cell gru" in line
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [look(5), look(5)],
+        [look(5), look(7), look(9)],
+        [look(16), look(16), look(16)],
+        [look(None), look(None), look(None)],
+        [look(9), look(None), look(9)],
+        [look(2, lags=10)] * 5,
+    ],
+)
+def test_a_horizon_that_grows_or_reaches_far_is_no_trouble(looks):
+    assert heard(Advisor(OptimConfig()), looks) == []
+
+
+def test_gates_stuck_in_many_units_are_told_by_name():
+    bad = {"Γ_u in layer 1 closed": 0.75, "Γ_r in layer 1 open": 0.1}
+    (line,) = heard(Advisor(OptimConfig(lr=0.5)), [look(None, **bad)] * 4)
+    assert "Γ_u in layer 1 closed in more than 99% of the steps for 75% of the units" in line
+    assert "--optim.lr (now 0.5)" in line
+    now_and_then = [look(None, **bad), look(None), look(None, **bad)]
+    assert heard(Advisor(OptimConfig()), now_and_then) == []
+
+
+def test_of_several_stacks_each_is_told_by_its_name():
+    looks = [{"encoder": Glance(3, 20, {}, False), "decoder": Glance(18, 20, {}, False)}] * 3
+    (line,) = heard(Advisor(OptimConfig()), looks)
+    assert "in encoder, the influence" in line

@@ -391,6 +391,9 @@ def test_what_cannot_be_compared_is_told(corpus, tmp_path, capsys):
     (tmp_path / "side" / "mine.txt").write_text("kept")
     assert compare(*lm) == 2
     assert "holds no comparison" in capsys.readouterr().err
+    (tmp_path / "side" / "mine.txt").rename(tmp_path / "side" / "results")
+    assert compare(*lm) == 2
+    assert "holds no comparison" in capsys.readouterr().err
 
 
 def test_the_commands_of_the_page_can_be_given(monkeypatch):

@@ -21,12 +21,14 @@ from throughtime.inspect import (
     errors_by_frequency,
     figures,
     gates_through_time,
+    gradients_through_time,
     influence_of_tokens,
     longest_units,
     read_health,
 )
 from throughtime.inspect.endings import by_lag, gradients_by_stack, sequences
 from throughtime.inspect.gates import summary, watch_gates
+from throughtime.inspect.glance import glance
 from throughtime.inspect.influence import choose_positions, exchanges
 from throughtime.inspect.page import Section, inline
 from throughtime.inspect.report import Report
@@ -220,6 +222,34 @@ def test_moments_of_trouble(tmp_path):
     assert kinds(metrics(path, falling, valid=risen[:2])) == []
 
 
+def test_a_glance_is_what_the_functions_find_and_names_gates_that_are_stuck():
+    model = language_model(tt.GRU)
+    with torch.no_grad():
+        model.stack.weights[1].b[n : 2 * n] = 100.0  # Γ_u of layer 2 is open, whatever comes
+        model.stack.weights[1].b[2 * n : 2 * n + 2] = -100.0  # and two units of its Γ_r closed
+    batch = torch.randint(4, V, (20, 6)), torch.randint(4, V, (20, 6))
+    gradients, gates = gradients_through_time(model, batch), gates_through_time(model, batch)
+    seen = glance(gradients, gates)
+    assert seen.lags == 19
+    by_layer = [gradients.horizon("c", layer) for layer in range(2)]
+    assert seen.horizon == (None if None in by_layer else max(by_layer))
+    assert seen.stuck["Γ_u in layer 2 open"] == 1
+    assert seen.stuck["Γ_r in layer 2 closed"] == pytest.approx(2 / n)
+    assert "Γ_u in layer 2 open in 100% of the units" in seen.describe()
+
+
+def test_looks_during_training_are_drawn(tmp_path):
+    health = metrics(tmp_path / "metrics.jsonl", [3.0, 2.9, 2.8])
+    assert len(figures.health_figure(health).axes) == 4
+    for step, horizon in ((10, 5), (20, 9), (30, None)):
+        look = {"horizon": horizon, "lags": 16, "stuck": {}, "gated": True}
+        health.inside.append({"kind": "inside", "step": step, "stack": look})
+    panel = figures.health_figure(health).axes[4]
+    course, beyond = panel.get_lines()[:2]
+    assert course.get_ydata().tolist() == [5, 9, 16]
+    assert beyond.get_xdata().tolist() == [30]
+
+
 def test_clipped_since_the_line_before(tmp_path):
     health = metrics(tmp_path / "m", [1.0] * 4, clipped=0.5)
     assert [line["clipped_here"] for line in health.train] == pytest.approx([0.5] * 4)
@@ -325,19 +355,19 @@ def data(tmp_path):
     [
         ("tag", {"stack", "characters.stack"}),
         ("translate", {"encoder", "decoder"}),
-        ("conditional", {""}),
+        ("conditional", {"stack"}),
     ],
 )
 def test_every_stack_of_other_tasks_is_looked_into(task, stacks, data, tmp_path, capsys):
     run = str(tmp_path / task)
-    train(task, "--train", *data[task], "--out", run)
-    capsys.readouterr()
+    train(task, "--train", *data[task], "--out", run, "--loop.inspect_every", "50%")
+    assert "inside  " in capsys.readouterr().err
     assert (
         main(["inspect", run, "--json", "--untrained", "--positions", "12", "--threads", "1"]) == 0
     )
     said = json.loads(capsys.readouterr().out)["sections"]
     for stack in stacks:
-        suffix = f"-{stack.replace('.', '-')}" if stack else ""
+        suffix = f"-{stack.replace('.', '-')}" if len(stacks) > 1 else ""
         gradients = said[f"gradients{suffix}"]
         for kind in ("trained", "untrained"):
             part = next(iter(gradients[kind].values()))
@@ -346,6 +376,9 @@ def test_every_stack_of_other_tasks_is_looked_into(task, stacks, data, tmp_path,
         assert said[f"gates{suffix}"]["gates"]
     assert said["influence"]["left_out"]
     assert said["health"]["train"]
+    assert len(said["health"]["inside"]) == 2
+    for line in said["health"]["inside"]:
+        assert stacks == line.keys() - {"kind", "step"}
 
 
 def test_figures_are_matplotlib_s_and_show_what_was_found():

@@ -90,7 +90,14 @@ def test_labels_are_sorted_numbers_by_value_and_know_what_they_do_not_know(tmp_p
         Labels.load(path)
 
 
-def test_a_new_file_is_whole_or_not_there_and_never_over_another(tmp_path):
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_is_whole_or_not_there_and_never_over_another(tmp_path, monkeypatch, links):
+    if not links:  # as on FAT
+
+        def link(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr("os.link", link)
     tmp_path = tmp_path / "mine"
     tmp_path.mkdir()
     path = tmp_path / "found.txt"

@@ -64,6 +64,8 @@ LINZEN = (
         ("teaches", "VBZ", "teach"), ("uses", "VBZ", "use"), ("passes", "VBZ", "pass"),
         ("go", "VBP", "goes"), ("play", "VBP", "plays"), ("carry", "VBP", "carries"),
         ("watch", "VBP", "watches"), ("runs", "VBZ", "run"), ("fix", "VBP", "fixes"),
+        ("aches", "VBZ", "ache"), ("focuses", "VBZ", "focus"), ("quiz", "VBP", "quizzes"),
+        ("'ve", "VBP", "'s"), ("am", "VBP", "is"),
     ],
 )  # fmt: skip
 def test_linzen(tmp_path, verb, tag, other):

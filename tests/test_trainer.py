@@ -344,6 +344,30 @@ def test_advice_is_said_and_kept(settings, monkeypatch, capsys):
     assert " ".join(line["text"].split()) in " ".join(capsys.readouterr().err.split())
 
 
+def test_looks_inside_tell_what_they_see_and_change_nothing(settings, capsys):
+    weights_of, stacks = {}, {}
+    for out, every in (("plain", "0"), ("looked", "4")):
+        config = settings(out, cell="gru", loop={"inspect_every": every})
+        tt.train(config)
+        weights_of[out] = weights(config.out)
+        stacks[out] = [line["stack"] for line in lines(config.out, "inside")]
+    assert same_bits(weights_of["plain"], weights_of["looked"])
+    assert stacks["plain"] == []
+    assert [look["lags"] for look in stacks["looked"]] == [16, 16, 16]
+    horizon = stacks["looked"][-1]["horizon"]
+    assert horizon is None or 0 < horizon <= 16
+    assert f"inside  horizon {'over 16' if horizon is None else f'{horizon} of 16'} steps" in (
+        capsys.readouterr().err
+    )
+
+
+def test_looks_inside_need_a_stack_of_cells(settings):
+    config = settings(cell="rnn", model={"context": 4}, loop={"inspect_every": "4"})
+    with pytest.raises(InputError, match="no stack of cells to look into"):
+        tt.train(config)
+    assert not Path(config.out).exists()
+
+
 # ---- going on -----------------------------------------------------------------------------------
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 from .config import OptimConfig
+from .inspect.glance import STUCK, Glance
 
 RECENT = 100
 """Steps that are looked back on."""
@@ -20,20 +23,35 @@ BURSTS = 3
 RISES = 3
 """So many evaluations in a row above the best, while the training loss falls, are told."""
 
+LOOKS = 3
+"""What so many looks inside in a row see is told."""
+
+SHORT = 0.25
+"""A horizon of less than this share of the steps looked back on is short."""
+
+FEW = 12
+"""Of fewer steps to look back on, a short horizon says little."""
+
+MANY = 0.5
+"""More than this share of a layer's units is many."""
+
 
 class Advisor:
     """Looks on, and speaks once of each kind of trouble; it changes nothing.
 
     Exploding gradients: at least `BURSTS` of the last `RECENT` steps had a norm above `BURST` times
     the median of those steps. Overfitting: `RISES` evaluations in a row with a higher loss than the
-    best, while the training loss is below what it was then.
+    best, while the training loss is below what it was then. Vanishing gradients: in `LOOKS` looks
+    inside in a row a stack's horizon was `SHORT`, and did not grow from the first to the last of
+    them. Stuck gates: as often, a gate was stuck in `MANY` units of a layer.
     """
 
     def __init__(self, config: OptimConfig) -> None:
         self.config = config
         self.norms: deque[float] = deque(maxlen=RECENT)
-        self.told: set[str] = set()
+        self.told: set[Any] = set()
         self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
+        self.looks: deque[dict[str, Glance]] = deque(maxlen=LOOKS)
 
     def resume(self, best: float, step: int, train: float) -> None:
         """Take up a run: its best validation loss, at which step, and the training loss by now."""
@@ -85,3 +103,51 @@ class Advisor:
             f"falls ({self.train_at_best:.4f}, now {train:.4f}): the model learns its text by "
             f"heart. Try more --model.dropout, or stop there with --loop.early_stopping {RISES}."
         )
+
+    def after_look(self, step: int, seen: dict[str, Glance]) -> list[str]:
+        """Hear what each stack of the model does by now; what to say, if anything."""
+        self.looks.append(seen)
+        if len(self.looks) < LOOKS:
+            return []
+        lines = []
+        for name in seen:
+            course = [look[name] for look in self.looks]
+            where = f"in {name}, " if len(seen) > 1 else ""
+            found = {"vanishing": vanishing(course), "stuck": self.against_stuck(course)}
+            for kind, line in found.items():
+                if line is not None and (kind, name) not in self.told:
+                    self.told.add((kind, name))
+                    lines.append(f"advice: at step {step}, {where}{line}")
+        return lines
+
+    def against_stuck(self, course: Sequence[Glance]) -> str | None:
+        """What to say of a gate that stays stuck in many units."""
+        last = course[-1].stuck
+        always = [gate for gate in last if all(look.stuck.get(gate, 0) > MANY for look in course)]
+        if not always:
+            return None
+        worst = max(always, key=lambda gate: last[gate])
+        return (
+            f"{worst} in more than {STUCK:.0%} of the steps for {last[worst]:.0%} of the units: "
+            "saturated gates hardly learn. Try a lower --optim.lr (now "
+            f"{self.config.lr:g}), and inputs that are not large."
+        )
+
+
+def vanishing(course: Sequence[Glance]) -> str | None:
+    """What to say of a horizon that stays short and does not grow."""
+    horizons = [look.horizon for look in course if look.horizon is not None]
+    lags = course[-1].lags
+    short = len(horizons) == len(course) and max(horizons) < SHORT * lags
+    if not short or lags < FEW or horizons[-1] > horizons[0]:
+        return None
+    return (
+        f"the influence of a step is below 1% after {horizons[-1]} of {lags} steps, and that did "
+        f"not grow in {LOOKS} looks: gradients vanish. "
+        + (
+            "If longer memory should help (throughtime inspect measures whether it does), try "
+            "another cell, or a bias by which its gates keep more."
+            if course[-1].gated
+            else "A cell with gates keeps more: --cell gru, --cell lstm."
+        )
+    )

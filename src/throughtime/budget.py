@@ -38,6 +38,10 @@ class Budget:
         """The share of the budget spent."""
         return max(elapsed / self.max_seconds, step / self.max_steps)
 
+    def happens(self, name: str) -> bool:
+        """Whether an interval is set at all."""
+        return self.intervals[name].amount > 0
+
     def due(self, name: str, step: int, elapsed: float, fired: dict[str, int]) -> bool:
         """Whether an interval has passed since this last said so, which `fired` remembers."""
         every = self.intervals.get(name)

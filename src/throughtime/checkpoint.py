@@ -208,11 +208,11 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def atomically(path: Path) -> Iterator[Path]:
+def atomically(path: Path, then: str = "go on with --resume") -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     The file is on the disk before it takes the old one's place: a kill or a full disk at any moment
-    leaves the old file or the new one, never a part.
+    leaves the old file or the new one, never a part. `then` is what to do after making room.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -227,7 +227,7 @@ def atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise ThroughtimeError(
             f"cannot save {path}: {first_line(error)}. What was saved before is untouched; make "
-            "room and go on with --resume."
+            f"room and {then}."
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -29,11 +29,22 @@ def new_path(path: str | Path) -> Iterator[Path]:
     temporary.unlink(missing_ok=True)  # left by a killed process
     try:
         yield temporary
-        os.link(temporary, path)  # unlike a rename, never over what came there meanwhile
+        publish(temporary, path)
     except FileExistsError as error:
         raise InputError(f"{path} exists and is not overwritten. Choose another name.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give the file its name, never over what came there meanwhile: `FileExistsError`."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name is taken by an empty file first
+        path.open("x").close()
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager

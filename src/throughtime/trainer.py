@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,7 +22,9 @@ from . import terminal
 from .advice import Advisor
 from .budget import Budget
 from .checkpoint import RunFolder
+from .counters import Counters
 from .errors import InputError, TrainingDiverged
+from .inspect.glance import Glancer
 from .interrupts import Interrupted, asked
 from .machine import Processes
 from .monitor import Display, Metrics, clock, require_tensorboard
@@ -30,31 +32,6 @@ from .optimization import Schedule, clip, make_optimizer
 from .tasks.task import Task
 
 FORMAT = 1
-
-
-@dataclass
-class Counters:
-    """Where training is. Saved in every checkpoint."""
-
-    step: int = 0
-    elapsed: float = 0.0
-    clipped: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    best: float = math.inf
-    best_loss: float = math.inf
-    best_step: int = 0
-    without_improvement: int = 0
-    evaluated_step: int = -1
-    evaluating: float = 0.0
-    averaged: list[int] = field(default_factory=list)
-    tokens: int = 0
-    running: float = math.nan
-    lr: float = 0.0
-    norm: float = 0.0
-    logged_loss: float = 0.0
-    logged_steps: int = 0
-    fired: dict[str, int] = field(default_factory=dict)
 
 
 class Trainer:
@@ -78,6 +55,8 @@ class Trainer:
         self.metrics: Metrics | None = None
         self.display = Display(quiet=processes.rank > 0)
         self.advisor = Advisor(config.optim)
+        looks = self.budget.happens("inspect") and processes.rank == 0
+        self.glancer = Glancer(task, self.model) if looks else None
         self.asked_to_stop = False  # by a signal, in this process
         self.stopping = False  # agreed by all processes
         torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
@@ -128,9 +107,9 @@ class Trainer:
                 self._log()
             if self._due("sample") and self.processes.rank == 0:
                 self._show_sample()
-            if self._due("eval") and self.budget.affords_evaluation(
-                self.counters.evaluating, self.counters.elapsed
-            ):
+            if self._due("inspect") and self._affords():
+                self._look_inside()
+            if self._due("eval") and self._affords():
                 self._evaluate()
                 self.save()
             elif self._due("save"):
@@ -219,9 +198,7 @@ class Trainer:
                 self.folder.save_weights(self.model, self.folder.averaged(c.step))
         c.evaluated_step = c.step
         self.schedule.evaluated(improved)
-        began = c.elapsed
-        self._clock()
-        c.evaluating += c.elapsed - began
+        self._count_evaluating()
         if self.metrics:
             self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
         mark = " (best)" if improved else f" (best {c.best:.4f} at step {c.best_step})"
@@ -231,6 +208,20 @@ class Trainer:
             f"{self.task.describe(metrics)}{mark}"
         )
         self._advise(self.advisor.after_evaluation(c.step, c.running, metrics["loss"]))
+
+    def _look_inside(self) -> None:
+        """Measure how far back gradients reach and which gates are stuck; it changes nothing."""
+        c = self.counters
+        if self.glancer is not None:
+            seen = self.glancer(self.model)
+            several = len(seen) > 1
+            said = [f"{name}: " * several + look.describe() for name, look in seen.items()]
+            self.display.say(f"{clock(c.elapsed):>7}  inside  {'; '.join(said)}")
+            if self.metrics:
+                self.metrics.write("inside", c.step, {k: asdict(look) for k, look in seen.items()})
+            for line in self.advisor.after_look(c.step, seen):
+                self._advise(line)
+        self._count_evaluating()
 
     def _advise(self, line: str | None) -> None:
         """Say what is wrong, and keep it in metrics.jsonl."""
@@ -301,6 +292,16 @@ class Trainer:
             return False
         self.display.say(f"no improvement in {patience} evaluations: stopping early.")
         return True
+
+    def _count_evaluating(self) -> None:
+        """Time since the clock was read last was spent on measuring."""
+        began = self.counters.elapsed
+        self._clock()
+        self.counters.evaluating += self.counters.elapsed - began
+
+    def _affords(self) -> bool:
+        """Whether measuring would leave most of a time budget to training."""
+        return self.budget.affords_evaluation(self.counters.evaluating, self.counters.elapsed)
 
     def _due(self, name: str) -> bool:
         """Whether an interval has passed since this last said so."""

@@ -41,7 +41,7 @@ def draw(
             panel.set_yscale("log")
     for suffix, canvas in ((".png", agg.FigureCanvasAgg), (".svg", svg.FigureCanvasSVG)):
         canvas(figure)
-        with atomically(folder / f"compare{suffix}") as temporary:
+        with atomically(folder / f"compare{suffix}", "give the command again") as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=130, metadata=NO_DATE[suffix])
 
 

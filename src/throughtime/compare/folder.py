@@ -42,8 +42,7 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     kept = out / "compare.yaml"
     if out.is_file():
         raise InputError(f"{out} is a file; --out names a folder.")
-    ours = (".lock", "logs", "results")
-    others = [p for p in out.glob("*") if p.name not in ours and not is_temporary(p)]
+    others = [p for p in out.glob("*") if p.name != ".lock" and not is_temporary(p)]
     if others and not kept.exists():
         raise InputError(f"{out} exists and holds no comparison. Choose another --out.")
     wanted = {
@@ -54,11 +53,12 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     }
     if kept.exists():
         refuse_others(kept, wanted)
-    for folder in (out, out / "logs", out / "results"):
-        folder.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     with open(out / ".lock", "w") as lock:
         take(lock, out)
         RunFolder(out).save_text(kept, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+        for folder in (out / "logs", out / "results"):
+            folder.mkdir(exist_ok=True)
         yield lock.fileno()
 
 

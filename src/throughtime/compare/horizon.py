@@ -24,6 +24,8 @@ def horizon(task: Any, model: Any) -> dict[str, Any]:
         return {"horizon": task.config.model.context, "lags": LAGS, "by": {}}
     _, text = texts(task.config, quiet=True)
     ids = corpora.encode(text, task.vocabulary, task.config.data.eos, quiet=True).ids
+    if len(ids) < 2:  # nothing to look back on
+        return {"horizon": None, "lags": 0, "by": {}}
     lags = min(LAGS, len(ids) - 2)
     found = gradients_through_time(model, language_windows(task, ids, lags, POSITIONS))
     by = {
@@ -31,6 +33,4 @@ def horizon(task: Any, model: Any) -> dict[str, Any]:
         for part in found.norms
         for layer, name in enumerate(found.layers)
     }
-    reached = [k for k in by.values() if k is not None]
-    longest = max(reached) if len(reached) == len(by) else None
-    return {"horizon": longest, "lags": lags, "by": by}
+    return {"horizon": found.reach(SHARE), "lags": lags, "by": by}

@@ -68,6 +68,8 @@ class LoopConfig:
             (10%).
         save_every: When to write a checkpoint; evaluations write one too.
         log_every: When to write a line of metrics.jsonl.
+        inspect_every: When to measure, on validation data, how far back gradients reach and which
+            gates are stuck; takes seconds; 0 for never.
         early_stopping: Stop after so many evaluations without improvement; 0 for never.
         max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
         average: Keep the weights of so many of the last evaluations, whose mean is what
@@ -79,6 +81,7 @@ class LoopConfig:
     eval_every: str = "10%"
     save_every: str = "60s"
     log_every: str = "20"
+    inspect_every: str = "0"
     early_stopping: int = limited(0, 0)
     max_bad_steps: int = limited(10, 1)
     average: int = limited(0, 0)

@@ -326,8 +326,11 @@ def frequency_figure(found: Sequence[Band], labels: Sequence[str], per: str = "t
 
 def health_figure(found: Health, unit: str = "nats") -> Any:
     """Loss, gradient norm, share clipped and learning rate by step, moments of trouble marked."""
-    figure, axes = new_figure(6.4, 4, 1, sharex=True, height_ratios=[2.2, 1.4, 1, 1])
-    loss, norm, clipped, rate = axes[:, 0]
+    looks = bool(found.inside)
+    figure, axes = new_figure(
+        6.4 + 1.2 * looks, 4 + looks, 1, sharex=True, height_ratios=[2.2, 1.4, 1, 1] + [1.2] * looks
+    )
+    loss, norm, clipped, rate = axes[:4, 0]
     steps = [line["step"] for line in found.train]
 
     def column(name: str) -> np.ndarray:
@@ -351,7 +354,9 @@ def health_figure(found: Health, unit: str = "nats") -> Any:
     clipped.set_ylabel("clipped")
     rate.plot(steps, column("lr"), color=SERIES[5], linewidth=1.6, **dots)
     rate.set_ylabel("learning\nrate")
-    rate.set_xlabel("step")
+    if looks:
+        horizons(axes[4, 0], found.inside)
+    axes[-1, 0].set_xlabel("step")
     for k, trouble in enumerate(found.troubles[:MARKED]):
         for panel in axes[:, 0]:
             panel.axvline(trouble.step, color=ALARM, linewidth=1, linestyle=(0, (3, 2)))
@@ -362,6 +367,24 @@ def health_figure(found: Health, unit: str = "nats") -> Any:
     key(loss, loc="upper right")
     figure.align_ylabels()
     return figure
+
+
+def horizons(panel: Any, inside: list[dict[str, Any]]) -> None:
+    """Each stack's horizon by step; beyond the lags measured it is drawn hollow, at their end."""
+    names = [name for name in inside[-1] if isinstance(inside[-1][name], dict)]
+    for k, name in enumerate(names):
+        looks = [(line["step"], line[name]) for line in inside if name in line]
+        steps = [step for step, _ in looks]
+        reach = [look["lags"] if look["horizon"] is None else look["horizon"] for _, look in looks]
+        color = SERIES[k % len(SERIES)]
+        panel.plot(steps, reach, "-o", color=color, linewidth=1.6, markersize=3.5, label=name)
+        beyond = [(s, r) for (s, look), r in zip(looks, reach) if look["horizon"] is None]
+        if beyond:
+            panel.plot(*zip(*beyond), "o", color=color, markersize=3.5, markerfacecolor="none")
+    panel.set_ylim(bottom=0)
+    panel.set_ylabel("horizon,\nsteps")
+    if len(names) > 1:
+        key(panel, loc="upper left")
 
 
 MARKED = 20

@@ -47,6 +47,21 @@ class GradientsThroughTime:
         below = (median < share * median[0]).nonzero()
         return int(below[0]) if len(below) else None
 
+    @property
+    def lags(self) -> int:
+        """The longest lag measured."""
+        return next(iter(self.norms.values())).shape[1] - 1
+
+    def reach(self, share: float = 0.01) -> int | None:
+        """The horizon of the layer and state part that lasts longest; None: beyond `lags`."""
+        found = [
+            self.horizon(part, layer, share)
+            for part in self.norms
+            for layer in range(len(self.layers))
+        ]
+        reached = [k for k in found if k is not None]
+        return max(reached) if len(reached) == len(found) else None
+
     def rate(self, part: str, layer: int) -> float:
         """The geometric mean of the ratio of a lag's median to that of the lag before.
 

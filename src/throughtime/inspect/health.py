@@ -36,12 +36,14 @@ class Health:
     """The course of a training run.
 
     `train` and `valid` are the lines of metrics.jsonl as they stand; in those of `train`,
-    `clipped_here` is the share of steps clipped since the line before. `troubles` in order.
+    `clipped_here` is the share of steps clipped since the line before. `inside`: looks taken while
+    it trained (`loop.inspect_every`). `troubles` in order.
     """
 
     train: list[dict[str, Any]]
     valid: list[dict[str, Any]]
     skipped: list[dict[str, Any]]
+    inside: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
 
     @property
@@ -60,7 +62,9 @@ def read_health(path: Path) -> Health:
         lines = path.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}.") from error
-    kinds: dict[str, list[dict[str, Any]]] = {"train": [], "valid": [], "skipped": []}
+    kinds: dict[str, list[dict[str, Any]]] = {
+        kind: [] for kind in ("train", "valid", "skipped", "inside")
+    }
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -74,7 +78,7 @@ def read_health(path: Path) -> Health:
         if kind in kinds:
             kinds[kind].append({**values, "step": step})
     since(kinds["train"])
-    health = Health(kinds["train"], kinds["valid"], kinds["skipped"])
+    health = Health(kinds["train"], kinds["valid"], kinds["skipped"], kinds["inside"])
     health.troubles.extend(find_troubles(health))
     return health
 

@@ -26,9 +26,13 @@ def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section
 # ---- gradients through time -------------------------------------------------------------------
 
 
-def verdict(rate: float) -> str:
-    """What a per-lag ratio is called."""
-    if math.isnan(rate):
+FEW = 5
+"""Over fewer lags a per-lag ratio has no name."""
+
+
+def verdict(rate: float, lags: int) -> str:
+    """What a per-lag ratio over so many lags is called."""
+    if math.isnan(rate) or lags < FEW:
         return "not measured"
     if rate > EXPLODING:
         return "exploding"
@@ -85,7 +89,7 @@ def gradients_sentence(
     """How far back the influence on a layer or direction goes, and what the rate is called."""
     horizon, rate = found.horizon(part, layer), found.rate(part, layer)
     lags = found.norms[part].shape[1] - 1
-    said = verdict(rate)
+    said = verdict(rate, lags)
     reach = (
         f"The influence of a {noun} on {of} falls below 1% after {plural(horizon, 'step')}"
         if horizon is not None
@@ -119,7 +123,7 @@ def rates_table(
                 horizon, rate = one.horizon(part, row), one.rate(part, row)
                 shown = f"over {lags - 1}" if horizon is None else f"{horizon}"
                 name = f"{html.escape(part)}, {layer}{suffix}"
-                rows.append([name, shown, f"× {rate:.3f}", verdict(rate)])
+                rows.append([name, shown, f"× {rate:.3f}", verdict(rate, lags)])
     return table(head, rows, text=(0, 3))
 
 
@@ -133,7 +137,7 @@ def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
                 "high": found.band(part, row)[1].tolist(),
                 "horizon": found.horizon(part, row),
                 "rate": found.rate(part, row),
-                "verdict": verdict(found.rate(part, row)),
+                "verdict": verdict(found.rate(part, row), found.lags),
             }
             for row, layer in enumerate(found.layers)
         }
@@ -288,6 +292,7 @@ def health_section(found: Health | None) -> Section:
         "train": found.train,
         "valid": found.valid,
         "skipped": found.skipped,
+        "inside": found.inside,
         "clipped": found.clipped,
         "troubles": [asdict(t) for t in found.troubles],
     }

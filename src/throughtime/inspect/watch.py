@@ -91,6 +91,17 @@ class _Watched:
         return after
 
 
+def require_stacks(model: nn.Module) -> dict[str, Stack]:
+    """Every `Stack` in `model` by its name; `InputError` where there is none."""
+    stacks = {name: module for name, module in model.named_modules() if isinstance(module, Stack)}
+    if not stacks:
+        raise InputError(
+            f"this {type(model).__name__} has no stack of cells to look into; a fixed window "
+            "(model.context) carries no state through time."
+        )
+    return stacks
+
+
 @contextlib.contextmanager
 def watching(model: nn.Module, *, gates: bool = False) -> Iterator[dict[str, Seen]]:
     """While the block runs, every `Stack` in `model` scans by the reference loop and is recorded.
@@ -99,12 +110,7 @@ def watching(model: nn.Module, *, gates: bool = False) -> Iterator[dict[str, See
     direction, ragged lengths, resets; the model is in evaluation mode meanwhile, and afterwards as
     it was. Errors: `InputError` where the model has no `Stack`.
     """
-    stacks = {name: module for name, module in model.named_modules() if isinstance(module, Stack)}
-    if not stacks:
-        raise InputError(
-            f"this {type(model).__name__} has no stack of cells to look into; a fixed window "
-            "(model.context) carries no state through time."
-        )
+    stacks = require_stacks(model)
     seen = {name: Seen(stack) for name, stack in stacks.items()}
     before = {name: (stack.cell, stack.backend) for name, stack in stacks.items()}
     training = {name: module.training for name, module in model.named_modules()}

@@ -227,7 +227,13 @@ def linzen(lines: Iterator[Line], name: str) -> Found:
         )
 
 
-IRREGULAR = {"is": "are", "has": "have", "does": "do", "goes": "go", "'s": "'re", "was": "were"}
+IRREGULAR = {
+    **{"is": "are", "has": "have", "does": "do", "goes": "go", "'s": "'re", "was": "were"},
+    **{"aches": "ache", "caches": "cache", "shoes": "shoe", "canoes": "canoe", "quizzes": "quiz"},
+    **{"focuses": "focus", "biases": "bias", "canvases": "canvas", "gases": "gas", "buses": "bus"},
+}
+"""What the rules of spelling get wrong, singular to plural."""
+FIRST_PERSON = {"am": "is", "'m": "'s", "'ve": "'s"}
 
 
 def other_number(verb: str, tag: str, line: Line) -> str:
@@ -242,6 +248,8 @@ def other_number(verb: str, tag: str, line: Line) -> str:
         if verb.endswith("s"):
             return verb[:-1]
     elif tag == "VBP":
+        if verb in FIRST_PERSON:
+            return FIRST_PERSON[verb]
         for singular, plural in IRREGULAR.items():
             if verb == plural:
                 return singular
