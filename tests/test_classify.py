@@ -322,3 +322,23 @@ def test_help_tells_the_options_of_every_task_or_of_the_runs_own(run, capsys, ve
     else:
         assert "a language model (lm)" in said
         assert "--temperature" in said
+
+
+def test_pretrained_vectors_are_where_the_embedding_starts(configure, tmp_path, capsys):
+    path = tmp_path / "v.txt"
+    path.write_text("film 1 2 3\nzebra 4 5 6\n")
+    settings = {"vectors": str(path), "min_count": 2}
+    with pytest.raises(InputError, match=r"have 3 numbers.*--model.embedding_size 3"):
+        tt.train(configure(data=settings))
+    with pytest.raises(InputError, match="not with level char"):
+        tt.train(configure(level="char", data=settings))
+    config = configure(data=settings, model={"embedding_size": 3}, optim={"lr": 1e-30})
+    tt.train(config)
+    assert "vectors for 2 of " in " ".join(capsys.readouterr().err.split())
+    path.unlink()
+    task, model = tt.load(config.out)
+    weight = model.inputs.embedding.weight
+    assert [weight[task.source.vocabulary.ids[w]].tolist() for w in ("film", "zebra")] == [
+        [1, 2, 3],
+        [4, 5, 6],
+    ]

@@ -29,6 +29,9 @@ class ClassifierDataConfig(TextConfig):
         split_seed: Seed of that draw, apart from the seed of training.
         equal_together: Hold out equal examples together, so that none is known from training.
         max_length: Read no more than so many tokens or steps of a sequence.
+        vectors: With level word, file of pretrained word vectors in the text format of word2vec or
+            GloVe: where the embedding starts from.
+        vectors_limit: Read no more than so many vectors, the first ones of the file.
     """
 
     format: Literal["auto", "lines", "tsv", "csv", "jsonl", "files"] = "auto"
@@ -41,6 +44,8 @@ class ClassifierDataConfig(TextConfig):
     split_seed: int = limited(0, 0)
     equal_together: bool = False
     max_length: int | None = limited(None, 1)
+    vectors: str | None = None
+    vectors_limit: int = limited(400_000, 1)
 
 
 @dataclass
@@ -123,6 +128,8 @@ class ClassifierConfig(RunConfig):
         super().check()
         if not self.train:
             raise InputError("no training examples. Give --train FILE ….")
+        if self.data.vectors is not None and self.level != "word":
+            raise InputError(f"data.vectors are those of words: not with level {self.level}.")
         self.weights_by_label()
 
     def weights_by_label(self) -> dict[str, float]:

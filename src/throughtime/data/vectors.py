@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .. import terminal
 from ..errors import InputError
 from .lines import Line, read_lines
+from .vocabulary import SPECIALS, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,34 @@ class Vectors:
                 found.setdefault(word.lower(), i)
             found = {word: i for word, i in found.items() if word == word.lower()}
         return found
+
+    def put_into(self, weight: Tensor, vocabulary: Vocabulary) -> None:
+        """Replace the rows of an embedding [V, width] whose words have a vector."""
+        known = self.by_word(lowercase=vocabulary.lowercase)
+        pairs = [(i, known[w]) for i, w in enumerate(vocabulary.tokens) if w in known]
+        to, of = np.array(pairs, np.int64).reshape(-1, 2).T
+        with torch.no_grad():
+            weight[torch.from_numpy(to)] = torch.from_numpy(self.values[of])
+
+    def covering(self, vocabulary: Vocabulary) -> str:
+        """How many of the vocabulary's words have one, as a person reads it."""
+        known = self.by_word(lowercase=vocabulary.lowercase)
+        words = set(vocabulary.tokens[len(SPECIALS) :])
+        found = sum(word in known for word in words)
+        return f"vectors for {found:,} of {len(words):,} words ({found / max(1, len(words)):.1%})"
+
+
+def vectors_as_wide(path: str | None, limit: int, width: int) -> Vectors | None:
+    """The vectors of a configuration's file, if it names one; as wide as its embedding."""
+    if path is None:
+        return None
+    vectors = read_vectors(path, limit)
+    if vectors.width != width:
+        raise InputError(
+            f"{path}: the vectors have {vectors.width} numbers, but model.embedding_size is "
+            f"{width}. Give --model.embedding_size {vectors.width}."
+        )
+    return vectors
 
 
 def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
@@ -104,11 +134,3 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return "." in text
-
-
-def covered(vectors: Vectors, words: Iterable[str], *, lowercase: bool = False) -> str:
-    """How many of these words have a vector, as a person reads it."""
-    known = vectors.by_word(lowercase=lowercase)
-    words = set(words)
-    found = sum(word in known for word in words)
-    return f"vectors for {found:,} of {len(words):,} words ({found / max(1, len(words)):.1%})"

@@ -18,29 +18,35 @@ from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
 from ..data.lines import Inputs, check_encoding
 from ..data.numbers import Columns, read_numbers
+from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import UNK, Vocabulary
 from ..errors import InputError
 from ..models.inputs import NumberInput, TokenInput
 
 
 class Texts:
-    """Texts as tokens of a vocabulary."""
+    """Texts as tokens of a vocabulary; `vectors` are where its embedding starts from."""
 
-    def __init__(self, config: ClassifierConfig, vocabulary: Vocabulary) -> None:
-        self.config, self.vocabulary = config, vocabulary
+    def __init__(
+        self, config: ClassifierConfig, vocabulary: Vocabulary, vectors: Vectors | None = None
+    ) -> None:
+        self.config, self.vocabulary, self.vectors = config, vocabulary, vectors
 
     @classmethod
     def of(cls, config: ClassifierConfig, train: list[Record]) -> Texts:
-        """With the vocabulary of the training examples."""
+        """With the vocabulary of the training examples; words that have a vector are in it."""
+        data = config.data
+        vectors = vectors_as_wide(data.vectors, data.vectors_limit, config.model.embedding_size)
         vocabulary = Vocabulary.of_texts(
             (record.content for record in train),
             config.level,
-            size=config.data.vocab_size,
-            min_count=config.data.min_count,
-            lowercase=config.data.lowercase,
-            words=config.data.words,
+            size=data.vocab_size,
+            min_count=data.min_count,
+            lowercase=data.lowercase,
+            words=data.words,
+            also=vectors.by_word(lowercase=data.lowercase) if vectors else (),
         )
-        return cls(config, vocabulary)
+        return cls(config, vocabulary, vectors)
 
     @classmethod
     def load(cls, config: ClassifierConfig, folder: RunFolder) -> Texts:
@@ -69,7 +75,7 @@ class Texts:
     def build_input(self) -> TokenInput:
         """The embedding."""
         c = self.config.model
-        return TokenInput(
+        inputs = TokenInput(
             len(self.vocabulary),
             c.embedding_size,
             word_dropout=c.word_dropout,
@@ -77,10 +83,15 @@ class Texts:
             dropout=c.dropout if c.input_dropout is None else c.input_dropout,
             locked=c.locked_dropout,
         )
+        if self.vectors is not None:
+            self.vectors.put_into(inputs.embedding.weight, self.vocabulary)
+        return inputs
 
     def describe(self, tokens: Ragged) -> str:
         """How much there is."""
         text = f"{len(tokens.values):,} tokens, vocabulary {len(self.vocabulary):,}"
+        if self.vectors is not None:
+            text += f", {self.vectors.covering(self.vocabulary)}"
         unknown = (tokens.values == UNK).mean() if len(tokens.values) else 0.0
         return text + (f", {unknown:.2%} <unk>" if unknown else "")
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from ..data.labels import Labels
 from ..data.lines import Inputs, check_encoding
 from ..data.spans import spans_of
 from ..data.splits import hold_out
-from ..data.vectors import Vectors, covered, read_vectors
+from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import SPECIALS, Vocabulary
 from ..errors import InputError
 from ..machine import Processes
@@ -108,7 +107,9 @@ class Tagging(Task):
                 f"all words of {' '.join(config.train)} have the tag "
                 f"{tags.labels.names[0]!r}: there is nothing to tell apart."
             )
-        vectors = find_vectors(config)
+        data = config.data
+        width = config.model.embedding_size
+        vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
         words, characters = vocabularies(config.data, train, vectors)
         task = cls(config, words, characters, tags, device, resumed)
         task.vectors = vectors
@@ -180,8 +181,7 @@ class Tagging(Task):
             f"sentences for validation; {self.tags.describe()}"
         )
         if self.vectors is not None:
-            words = self.words.tokens[4:]
-            text += f"; {covered(self.vectors, words, lowercase=self.words.lowercase)}"
+            text += f"; {self.vectors.covering(self.words)}"
         if repaired := train.truth.repaired + valid.truth.repaired:
             text += f"; {repaired:,} tags of spans repaired"
         if unseen := self.tags.unseen(valid.truth):
@@ -193,12 +193,7 @@ class Tagging(Task):
         sizes = len(self.words), len(self.characters), len(self.tags.labels)
         model = Tagger(self.cell, self.char_cell, sizes, self.config.model, self.tags.legal())
         if self.vectors is not None:
-            known = self.vectors.by_word(lowercase=self.words.lowercase)
-            pairs = [(i, known[w]) for i, w in enumerate(self.words.tokens) if w in known]
-            to, of = np.array(pairs, np.int64).reshape(-1, 2).T
-            with torch.no_grad():
-                weight = model.words.embedding.weight
-                weight[torch.from_numpy(to)] = torch.from_numpy(self.vectors.values[of])
+            self.vectors.put_into(model.words.embedding.weight, self.words)
         return model.to(self.device)
 
     def batch(self, epoch: int, i: int) -> tuple[Words, Tensor, int, bool]:
@@ -322,20 +317,6 @@ def split(config: TaggerConfig, sentences: list[Sentence]) -> tuple[list[Sentenc
     parts = hold_out(records, config.data.holdout, config.data.split_seed)
     train, valid = ([by_place[record.where] for record in part] for part in parts)
     return train, valid
-
-
-def find_vectors(config: TaggerConfig) -> Vectors | None:
-    """The pretrained vectors that the configuration names; they must be as wide as it says."""
-    if config.data.vectors is None:
-        return None
-    vectors = read_vectors(config.data.vectors, config.data.vectors_limit)
-    if vectors.width != config.model.embedding_size:
-        raise InputError(
-            f"{config.data.vectors}: the vectors have {vectors.width} numbers, but "
-            f"model.embedding_size is {config.model.embedding_size}. Give --model.embedding_size "
-            f"{vectors.width}."
-        )
-    return vectors
 
 
 def vocabularies(
