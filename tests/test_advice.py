@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -81,12 +82,23 @@ def test_validation_that_rises_while_training_falls_is_told_once(train, valid, t
 
 
 def test_a_resumed_run_keeps_its_best():
+    before = Advisor(OptimConfig())
+    assert before.after_evaluation(700, 1.3, 1.5) is None
     advisor = Advisor(OptimConfig())
-    advisor.resume(1.5, 700, 1.3)
+    advisor.resume(json.loads(json.dumps(before.state())))
     heard = [advisor.after_evaluation(k, 1.2, 1.6) for k in (800, 900, 1000)]
     assert heard[:2] == [None, None]
     assert heard[2] is not None
     assert "1.5000 at step 700" in heard[2]
+    again = Advisor(OptimConfig())
+    again.resume(advisor.state())
+    assert [again.after_evaluation(k, 1.1, 1.7) for k in (1100, 1200, 1300, 1400)] == [None] * 4
+
+
+def test_a_run_that_kept_no_advice_can_be_taken_up():
+    advisor = Advisor(OptimConfig())
+    advisor.resume({})
+    assert advisor.best == math.inf
 
 
 def look(horizon, lags=64, gated=True, **stuck):

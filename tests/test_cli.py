@@ -120,6 +120,7 @@ def test_a_bad_configuration_file_is_named_with_the_nearest_setting(capsys, tmp_
     path.write_text("model: [\n")
     assert "bad.yaml:2" in fails(capsys, "train", "lm", "--config", path)
     assert "no such file" in fails(capsys, "train", "lm", "--config", tmp_path / "none.yaml")
+    assert "--config needs a file" in fails(capsys, "train", "lm", "--config")
     path.write_text("optim: {lr: fast}")
     assert "optim.lr" in fails(capsys, "train", "lm", "--config", path)
 

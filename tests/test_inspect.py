@@ -32,6 +32,7 @@ from throughtime.inspect.glance import glance
 from throughtime.inspect.influence import choose_positions, exchanges
 from throughtime.inspect.page import Section, inline
 from throughtime.inspect.report import Report
+from throughtime.inspect.sections import gradients_section, verdict
 from throughtime.models.language import LanguageModel
 
 V, n = 9, 6
@@ -220,12 +221,16 @@ def test_moments_of_trouble(tmp_path):
     risen = [(20, 2.0), (40, 1.5), (60, 1.6), (80, 1.8)]
     assert kinds(metrics(path, falling, valid=risen)) == [(40, "validation rose")]
     assert kinds(metrics(path, falling, valid=risen[:2])) == []
+    assert kinds(metrics(path, falling, valid=[(20, 2.0), (40, math.nan)])) == [
+        (40, "validation lost")
+    ]
 
 
 def test_a_glance_is_what_the_functions_find_and_names_gates_that_are_stuck():
     model = language_model(tt.GRU)
     with torch.no_grad():
-        model.stack.weights[1].b[n : 2 * n] = 100.0  # Γ_u of layer 2 is open, whatever comes
+        model.stack.weights[0].b[n : 2 * n] = -100.0  # Γ_u of layer 1 is closed: it keeps all
+        model.stack.weights[1].b[n : 2 * n] = 100.0  # that of layer 2 is open, whatever comes
         model.stack.weights[1].b[2 * n : 2 * n + 2] = -100.0  # and two units of its Γ_r closed
     batch = torch.randint(4, V, (20, 6)), torch.randint(4, V, (20, 6))
     gradients, gates = gradients_through_time(model, batch), gates_through_time(model, batch)
@@ -234,6 +239,7 @@ def test_a_glance_is_what_the_functions_find_and_names_gates_that_are_stuck():
     by_layer = [gradients.horizon("c", layer) for layer in range(2)]
     assert seen.horizon == (None if None in by_layer else max(by_layer))
     assert seen.stuck["Γ_u in layer 2 open"] == 1
+    assert not [name for name in seen.stuck if "layer 1" in name]
     assert seen.stuck["Γ_r in layer 2 closed"] == pytest.approx(2 / n)
     assert "Γ_u in layer 2 open in 100% of the units" in seen.describe()
 
@@ -245,9 +251,10 @@ def test_looks_during_training_are_drawn(tmp_path):
         look = {"horizon": horizon, "lags": 16, "stuck": {}, "gated": True}
         health.inside.append({"kind": "inside", "step": step, "stack": look})
     panel = figures.health_figure(health).axes[4]
-    course, beyond = panel.get_lines()[:2]
-    assert course.get_ydata().tolist() == [5, 9, 16]
-    assert beyond.get_xdata().tolist() == [30]
+    course, within, beyond = panel.get_lines()
+    assert list(course.get_ydata()) == [5, 9, 16]
+    assert (within.get_marker(), list(within.get_xdata())) == ("o", [10, 20])
+    assert (beyond.get_marker(), list(beyond.get_xdata())) == ("^", [30])
 
 
 def test_clipped_since_the_line_before(tmp_path):
@@ -356,11 +363,15 @@ def data(tmp_path):
         ("tag", {"stack", "characters.stack"}),
         ("translate", {"encoder", "decoder"}),
         ("conditional", {"stack"}),
+        ("adding", {"stack"}),
+        ("copy", {"stack"}),
+        ("temporal-order", {"stack"}),
     ],
 )
 def test_every_stack_of_other_tasks_is_looked_into(task, stacks, data, tmp_path, capsys):
     run = str(tmp_path / task)
-    train(task, "--train", *data[task], "--out", run, "--loop.inspect_every", "50%")
+    given = ["--train", *data[task]] if task in data else ["--length", "30"]
+    train(task, *given, "--out", run, "--loop.inspect_every", "50%")
     assert "inside  " in capsys.readouterr().err
     assert (
         main(["inspect", run, "--json", "--untrained", "--positions", "12", "--threads", "1"]) == 0
@@ -557,6 +568,21 @@ def test_the_default_folder_is_in_the_run_and_free(run, tmp_path, capsys):
     assert main(["inspect", str(mine), *QUICK]) == 0
     assert (mine / "inspect-2/report.html").exists()
     assert "no metrics.jsonl" in capsys.readouterr().out
+
+
+def test_options_that_make_no_sense(run, capsys):
+    for extra, says in ((["--seed", "-1"], "--seed must be"), (["--overwrite"], "give one")):
+        assert main(["inspect", run, *extra]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_few_lags_have_a_ratio_and_no_name():
+    assert [verdict(0.5, lags) for lags in (4, 5)] == ["too few lags", "vanishing"]
+    model = language_model()
+    batch = torch.randint(4, V, (5, 6)), torch.randint(4, V, (5, 6))
+    section = gradients_section(gradients_through_time(model, batch), None)
+    assert "too few lags" in "".join(map(str, section.body))
+    assert "vanishing" not in section.finding + "".join(map(str, section.body))
 
 
 @pytest.mark.parametrize(

@@ -363,7 +363,9 @@ def test_looks_inside_tell_what_they_see_and_change_nothing(settings, capsys):
 
 def test_looks_inside_need_a_stack_of_cells(settings):
     config = settings(cell="rnn", model={"context": 4}, loop={"inspect_every": "4"})
-    with pytest.raises(InputError, match="no stack of cells to look into"):
+    with pytest.raises(
+        InputError, match=r"no stack of cells to look into.*Leave out loop\.inspect_every"
+    ):
         tt.train(config)
     assert not Path(config.out).exists()
 

@@ -35,6 +35,8 @@ FEW = 12
 MANY = 0.5
 """More than this share of a layer's units is many."""
 
+KEPT = ("best", "best_step", "train_at_best", "rises")
+
 
 class Advisor:
     """Looks on, and speaks once of each kind of trouble; it changes nothing.
@@ -43,19 +45,26 @@ class Advisor:
     the median of those steps. Overfitting: `RISES` evaluations in a row with a higher loss than the
     best, while the training loss is below what it was then. Vanishing gradients: in `LOOKS` looks
     inside in a row a stack's horizon was `SHORT`, and did not grow from the first to the last of
-    them. Stuck gates: as often, a gate was stuck in `MANY` units of a layer.
+    them; of fewer than `FEW` steps nothing is said. Stuck gates: as often, a gate was stuck in
+    `MANY` units of a layer. What was told is kept in the checkpoint.
     """
 
     def __init__(self, config: OptimConfig) -> None:
         self.config = config
         self.norms: deque[float] = deque(maxlen=RECENT)
-        self.told: set[Any] = set()
+        self.told: set[str] = set()
         self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
         self.looks: deque[dict[str, Glance]] = deque(maxlen=LOOKS)
 
-    def resume(self, best: float, step: int, train: float) -> None:
-        """Take up a run: its best validation loss, at which step, and the training loss by now."""
-        self.best, self.best_step, self.train_at_best = best, step, train
+    def state(self) -> dict[str, Any]:
+        """What a resumed run must know; recent norms and looks are gathered anew."""
+        return {name: getattr(self, name) for name in KEPT} | {"told": sorted(self.told)}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave; empty for a run that kept nothing."""
+        for name in KEPT:
+            setattr(self, name, state.get(name, getattr(self, name)))
+        self.told = set(state.get("told", ()))
 
     def after_step(self, step: int, norm: float) -> str | None:
         """Hear the gradient's norm before clipping, once a step; what to say, if anything."""
@@ -113,10 +122,10 @@ class Advisor:
         for name in seen:
             course = [look[name] for look in self.looks]
             where = f"in {name}, " if len(seen) > 1 else ""
-            found = {"vanishing": vanishing(course), "stuck": self.against_stuck(course)}
+            found = {"vanishing": vanishing(course, name), "stuck": self.against_stuck(course)}
             for kind, line in found.items():
-                if line is not None and (kind, name) not in self.told:
-                    self.told.add((kind, name))
+                if line is not None and f"{kind} {name}" not in self.told:
+                    self.told.add(f"{kind} {name}")
                     lines.append(f"advice: at step {step}, {where}{line}")
         return lines
 
@@ -128,26 +137,27 @@ class Advisor:
             return None
         worst = max(always, key=lambda gate: last[gate])
         return (
-            f"{worst} in more than {STUCK:.0%} of the steps for {last[worst]:.0%} of the units: "
-            "saturated gates hardly learn. Try a lower --optim.lr (now "
-            f"{self.config.lr:g}), and inputs that are not large."
+            f"{worst} in more than {STUCK:.0%} of the steps for {last[worst]:.0%} of the units, "
+            "which keep no memory by it: a gate that does not move decides nothing. Try a lower "
+            f"--optim.lr (now {self.config.lr:g})."
         )
 
 
-def vanishing(course: Sequence[Glance]) -> str | None:
-    """What to say of a horizon that stays short and does not grow."""
+def vanishing(course: Sequence[Glance], stack: str) -> str | None:
+    """What to say of a stack's horizon that stays short and does not grow."""
     horizons = [look.horizon for look in course if look.horizon is not None]
     lags = course[-1].lags
     short = len(horizons) == len(course) and max(horizons) < SHORT * lags
     if not short or lags < FEW or horizons[-1] > horizons[0]:
         return None
+    option = "--model.char_cell" if stack == "characters.stack" else "--cell"
     return (
         f"the influence of a step is below 1% after {horizons[-1]} of {lags} steps, and that did "
         f"not grow in {LOOKS} looks: gradients vanish. "
         + (
             "If longer memory should help (throughtime inspect measures whether it does), try "
-            "another cell, or a bias by which its gates keep more."
+            "another cell."
             if course[-1].gated
-            else "A cell with gates keeps more: --cell gru, --cell lstm."
+            else f"A cell with gates keeps more: {option} gru, {option} lstm."
         )
     )

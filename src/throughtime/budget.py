@@ -12,6 +12,9 @@ from .errors import InputError
 EVALUATION_SHARE = 0.2
 """Of a time budget, evaluations may take so much before the next one is left out."""
 
+LOOKING_SHARE = 0.1
+"""The same for looks inside."""
+
 
 class Budget:
     """The first of max_time, max_steps and epochs to be spent; 10 epochs if none is given.
@@ -58,6 +61,6 @@ class Budget:
         fired[name] = count
         return due
 
-    def affords_evaluation(self, evaluating: float, elapsed: float) -> bool:
-        """Whether evaluating would leave most of a time budget to training."""
-        return self.max_seconds == math.inf or evaluating <= EVALUATION_SHARE * elapsed
+    def affords(self, spent: float, elapsed: float, share: float = EVALUATION_SHARE) -> bool:
+        """Whether what was spent on measuring leaves most of a time budget to training."""
+        return self.max_seconds == math.inf or spent <= share * elapsed

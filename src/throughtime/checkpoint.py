@@ -33,6 +33,8 @@ TASK_FILES = (
     *("characters.json", "source.json", "target.json"),
 )
 """What some tasks keep besides, through `RunFolder.file`."""
+RESUME = "go on with --resume"
+"""What to do when there is room on the disk again."""
 AVERAGED = "average-*.safetensors"
 """The weights of the last evaluations, where loop.average asks for them."""
 
@@ -111,8 +113,7 @@ class RunFolder:
 
     def save_text(self, path: Path, text: str) -> None:
         """Write a text file of the folder, whole or not at all."""
-        with atomically(path) as temporary:
-            temporary.write_text(text, "utf-8")
+        write_text(path, text)
 
     def save_weights(self, model: nn.Module, path: Path | None = None) -> None:
         """Write model.safetensors, or another file of the folder."""
@@ -207,8 +208,14 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def write_text(path: Path, text: str, then: str = RESUME) -> None:
+    """A text file, whole or not at all."""
+    with atomically(path, then) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
 @contextlib.contextmanager
-def atomically(path: Path, then: str = "go on with --resume") -> Iterator[Path]:
+def atomically(path: Path, then: str = RESUME) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     The file is on the disk before it takes the old one's place: a kill or a full disk at any moment

@@ -21,6 +21,7 @@ class Counters:
     without_improvement: int = 0
     evaluated_step: int = -1
     evaluating: float = 0.0
+    looking: float = 0.0
     averaged: list[int] = field(default_factory=list)
     tokens: int = 0
     running: float = math.nan

@@ -39,9 +39,8 @@ class Metrics:
             self.file.write(json.dumps(line) + "\n")
             self.file.flush()
         if self.events is not None:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self.events.add_scalar(f"{kind}/{name}", value, step)
+            for name, value in flat(kind, values):
+                self.events.add_scalar(name, value, step)
 
     def position(self) -> int:
         """Bytes written so far, on the disk."""
@@ -66,6 +65,15 @@ class Metrics:
             self.file.close()
         if self.events is not None:
             self.events.close()
+
+
+def flat(name: str, values: Any) -> Iterator[tuple[str, float]]:
+    """The numbers in nested values, with their names one below the other."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from flat(f"{name}/{key}", value)
+    elif isinstance(values, (int, float)):
+        yield name, values
 
 
 def require_tensorboard() -> None:

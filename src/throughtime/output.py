@@ -37,14 +37,21 @@ def new_path(path: str | Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give the file its name, never over what came there meanwhile: `FileExistsError`."""
+    """Give the file its name, never over what came there meanwhile: `FileExistsError`.
+
+    On a file system without links a kill at that very moment leaves an empty file.
+    """
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links: the name is taken by an empty file first
+    except OSError:  # no links there: the name is taken by an empty file first
         path.open("x").close()
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            path.unlink()
+            raise
 
 
 @contextlib.contextmanager

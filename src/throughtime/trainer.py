@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import terminal
 from .advice import Advisor
-from .budget import Budget
+from .budget import LOOKING_SHARE, Budget
 from .checkpoint import RunFolder
 from .counters import Counters
 from .errors import InputError, TrainingDiverged
@@ -107,13 +107,14 @@ class Trainer:
                 self._log()
             if self._due("sample") and self.processes.rank == 0:
                 self._show_sample()
-            if self._due("inspect") and self._affords():
-                self._look_inside()
-            if self._due("eval") and self._affords():
+            c = self.counters
+            if self._due("eval") and self.budget.affords(c.evaluating, c.elapsed):
                 self._evaluate()
                 self.save()
             elif self._due("save"):
                 self.save()
+            if self._due("inspect") and self.budget.affords(c.looking, c.elapsed, LOOKING_SHARE):
+                self._look_inside()
             if self.stopping:
                 self.save()
                 raise Interrupted
@@ -198,7 +199,7 @@ class Trainer:
                 self.folder.save_weights(self.model, self.folder.averaged(c.step))
         c.evaluated_step = c.step
         self.schedule.evaluated(improved)
-        self._count_evaluating()
+        c.evaluating += self._took()
         if self.metrics:
             self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
         mark = " (best)" if improved else f" (best {c.best:.4f} at step {c.best_step})"
@@ -221,7 +222,7 @@ class Trainer:
                 self.metrics.write("inside", c.step, {k: asdict(look) for k, look in seen.items()})
             for line in self.advisor.after_look(c.step, seen):
                 self._advise(line)
-        self._count_evaluating()
+        c.looking += self._took()
 
     def _advise(self, line: str | None) -> None:
         """Say what is wrong, and keep it in metrics.jsonl."""
@@ -293,15 +294,11 @@ class Trainer:
         self.display.say(f"no improvement in {patience} evaluations: stopping early.")
         return True
 
-    def _count_evaluating(self) -> None:
-        """Time since the clock was read last was spent on measuring."""
+    def _took(self) -> float:
+        """Seconds since the clock was read last."""
         began = self.counters.elapsed
         self._clock()
-        self.counters.evaluating += self.counters.elapsed - began
-
-    def _affords(self) -> bool:
-        """Whether measuring would leave most of a time budget to training."""
-        return self.budget.affords_evaluation(self.counters.evaluating, self.counters.elapsed)
+        return self.counters.elapsed - began
 
     def _due(self, name: str) -> bool:
         """Whether an interval has passed since this last said so."""
@@ -329,6 +326,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state,
                 "counters": asdict(self.counters),
+                "advisor": self.advisor.state(),
                 "processes": everyone,
                 "fingerprint": self.task.fingerprint,
                 "metrics_bytes": self.metrics.position() if self.metrics else 0,
@@ -365,8 +363,7 @@ class Trainer:
             group.update(settings)  # a resumed run may change them
         self.schedule.state = saved["schedule"]
         self.counters = Counters(**saved["counters"])
-        c = self.counters
-        self.advisor.resume(c.best_loss, c.best_step, c.running)
+        self.advisor.resume(saved.get("advisor", {}))
         self.metrics_bytes = saved["metrics_bytes"]
         mine = saved["processes"][self.processes.rank]
         if mine["carry"] is not None:

@@ -234,9 +234,9 @@ def agreement(
     name, _ = RunFolder(run).load_config()
     if name != "lm":
         raise InputError(f"{run} is {entry(name).noun}; inspect agreement is for language models.")
-    files = agreement_files(Path(out).expanduser()) if out else None
-    if files is not None:
+    if out:
         need("matplotlib", "inspect")  # before the work
+    files = agreement_files(Path(out).expanduser()) if out else None
     machine.prepare(threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
     result = measure(task, model, chosen)

@@ -20,7 +20,7 @@ import torch
 from .. import config as configs
 from .. import machine, terminal
 from ..cell_names import find_cell
-from ..checkpoint import RunFolder
+from ..checkpoint import write_text
 from ..config.comparison import Comparison
 from ..extras import need
 from ..tasks import TASKS, task_class
@@ -194,7 +194,6 @@ def write(
 ) -> Compared:
     """compare.json, compare.md and the figure, and the table."""
     findings = [finding for row in rows for finding in row.findings]
-    kept = RunFolder(out)
     first = findings[0].values if findings else {"score": "loss", "unit": "tokens"}
     score = first["score"]
     orders = {row.at: (row.horizon[0] or 0) + 1 for row in rows if row.label == "ngram"}
@@ -209,9 +208,10 @@ def write(
         "rows": [row.to_dict() for row in rows],
         "notes": notes,
     }
-    kept.save_text(out / "compare.json", json.dumps(values, indent=1, ensure_ascii=False))
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    write_text(out / "compare.json", text, pool.AGAIN)
     page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
-    kept.save_text(out / "compare.md", page)
+    write_text(out / "compare.md", page, pool.AGAIN)
     if findings:
         drawn = "bits_per_char" if comparison.levels else score
         name = table.UNITS.get((task, drawn), drawn.replace("_", " "))

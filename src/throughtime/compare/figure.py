@@ -9,6 +9,7 @@ from typing import Any
 from ..checkpoint import atomically
 from ..extras import need
 from .outcome import Row
+from .pool import AGAIN
 
 EXTRA = "compare"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -41,7 +42,7 @@ def draw(
             panel.set_yscale("log")
     for suffix, canvas in ((".png", agg.FigureCanvasAgg), (".svg", svg.FigureCanvasSVG)):
         canvas(figure)
-        with atomically(folder / f"compare{suffix}", "give the command again") as temporary:
+        with atomically(folder / f"compare{suffix}", AGAIN) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=130, metadata=NO_DATE[suffix])
 
 

@@ -21,12 +21,12 @@ import yaml
 
 from .. import config as configs
 from .. import terminal
-from ..checkpoint import RunFolder, is_temporary
+from ..checkpoint import RunFolder, is_temporary, write_text
 from ..config.comparison import Comparison
 from ..errors import InputError
 from ..tasks import TASKS
 from ..verbs import differences
-from .pool import Job
+from .pool import AGAIN, Job
 
 PATIENCE = 60.0
 """Seconds that runs of a comparison that was killed have to save and go."""
@@ -56,7 +56,8 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     out.mkdir(parents=True, exist_ok=True)
     with open(out / ".lock", "w") as lock:
         take(lock, out)
-        RunFolder(out).save_text(kept, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
+        write_text(kept, text, AGAIN)
         for folder in (out / "logs", out / "results"):
             folder.mkdir(exist_ok=True)
         yield lock.fileno()
@@ -103,6 +104,8 @@ def finished(job: Job) -> bool:
     if not job.result.exists() or not RunFolder(job.run.folder).config.exists():
         return False
     before = json.loads(job.result.read_text("utf-8"))["settings"]
+    # settings that it knows nothing of are as by default
+    before = configs.to_dict(configs.from_dict(type(job.run.config), before))
     now = configs.to_dict(job.run.config)
     changed = [
         f"{name} ({old!r} → {new!r})"

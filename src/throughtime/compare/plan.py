@@ -85,6 +85,7 @@ def variants(comparison: Comparison, config: Any, tasks: dict[str, Any]) -> list
                 changed.cell = label
             else:
                 changed.model.context = context
+                changed.loop.inspect_every = "0"  # nothing to look into
             count = sizes.match(tasks[value], changed, wanted, label)
             slug = "-".join(part for part in (slug_of(label), value) if part)
             found.append(Variant(slug, Path(label).name, value, changed, count))

@@ -25,6 +25,8 @@ from ..interrupts import Interrupted, asked
 from ..monitor import QUIET_EVERY, clock
 from .plan import Run
 
+AGAIN = "give the command again"
+"""What to do when there is room on the disk again."""
 LOOK_EVERY = 0.25
 """Seconds between looks at the runs."""
 
@@ -122,7 +124,7 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
                 for work in [work for work in running if work.ended() is not None]:
                     running.remove(work)
                     job, code = work.job, work.ended()
-                    if stopping.is_set() and code in (130, -signal.SIGKILL):
+                    if stopping.is_set() and code in (130, -signal.SIGKILL, -signal.SIGINT):
                         continue
                     if code != 0:
                         failures[job.run.name] = reason(job, code)
@@ -140,8 +142,10 @@ def reason(job: Job, code: int | None) -> str:
     """Why a run ended with this exit code."""
     if code == 130:
         return "interrupted; the same command goes on with it"
+    if code == -signal.SIGKILL:
+        return "killed, for want of memory perhaps; the same command resumes it"
     if code is not None and code < 0:
-        return f"killed by signal {-code}, for want of memory perhaps; the same command resumes it"
+        return f"ended by signal {-code}; its last words: {job.last_words()}"
     return job.last_words()
 
 

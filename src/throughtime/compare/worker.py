@@ -16,11 +16,12 @@ from typing import Any
 
 from .. import config as configs
 from .. import verbs
-from ..checkpoint import RunFolder
+from ..checkpoint import RunFolder, write_text
 from ..errors import ThroughtimeError
 from ..interrupts import Interrupted
 from ..tasks import entry
 from .horizon import horizon
+from .pool import AGAIN
 
 
 def main() -> int:
@@ -31,13 +32,12 @@ def main() -> int:
     threading.Thread(target=stop_with_parent, daemon=True).start()
     try:
         found = run(job)
+        write_text(Path(job["result"]), json.dumps(found, indent=1), AGAIN)
     except (Interrupted, KeyboardInterrupt):
         return 130
     except (ThroughtimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
-    folder = RunFolder(found["folder"])
-    folder.save_text(Path(job["result"]), json.dumps(found, indent=1))
     return 0
 
 

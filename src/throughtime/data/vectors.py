@@ -45,8 +45,12 @@ class Vectors:
         with torch.no_grad():
             weight[torch.from_numpy(to)] = torch.from_numpy(self.values[of])
 
+    def extend(self, vocabulary: Vocabulary) -> Vocabulary:
+        """With the words that have one, behind those of training."""
+        return vocabulary.with_words(self.by_word(lowercase=vocabulary.lowercase))
+
     def covering(self, vocabulary: Vocabulary) -> str:
-        """How many of the vocabulary's words have one, as a person reads it."""
+        """How many words of training's vocabulary have one, as a person reads it."""
         known = self.by_word(lowercase=vocabulary.lowercase)
         words = set(vocabulary.tokens[len(SPECIALS) :])
         found = sum(word in known for word in words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -99,12 +99,8 @@ class Vocabulary:
         min_count: int = 1,
         lowercase: bool = False,
         words: str = "punctuation",
-        also: Collection[str] = (),
     ) -> Vocabulary:
-        """The same from texts in memory, such as the examples of a data set.
-
-        Words in `also` are in it beyond `size`, and whether they occur or not.
-        """
+        """The same from texts in memory, such as the examples of a data set."""
         size = size or DEFAULT_SIZE.get(level)
         if size is not None and size <= len(SPECIALS):
             raise InputError(f"vocab_size must exceed the {len(SPECIALS)} specials, got {size}.")
@@ -114,10 +110,6 @@ class Vocabulary:
         if level == "subword":
             return cls(level, subword_tokenizer(chunks, size or 0, min_count, lowercase))
         counts = count_characters(chunks) if level == "char" else count_words(chunks, words)
-        if also:
-            counts = Counter({token: n for token, n in counts.items() if n >= min_count})
-            counts.update(also)
-            size, min_count = (size or 0) + len(also), 1
         return cls.of_counts(
             counts, level, size=size, min_count=min_count, lowercase=lowercase, words=words
         )
@@ -147,6 +139,13 @@ class Vocabulary:
         if level == "char":
             tokens.sort()
         return cls(level, word_tokenizer(tokens, level, words, lowercase))
+
+    def with_words(self, words: Iterable[str]) -> Vocabulary:
+        """This one of words, and after its own those that it lacks."""
+        more = list(dict.fromkeys(word for word in words if word not in self.ids))
+        split = "spaces" if "WhitespaceSplit" in self.to_json() else "punctuation"
+        tokens = [*self.tokens[len(SPECIALS) :], *more]
+        return Vocabulary("word", word_tokenizer(tokens, "word", split, self.lowercase))
 
     def encode_tokens(self, tokens: Iterable[str]) -> np.ndarray:
         """Ids of tokens that are split already, spaces in them or not; <unk> for unknown ones."""

@@ -20,6 +20,7 @@ from ..tasks import classification, tagging, translation
 from ..tasks.classification import Classification
 from ..tasks.conditional import Conditional
 from ..tasks.frames import Frames, ragged
+from ..tasks.synthetic import Synthetic
 from ..tasks.tagging import Tagging
 from ..tasks.translation import Translation, read_parallel
 from .gates import Gates, summary
@@ -28,6 +29,8 @@ from .watch import Seen, watching
 
 LONGEST = 256
 """Steps of a sequence that has a loss at every step: what comes after is cut off."""
+DRAWN = 256
+"""Sequences of a problem that makes its own."""
 TOKENS = 1 << 13
 """Steps times sequences looked at together."""
 
@@ -99,11 +102,13 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
 def of_classification(task: Classification, data: list[str] | None) -> Any:
     """The loss of each sequence's label; labels that training has not are passed over."""
     config = task.config
-    if data is not None or config.valid:
-        records = task.source.read(config, data or config.valid, task.labels.names)
+    if data is None and prepared(task):
+        examples = task.valid
+    elif data is not None or config.valid:
+        examples = task.encode(task.source.read(config, data or config.valid, task.labels.names))
     else:
         records = classification.split(config, task.source.read(config, config.train))[1]
-    examples = task.encode(records)
+        examples = task.encode(records)
     known = examples.labels < len(task.labels)
     labels = torch.from_numpy(examples.labels)
 
@@ -123,11 +128,12 @@ def of_tagging(task: Tagging, data: list[str] | None) -> Any:
     """The loss of a sentence's last tag, and its first for backward scans; a CRF's is of all."""
     config = task.config
     reader = tagging.reader(config.data)
-    if data is not None or config.valid:
-        sentences = tagging.read_tagged(data or config.valid, reader)
+    if data is None and prepared(task):
+        examples = task.valid
+    elif data is not None or config.valid:
+        examples = task.encode(tagging.read_tagged(data or config.valid, reader))
     else:
-        sentences = tagging.split(config, tagging.read_tagged(config.train, reader))[1]
-    examples = task.encode(sentences)
+        examples = task.encode(tagging.split(config, tagging.read_tagged(config.train, reader))[1])
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         words = examples.words.pad(some).to(task.device)
@@ -163,8 +169,11 @@ def of_tagging(task: Tagging, data: list[str] | None) -> Any:
 
 def of_conditional(task: Conditional, data: list[str] | None) -> Any:
     """The loss of a sequence's last token, the LONGEST-th at most."""
-    read = task.examples(task.config)[1] if data is None else task.read(task.config, data)
-    found = task.encode(read)
+    if data is None and prepared(task):
+        found = task.valid
+    else:
+        read = task.examples(task.config)[1] if data is None else task.read(task.config, data)
+        found = task.encode(read)
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         tokens, targets, lengths, conditions = (p.to(task.device) for p in task.padded(found, some))
@@ -186,7 +195,7 @@ def of_conditional(task: Conditional, data: list[str] | None) -> Any:
 def of_frames(task: Frames, data: list[str] | None) -> Any:
     """The loss of a sequence's last frame, the LONGEST-th at most."""
     if data is None:
-        found = ragged(task.split()[1])
+        found = task.valid if prepared(task) else ragged(task.split()[1])
     else:
         parts = task.read(data).parts
         found = ragged(parts.get("test") or [s for part in parts.values() for s in part])
@@ -206,11 +215,12 @@ def of_frames(task: Frames, data: list[str] | None) -> Any:
 
 def of_translation(task: Translation, data: list[str] | None) -> Any:
     """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
-    if data is None:
-        sources, references = translation.read(task.config)[1]
+    if data is None and prepared(task):
+        pairs = task.valid
+    elif data is None:
+        pairs = task.encode(*translation.read(task.config)[1])
     else:
-        sources, references = read_parallel(data, task.config.data.encoding)
-    pairs = task.encode(sources, references)
+        pairs = task.encode(*read_parallel(data, task.config.data.encoding))
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         tensors = task.tensors(pairs, some)
@@ -238,7 +248,33 @@ def of_translation(task: Translation, data: list[str] | None) -> Any:
     return lengths, of, batch
 
 
+def of_synthetic(task: Synthetic, data: list[str] | None) -> Any:
+    """The loss of the answer at the end of each of DRAWN sequences."""
+    if data is not None:
+        raise InputError("this problem makes its own sequences: inspect it without --data.")
+    drawn = task.problem.draw(np.random.default_rng(DRAWN), DRAWN)
+    T = np.full(DRAWN, len(drawn.x)) if drawn.lengths is None else drawn.lengths
+
+    def batch(model: Any, some: np.ndarray) -> Batch:
+        b = task.on_device(drawn, some)
+
+        def loss() -> Tensor:
+            found = model.losses(model.outputs(b.x, b.lengths), b.targets)
+            return (found[-1] if task.at_each_step else found).sum()
+
+        lengths = torch.from_numpy(T[some]).to(task.device)
+        return Batch({"last": loss}, {"stack": lengths})
+
+    return T, {"stack": "the loss of the last answer"}, batch
+
+
+def prepared(task: Any) -> bool:
+    """Whether the task has its data, as it has while it trains."""
+    return hasattr(task, "valid")
+
+
 MAKERS: dict[type, Any] = {
+    Synthetic: of_synthetic,
     Classification: of_classification,
     Tagging: of_tagging,
     Conditional: of_conditional,

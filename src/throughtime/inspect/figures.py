@@ -370,17 +370,18 @@ def health_figure(found: Health, unit: str = "nats") -> Any:
 
 
 def horizons(panel: Any, inside: list[dict[str, Any]]) -> None:
-    """Each stack's horizon by step; beyond the lags measured it is drawn hollow, at their end."""
+    """Each stack's horizon by step; an arrow up where it is beyond the lags measured."""
     names = [name for name in inside[-1] if isinstance(inside[-1][name], dict)]
     for k, name in enumerate(names):
         looks = [(line["step"], line[name]) for line in inside if name in line]
         steps = [step for step, _ in looks]
         reach = [look["lags"] if look["horizon"] is None else look["horizon"] for _, look in looks]
         color = SERIES[k % len(SERIES)]
-        panel.plot(steps, reach, "-o", color=color, linewidth=1.6, markersize=3.5, label=name)
-        beyond = [(s, r) for (s, look), r in zip(looks, reach) if look["horizon"] is None]
-        if beyond:
-            panel.plot(*zip(*beyond), "o", color=color, markersize=3.5, markerfacecolor="none")
+        panel.plot(steps, reach, color=color, linewidth=1.6, label=name)
+        for marker, beyond in (("o", False), ("^", True)):
+            some = [i for i, (_, look) in enumerate(looks) if (look["horizon"] is None) == beyond]
+            panel.plot([steps[i] for i in some], [reach[i] for i in some], marker, color=color,
+                       markersize=7 if beyond else 3.5)  # fmt: skip
     panel.set_ylim(bottom=0)
     panel.set_ylabel("horizon,\nsteps")
     if len(names) > 1:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
+from ..errors import InputError
 from ..tasks.language import Language
 from .endings import gates_by_stack, gradients_by_stack, sequences
 from .gates import Gates, gates_through_time
@@ -19,6 +21,8 @@ POSITIONS = 32
 """At so many places of the validation data, the same each time."""
 STUCK = 0.99
 """A unit whose gate is closed, or open, in more than this share of the steps is stuck."""
+KEEPS = 0.9
+"""Units that keep at least this share of their memory in a step are none the worse for it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Glance:
 
     `horizon`: the lag from which the influence of a step is below 1%, None where that is beyond the
     `lags` measured (`GradientsThroughTime.reach`). `stuck`: for a gate and a layer, as in
-    "Γ_f in layer 1 open", the share of the units that are; only what is above zero.
+    "Γ_i in layer 1 closed", the share of the units that are and keep no memory; only what is above
+    zero.
     """
 
     horizon: int | None
@@ -37,6 +42,8 @@ class Glance:
 
     def describe(self) -> str:
         """In a few words."""
+        if not self.lags:
+            return "one step: no horizon"
         reach = f"over {self.lags}" if self.horizon is None else f"{self.horizon} of {self.lags}"
         worst = max(self.stuck, key=lambda name: self.stuck[name], default=None)
         stuck = f", {worst} in {self.stuck[worst]:.0%} of the units" if worst else ""
@@ -52,14 +59,17 @@ class Glancer:
     """
 
     def __init__(self, task: Any, model: nn.Module) -> None:
-        require_stacks(model)
         self.windows = self.sequences = None
-        if isinstance(task, Language):
-            ids = task.valid.ids
-            lags = min(LAGS, task.config.loop.window or LAGS, len(ids) // 2)
-            self.windows = language_windows(task, ids, lags, POSITIONS)
-        else:
-            self.sequences = sequences(task, None, POSITIONS, seed=0)
+        try:
+            require_stacks(model)
+            if isinstance(task, Language):
+                ids = task.valid.ids
+                lags = min(LAGS, task.config.loop.window or LAGS, len(ids) // 2)
+                self.windows = language_windows(task, ids, lags, POSITIONS)
+            else:
+                self.sequences = sequences(task, None, POSITIONS, seed=0)
+        except InputError as error:
+            raise InputError(f"{error} Leave out loop.inspect_every.") from error
 
     def __call__(self, model: Any) -> dict[str, Glance]:
         """What each stack does by now, by its name in the model."""
@@ -77,7 +87,10 @@ def glance(gradients: GradientsThroughTime, gates: Gates) -> Glance:
     stuck = {}
     for gate, values in gates.gates.items():
         for row, layer in enumerate(gates.layers):
+            free = torch.ones(values.closed.shape[1], dtype=torch.bool)
+            if gates.memory is not None:
+                free = gates.kept[gates.memory][row].abs() < KEEPS
             for name, share in (("closed", values.closed[row]), ("open", values.open[row])):
-                if units := float((share > STUCK).double().mean()):
+                if units := float(((share > STUCK) & free).double().mean()):
                     stuck[f"Γ_{gate} in {layer} {name}"] = units
     return Glance(gradients.reach(), gradients.lags, stuck, bool(gates.gates))

@@ -94,7 +94,7 @@ def since(train: list[dict[str, Any]]) -> None:
 
 
 def find_troubles(health: Health) -> list[Trouble]:
-    """Skipped steps, spikes of the loss, large gradients, steps clipped often, validation risen."""
+    """Skipped steps, spikes, large gradients, steps clipped often, validation risen or lost."""
     found = [
         Trouble(s["step"], "skipped", f"step skipped: loss {s.get('loss')}, norm {s.get('norm')}")
         for s in health.skipped

@@ -32,8 +32,10 @@ FEW = 5
 
 def verdict(rate: float, lags: int) -> str:
     """What a per-lag ratio over so many lags is called."""
-    if math.isnan(rate) or lags < FEW:
+    if math.isnan(rate):
         return "not measured"
+    if lags < FEW:
+        return "too few lags"
     if rate > EXPLODING:
         return "exploding"
     if rate >= CARRIED:
@@ -102,7 +104,7 @@ def gradients_sentence(
             k = found.horizon(part, row)
             others.append(f"{name}: {'more' if k is None else k}")
         also = f" in {found.layers[layer]} ({'; '.join(others)})"
-    if said == "not measured":
+    if said in ("not measured", "too few lags"):
         return f"{reach}{also}."
     return (
         f"{reach}{also}; each step back multiplies the gradient by {rate:.3f} on average, over "
@@ -123,7 +125,7 @@ def rates_table(
                 horizon, rate = one.horizon(part, row), one.rate(part, row)
                 shown = f"over {lags - 1}" if horizon is None else f"{horizon}"
                 name = f"{html.escape(part)}, {layer}{suffix}"
-                rows.append([name, shown, f"× {rate:.3f}", verdict(rate, lags)])
+                rows.append([name, shown, f"× {rate:.3f}", verdict(rate, one.lags)])
     return table(head, rows, text=(0, 3))
 
 
@@ -275,10 +277,14 @@ def health_section(found: Health | None) -> Section:
         drawing(
             figures.health_figure(found),
             "health",
-            "Red lines are moments of trouble, listed below."
-            if found.troubles
-            else "Loss, gradient norm, the share of steps clipped since the line before, learning "
-            "rate.",
+            "Loss, gradient norm, the share of steps clipped since the line before, learning rate"
+            + (
+                ", and how far back gradients reach, an arrow where that is beyond the steps "
+                "looked back on"
+            )
+            * bool(found.inside)
+            + "."
+            + " Red lines are moments of trouble, listed below." * bool(found.troubles),
             finding,
         )
     ]

@@ -96,8 +96,8 @@ def require_stacks(model: nn.Module) -> dict[str, Stack]:
     stacks = {name: module for name, module in model.named_modules() if isinstance(module, Stack)}
     if not stacks:
         raise InputError(
-            f"this {type(model).__name__} has no stack of cells to look into; a fixed window "
-            "(model.context) carries no state through time."
+            f"this {type(model).__name__} has no stack of cells to look into: it carries no state "
+            "through time."
         )
     return stacks
 

@@ -163,6 +163,8 @@ class Classification(Task):
         inputs = self.source.build_input()
         weights = self.class_weights() if hasattr(self, "train") else None
         model = Classifier(self.cell, inputs, len(self.labels), self.config.model, weights)
+        if isinstance(self.source, Texts):
+            self.source.begin(inputs)
         return model.to(self.device)
 
     def class_weights(self) -> Tensor | None:

@@ -27,10 +27,12 @@ from ..models.inputs import NumberInput, TokenInput
 class Texts:
     """Texts as tokens of a vocabulary; `vectors` are where its embedding starts from."""
 
-    def __init__(
-        self, config: ClassifierConfig, vocabulary: Vocabulary, vectors: Vectors | None = None
-    ) -> None:
-        self.config, self.vocabulary, self.vectors = config, vocabulary, vectors
+    vectors: Vectors | None = None
+    covered = ""
+    """How many words have a vector."""
+
+    def __init__(self, config: ClassifierConfig, vocabulary: Vocabulary) -> None:
+        self.config, self.vocabulary = config, vocabulary
 
     @classmethod
     def of(cls, config: ClassifierConfig, train: list[Record]) -> Texts:
@@ -44,9 +46,12 @@ class Texts:
             min_count=data.min_count,
             lowercase=data.lowercase,
             words=data.words,
-            also=vectors.by_word(lowercase=data.lowercase) if vectors else (),
         )
-        return cls(config, vocabulary, vectors)
+        if vectors is None:
+            return cls(config, vocabulary)
+        texts = cls(config, vectors.extend(vocabulary))
+        texts.vectors, texts.covered = vectors, vectors.covering(vocabulary)
+        return texts
 
     @classmethod
     def load(cls, config: ClassifierConfig, folder: RunFolder) -> Texts:
@@ -75,7 +80,7 @@ class Texts:
     def build_input(self) -> TokenInput:
         """The embedding."""
         c = self.config.model
-        inputs = TokenInput(
+        return TokenInput(
             len(self.vocabulary),
             c.embedding_size,
             word_dropout=c.word_dropout,
@@ -83,15 +88,16 @@ class Texts:
             dropout=c.dropout if c.input_dropout is None else c.input_dropout,
             locked=c.locked_dropout,
         )
+
+    def begin(self, inputs: Any) -> None:
+        """Put word vectors in place, where there are any."""
         if self.vectors is not None:
             self.vectors.put_into(inputs.embedding.weight, self.vocabulary)
-        return inputs
 
     def describe(self, tokens: Ragged) -> str:
         """How much there is."""
         text = f"{len(tokens.values):,} tokens, vocabulary {len(self.vocabulary):,}"
-        if self.vectors is not None:
-            text += f", {self.vectors.covering(self.vocabulary)}"
+        text += f", {self.covered}" if self.covered else ""
         unknown = (tokens.values == UNK).mean() if len(tokens.values) else 0.0
         return text + (f", {unknown:.2%} <unk>" if unknown else "")
 

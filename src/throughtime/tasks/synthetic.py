@@ -130,7 +130,9 @@ class Synthetic(Task):
         counts = self.processes.rank < count
         return self.on_device(drawn, mine if counts else slice(0, 1), counts)
 
-    def on_device(self, drawn: problems.Sequences, part: slice, counts: bool = True) -> Batch:
+    def on_device(
+        self, drawn: problems.Sequences, part: slice | np.ndarray, counts: bool = True
+    ) -> Batch:
         """Some of the sequences as tensors."""
         lengths = None if drawn.lengths is None else torch.from_numpy(drawn.lengths[part])
         T = len(drawn.x) if lengths is None else int(lengths.max())

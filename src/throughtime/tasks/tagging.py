@@ -60,6 +60,8 @@ class Tagging(Task):
     valid: Examples
     batches: Batches
     vectors: Vectors | None = None
+    covered = ""
+    """How many words have a vector."""
 
     def __init__(
         self,
@@ -110,9 +112,12 @@ class Tagging(Task):
         data = config.data
         width = config.model.embedding_size
         vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
-        words, characters = vocabularies(config.data, train, vectors)
+        words, characters = vocabularies(data, train)
+        covered = vectors.covering(words) if vectors else ""
+        if vectors is not None:  # known, seen in training or not
+            words = vectors.extend(words)
         task = cls(config, words, characters, tags, device, resumed)
-        task.vectors = vectors
+        task.vectors, task.covered = vectors, covered
         task.train, task.valid = task.encode(train), task.encode(valid)
         loop = config.loop
         task.batches = Batches(
@@ -163,7 +168,7 @@ class Tagging(Task):
 
     @property
     def fingerprint(self) -> str:
-        """Of words, characters and tags, and of where the embedding starts from."""
+        """Of words, characters and tags."""
         parts = [
             part.fingerprint()
             for examples in (self.train, self.valid)
@@ -180,8 +185,7 @@ class Tagging(Task):
             f"{valid.words.unknown:.2%}), {len(self.characters):,} characters; {len(valid):,} "
             f"sentences for validation; {self.tags.describe()}"
         )
-        if self.vectors is not None:
-            text += f"; {self.vectors.covering(self.words)}"
+        text += f"; {self.covered}" if self.covered else ""
         if repaired := train.truth.repaired + valid.truth.repaired:
             text += f"; {repaired:,} tags of spans repaired"
         if unseen := self.tags.unseen(valid.truth):
@@ -320,24 +324,19 @@ def split(config: TaggerConfig, sentences: list[Sentence]) -> tuple[list[Sentenc
 
 
 def vocabularies(
-    data: TaggerDataConfig, train: Sequence[Sentence], vectors: Vectors | None
+    data: TaggerDataConfig, train: Sequence[Sentence]
 ) -> tuple[Vocabulary, Vocabulary]:
-    """Of words and of characters; words that have a vector are in it, seen in training or not."""
+    """Of words and of characters."""
     words: Counter[str] = Counter()
     characters: Counter[str] = Counter()
     for form, count in Counter(word for sentence in train for word in sentence.words).items():
         words[form.lower() if data.lowercase else form] += count
         for character in form:
             characters[character] += count
-    kept = frequent(words, data.min_count)
-    size = data.vocab_size
-    if vectors is not None:
-        kept.update(list(vectors.by_word(lowercase=data.lowercase)))
-        size += len(vectors.words)
+    kept, size = frequent(words, data.min_count), data.vocab_size
     if not kept:
         terminal.warn(f"no word occurs {data.min_count} times: all but one are <unk>.")
-        kept = words
-        size = len(SPECIALS) + 1
+        kept, size = words, len(SPECIALS) + 1
     vocabulary = Vocabulary.of_counts(kept, size=size, lowercase=data.lowercase)
     # characters seen once become <unk>, so that it is learned
     return vocabulary, Vocabulary.of_counts(frequent(characters, 2) or characters, "char")

@@ -230,10 +230,13 @@ def linzen(lines: Iterator[Line], name: str) -> Found:
 IRREGULAR = {
     **{"is": "are", "has": "have", "does": "do", "goes": "go", "'s": "'re", "was": "were"},
     **{"aches": "ache", "caches": "cache", "shoes": "shoe", "canoes": "canoe", "quizzes": "quiz"},
+    **{"underlies": "underlie", "belies": "belie", "unties": "untie", "psyches": "psyche"},
+    **{"waltzes": "waltz", "avalanches": "avalanche", "tiptoes": "tiptoe"},
     **{"focuses": "focus", "biases": "bias", "canvases": "canvas", "gases": "gas", "buses": "bus"},
 }
-"""What the rules of spelling get wrong, singular to plural."""
-FIRST_PERSON = {"am": "is", "'m": "'s", "'ve": "'s"}
+"""Some that the rules of spelling get wrong, singular to plural."""
+TO_SINGULAR = {"am": "is", "'m": "'s", "'ve": "'s"}
+"""Forms that no singular one leads to."""
 
 
 def other_number(verb: str, tag: str, line: Line) -> str:
@@ -248,8 +251,8 @@ def other_number(verb: str, tag: str, line: Line) -> str:
         if verb.endswith("s"):
             return verb[:-1]
     elif tag == "VBP":
-        if verb in FIRST_PERSON:
-            return FIRST_PERSON[verb]
+        if verb in TO_SINGULAR:
+            return TO_SINGULAR[verb]
         for singular, plural in IRREGULAR.items():
             if verb == plural:
                 return singular
