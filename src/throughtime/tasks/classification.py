@@ -24,7 +24,7 @@ from ..machine import Processes
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import Numbers, Texts
-from .task import Evaluation, Loss, Prediction, Score, Task, aligned, figures
+from .task import Evaluation, Loss, Prediction, Score, Task, aligned, batches_of, figures
 
 EVALUATION_TOKENS = 1 << 14
 """Tokens looked at together when nothing is learned, padding included."""
@@ -98,15 +98,7 @@ class Classification(Task):
         task = cls(config, kind.of(config, train), labels, device, resumed)
         task.train, task.valid = task.encode(train), task.encode(valid)
         task.known = also_in(train, valid)
-        loop = config.loop
-        task.batches = Batches(
-            task.train.sequences.lengths,
-            batch_size=None if loop.batch_tokens else loop.batch_size,
-            batch_tokens=loop.batch_tokens,
-            seed=config.seed,
-            rank=processes.rank,
-            world=processes.world,
-        )
+        task.batches = batches_of(task.train.sequences.lengths, config, processes)
         return task
 
     @classmethod

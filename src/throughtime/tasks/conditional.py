@@ -24,7 +24,7 @@ from ..decoding import Sampling, sample
 from ..errors import InputError
 from ..machine import Processes
 from ..models.conditional import ConditionalModel
-from .task import Evaluation, Loss, Task
+from .task import Evaluation, Loss, Task, batches_of
 from .writing import write
 
 EVALUATION_TOKENS = 1 << 14
@@ -119,15 +119,7 @@ class Conditional(Task):
         conditions = Conditions.of(example.condition for example in train)
         task = cls(config, vocabulary, conditions, device, resumed)
         task.train, task.valid = task.encode(train), task.encode(valid)
-        loop = config.loop
-        task.batches = Batches(
-            task.train.tokens.lengths,
-            batch_size=None if loop.batch_tokens else loop.batch_size,
-            batch_tokens=loop.batch_tokens,
-            seed=config.seed,
-            rank=processes.rank,
-            world=processes.world,
-        )
+        task.batches = batches_of(task.train.tokens.lengths, config, processes)
         return task
 
     @classmethod

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..machine import Processes
 from ..models.frames import FrameModel
 from .recital import Recital
-from .task import Evaluation, Loss, Task, figures
+from .task import Evaluation, Loss, Task, batches_of, figures
 
 EVALUATION_FRAMES = 1 << 13
 """Frames looked at together when nothing is learned, padding included."""
@@ -79,15 +79,7 @@ class Frames(Task):
         task = cls(config, device, resumed)
         train, valid = task.split()
         task.train, task.valid = ragged(cut(train, config.data.longest)), ragged(valid)
-        loop = config.loop
-        task.batches = Batches(
-            task.train.lengths,
-            batch_size=None if loop.batch_tokens else loop.batch_size,
-            batch_tokens=loop.batch_tokens,
-            seed=config.seed,
-            rank=processes.rank,
-            world=processes.world,
-        )
+        task.batches = batches_of(task.train.lengths, config, processes)
         return task
 
     @classmethod

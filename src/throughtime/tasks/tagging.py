@@ -31,7 +31,7 @@ from ..machine import Processes
 from ..models.inputs import Words
 from ..models.tagger import Tagger
 from .tagged import Tagged, Tags, Truth
-from .task import Evaluation, Loss, Prediction, Score, Task, aligned, figures
+from .task import Evaluation, Loss, Prediction, Score, Task, aligned, batches_of, figures
 
 EVALUATION_TOKENS = 1 << 13
 """Words looked at together when nothing is learned, padding included."""
@@ -119,15 +119,7 @@ class Tagging(Task):
         task = cls(config, words, characters, tags, device, resumed)
         task.vectors, task.covered = vectors, covered
         task.train, task.valid = task.encode(train), task.encode(valid)
-        loop = config.loop
-        task.batches = Batches(
-            task.train.words.sentences.lengths,
-            batch_size=None if loop.batch_tokens else loop.batch_size,
-            batch_tokens=loop.batch_tokens,
-            seed=config.seed,
-            rank=processes.rank,
-            world=processes.world,
-        )
+        task.batches = batches_of(task.train.words.sentences.lengths, config, processes)
         return task
 
     @classmethod

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..checkpoint import RunFolder
+from ..data.batches import Batches
 from ..data.lines import Inputs
 from ..machine import Processes
 
@@ -85,6 +87,19 @@ def aligned(rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
         for row in cells
+    )
+
+
+def batches_of(lengths: np.ndarray, config: Any, processes: Processes) -> Batches:
+    """The batches of training examples of these lengths that the configuration asks for."""
+    loop = config.loop
+    return Batches(
+        lengths,
+        batch_size=None if loop.batch_tokens else loop.batch_size,
+        batch_tokens=loop.batch_tokens,
+        seed=config.seed,
+        rank=processes.rank,
+        world=processes.world,
     )
 
 

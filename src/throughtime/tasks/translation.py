@@ -29,7 +29,7 @@ from ..errors import InputError
 from ..machine import Processes
 from ..metrics.translation import score
 from ..models.translator import Translator
-from .task import Loss, Prediction, Score, Task
+from .task import Loss, Prediction, Score, Task, batches_of
 from .translated import Pairs, TranslationEvaluation, prediction, read, vocabularies
 
 EVALUATION_TOKENS = 1 << 13
@@ -98,15 +98,7 @@ class Translation(Task):
         train, valid = read(config)
         task = cls(config, *vocabularies(config, *train), device, resumed)
         task.train, task.valid = task.encode(*train, cut=True), task.encode(*valid)
-        loop = config.loop
-        task.batches = Batches(
-            task.train.longest,
-            batch_size=None if loop.batch_tokens else loop.batch_size,
-            batch_tokens=loop.batch_tokens,
-            seed=config.seed,
-            rank=processes.rank,
-            world=processes.world,
-        )
+        task.batches = batches_of(task.train.longest, config, processes)
         return task
 
     def encode(self, sources: list[str], references: list[str], *, cut: bool = False) -> Pairs:
