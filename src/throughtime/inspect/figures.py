@@ -382,6 +382,7 @@ def horizons(panel: Any, inside: list[dict[str, Any]]) -> None:
             some = [i for i, (_, look) in enumerate(looks) if (look["horizon"] is None) == beyond]
             panel.plot([steps[i] for i in some], [reach[i] for i in some], marker, color=color,
                        markersize=7 if beyond else 3.5)  # fmt: skip
+    panel.margins(y=0.15)
     panel.set_ylim(bottom=0)
     panel.set_ylabel("horizon,\nsteps")
     if len(names) > 1:
