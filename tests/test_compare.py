@@ -234,6 +234,26 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(tmp_path, capsys, reques
     assert float(rows["rnn"][1]) > 0
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("os.kill(os.getpid(), 9)", "for want of memory"),
+        ("os.kill(os.getpid(), 11)", "signal 11; its last words: ready"),
+        ("sys.exit(130)", "goes on with it"),
+        ("sys.exit(2)", "ready"),
+    ],
+)
+def test_why_a_run_ended(tmp_path, end, said):
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        code = subprocess.run(
+            [sys.executable, "-c", f"import os, sys; print('ready', flush=True); {end}"],
+            stdout=file,
+            check=False,
+        ).returncode
+    assert said in pool.reason(pool.Job(None, tmp_path / "result", log), code)
+
+
 # ---- the rest, in this process ------------------------------------------------------------------
 
 
