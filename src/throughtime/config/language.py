@@ -35,6 +35,8 @@ class ModelConfig(StackConfig):
         hidden_size: Width n of each layer.
         dropout: On the embedding, between layers and before the softmax.
         embedding_size: Width of the token embedding; default hidden_size.
+        affixes: With level word, add to a word's embedding those of its beginnings and endings of
+            up to so many characters, which it shares with other words; 0 for none.
         context: No recurrence: a feed-forward network that sees so many tokens side by side, with
             num_layers layers (tanh) of width hidden_size; the cell has no part in it.
         output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
@@ -49,6 +51,7 @@ class ModelConfig(StackConfig):
 
     hidden_size: int = limited(512, 1)
     embedding_size: int | None = limited(None, 1)
+    affixes: int = limited(0, 0, 8)
     context: int | None = limited(None, 1)
     output_layers: list[int] = field(default_factory=list)
     embedding_dropout: float | None = limited(None, 0, 0.999)

@@ -63,6 +63,29 @@ class TokenInput(nn.Module):
         return drop(self.embedding(tokens), self.dropout, self.locked)
 
 
+class Affixes(nn.Module):
+    """What a token's beginnings and endings add to its embedding: tokens [T, B] → [T, B, n_x].
+
+        Σ_k A[affix k of the token];  `table [V, K]` has their numbers, −1 for none
+
+    A rare word so begins near the frequent ones that are spelled alike, as plurals are. Initial
+    values: zeros. Oracle: the sum, token by token.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor, affixes: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("table", table, persistent=False)
+        self.weight = nn.Parameter(torch.zeros(affixes, size))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[T, B, n_x]."""
+        numbers = self.table[tokens]
+        found = nn.functional.embedding(numbers.clamp(min=0), self.weight)
+        return found.masked_fill((numbers < 0)[..., None], 0.0).sum(-2)
+
+
 class NumberInput(nn.Module):
     """x<t> = (number<t> − mean) / deviation, with those of the training data: [T, B, n]."""
 

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..stack import drop
 from . import initialise, stack_of
+from .inputs import Affixes
 from .window import Window
 
 
@@ -22,10 +23,17 @@ class LanguageModel(nn.Module):
 
     Shapes: tokens [T, B]; state as `Stack` has it. `forward` gives the mean loss in nats, so that
     data-parallel wrappers see one call; `step` gives the logits of the next token. With
-    `config.context` a `Window` over so many tokens stands in the stack's place.
+    `config.context` a `Window` over so many tokens stands in the stack's place. `affixes` is the
+    table of `affix_table` and their number, where they add to the embedding.
     """
 
-    def __init__(self, cell: Cell | type[Cell], vocabulary: int, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        cell: Cell | type[Cell],
+        vocabulary: int,
+        config: ModelConfig,
+        affixes: tuple[Tensor, int] | None = None,
+    ) -> None:
         super().__init__()
         c = config
         embedding_size = c.embedding_size or c.hidden_size
@@ -34,6 +42,7 @@ class LanguageModel(nn.Module):
         self.output_dropout = dropout if c.output_dropout is None else c.output_dropout
         self.locked_dropout = c.locked_dropout
         self.embedding = nn.Embedding(vocabulary, embedding_size)
+        self.affixes = Affixes(*affixes, embedding_size) if affixes else None
         self.stack = (
             stack_of(cell, embedding_size, c)
             if c.context is None
@@ -85,7 +94,10 @@ class LanguageModel(nn.Module):
 
     def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""
-        x = self.drop(self.embedding(tokens), self.embedding_dropout)
+        x = self.embedding(tokens)
+        if self.affixes is not None:
+            x = x + self.affixes(tokens)
+        x = self.drop(x, self.embedding_dropout)
         y, state = self.stack.run(x, state, None, None)
         y = self.to_embedding(self.output(self.drop(y, self.output_dropout)))
         return y, state

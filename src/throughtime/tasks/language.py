@@ -17,6 +17,7 @@ from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
 from ..config.language import WritingOptions
 from ..data import corpus as corpora
+from ..data.affixes import affix_table
 from ..data.corpus import Corpus, Counts
 from ..data.streams import Streams
 from ..data.text import Text
@@ -55,6 +56,8 @@ class Language(Task):
     ) -> None:
         self.config, self.vocabulary = config, vocabulary
         self.cell = find_cell(config.cell, folder.path if folder else None)
+        if config.model.affixes and config.level != "word":
+            raise InputError(f"model.affixes are those of words: not with level {config.level}.")
         if config.model.head == "adaptive" and config.level != "word":
             raise InputError(
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
@@ -129,7 +132,11 @@ class Language(Task):
 
     def build_model(self) -> LanguageModel:
         """The untrained network, on the device."""
-        model = LanguageModel(self.cell, len(self.vocabulary), self.config.model)
+        c, affixes = self.config.model, None
+        if c.affixes:
+            table, count = affix_table(self.vocabulary.tokens, c.affixes)
+            affixes = torch.from_numpy(table), count
+        model = LanguageModel(self.cell, len(self.vocabulary), c, affixes)
         return model.to(self.device)
 
     def summary(self) -> str:

@@ -1,0 +1,38 @@
+"""What words share with others: their beginnings and endings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .vocabulary import SPECIALS
+
+SHARED = 5
+"""An affix that fewer words have is none."""
+
+
+def affix_table(tokens: Sequence[str], most: int) -> tuple[np.ndarray, int]:
+    """The affixes of each token by number, [V, 2 · most], −1 for none; and how many there are.
+
+    Column k − 1 is the token's first k characters, column most + k − 1 its last k, for k = 1 …
+    `most`. A whole token is no affix of itself, specials have none, and what fewer than `SHARED`
+    tokens begin or end with does not count.
+    """
+    counts = Counter(affix for token in tokens for _, affix in affixes(token, most))
+    numbers = {affix: i for i, affix in enumerate(a for a, n in counts.items() if n >= SHARED)}
+    table = np.full((len(tokens), 2 * most), -1, np.int64)
+    for row, token in enumerate(tokens):
+        for column, affix in affixes(token, most):
+            table[row, column] = numbers.get(affix, -1)
+    return table, len(numbers)
+
+
+def affixes(token: str, most: int) -> Iterator[tuple[int, tuple[str, str]]]:
+    """The column and the name of each of a token's affixes."""
+    if token in SPECIALS:
+        return
+    for k in range(1, min(most, len(token) - 1) + 1):
+        yield k - 1, ("begins", token[:k])
+        yield most + k - 1, ("ends", token[-k:])
