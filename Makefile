@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test check sanitize docs bench clean
 .DELETE_ON_ERROR:
 
-demo: .venv/ready        ## train a character LSTM on Python's own source, in about two minutes
+demo: .venv/ready        ## train a character LSTM on Python's own source, and look into it, in about three minutes
 	$(BIN)/python scripts/demo.py
 
 test: .venv/ready        ## the whole suite

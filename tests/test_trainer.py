@@ -221,6 +221,12 @@ def test_budgets_end_training(settings):
         tt.train(settings("e", max_steps=0))
 
 
+@pytest.mark.parametrize("said", ["-3", "-10%", "5x", ""])
+def test_an_interval_that_is_none_is_refused(settings, said):
+    with pytest.raises(InputError, match="not an interval"):
+        tt.train(settings(loop={"eval_every": said}))
+
+
 def test_early_stopping_stops(settings):
     config = settings(max_steps=200, optim={"lr": 1e-12}, loop={"early_stopping": 2})
     assert tt.train(config).steps < 40

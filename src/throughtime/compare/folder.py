@@ -53,7 +53,10 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     }
     if kept.exists():
         refuse_others(kept, wanted)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made: {error.strerror}.") from error
     with open(out / ".lock", "w") as lock:
         take(lock, out)
         text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)

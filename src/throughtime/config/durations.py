@@ -34,6 +34,8 @@ class Every:
         """500, 1e, 30s or 10%."""
         said = str(text).strip().lower()
         try:
+            if said.startswith("-"):
+                raise ValueError(said)
             if said.endswith("%"):
                 return cls(float(said[:-1]) / 100, "budget")
             if said.endswith("e"):

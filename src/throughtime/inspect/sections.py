@@ -26,7 +26,7 @@ def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section
 # ---- gradients through time -------------------------------------------------------------------
 
 
-FEW = 5
+FEW = 10
 """Over fewer lags a per-lag ratio has no name."""
 
 
@@ -102,7 +102,7 @@ def gradients_sentence(
         others = []
         for row, name in enumerate(found.layers[:-1]):
             k = found.horizon(part, row)
-            others.append(f"{name}: {'more' if k is None else k}")
+            others.append(f"{name}: {f'over {lags}' if k is None else k}")
         also = f" in {found.layers[layer]} ({'; '.join(others)})"
     if said in ("not measured", "too few lags"):
         return f"{reach}{also}."
