@@ -250,3 +250,8 @@ def test_a_closed_pipe_is_no_error(run):
         ["bash", "-c", f"set -o pipefail; {program} | head -c 5"], capture_output=True, text=True
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_part_of_an_option_that_has_none_is_unknown(capsys, text):
+    said = fails(capsys, "train", "lm", "--train", text, "--train.x", "3", "--out", "none")
+    assert "unknown option --train.x. Did you mean '--train'?" in said

@@ -45,6 +45,12 @@ def plain_parser(verb: str, description: str, *, json: bool = False) -> Parser:
 
 def parse(parser: Parser, arguments: list[str]) -> Namespace:
     """Parse; whatever is wrong becomes a one-line `InputError`."""
+    known = {name for action in parser._actions for name in action.option_strings}
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        # jsonargparse takes --data.label for a part of --data, whatever --data is
+        if "." in name and name not in known and name.partition(".")[0] in known:
+            raise InputError(f"unknown option {name}.{did_you_mean(name, known)}")
     try:
         return parser.parse_args(arguments)
     except (argparse.ArgumentError, jsonargparse.ArgumentError, TypeError, ValueError) as error:
