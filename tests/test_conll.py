@@ -7,7 +7,8 @@ import pytest
 
 from throughtime.data.conll import Reader, read_tagged
 from throughtime.data.lines import Line
-from throughtime.data.vectors import covered, read_vectors
+from throughtime.data.vectors import read_vectors
+from throughtime.data.vocabulary import Vocabulary
 from throughtime.errors import InputError
 
 EWT = """# newdoc id = one
@@ -121,7 +122,8 @@ def test_vectors_of_word2vec_and_glove(header, tmp_path):
     )
     assert vectors.by_word() == {"The": 0, "the": 1, ". .": 2}
     assert vectors.by_word(lowercase=True) == {"the": 1, ". .": 2}
-    assert covered(vectors, ["the", "cat"]) == "vectors for 1 of 2 words (50.0%)"
+    words = Vocabulary.of_texts(["the cat"], "word")
+    assert vectors.covering(words) == "vectors for 1 of 2 words (50.0%)"
     assert read_vectors(path, limit=1).words == ["The"]
 
 

@@ -154,7 +154,7 @@ def test_a_killed_run_resumed_gives_the_same_bits(tmp_path, monkeypatch):
     ("name", "settings"),
     [
         ("adding", {"length": 6, "max_steps": 500}),
-        ("copy", {"length": 1, "max_steps": 500}),
+        ("copy", {"length": 1, "max_steps": 800}),
         ("temporal-order", {"length": 10, "max_steps": 300}),
     ],
 )
