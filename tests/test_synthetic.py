@@ -169,7 +169,7 @@ def test_short_ones_are_learned_beyond_what_needs_no_memory(name, settings, tmp_
         assert found["loss"] < 0.01
         assert found["solved"] == 1
     elif name == "copy":
-        assert found["loss"] < 0.9 * chance
+        assert found["loss"] < 0.85 * chance
     else:
         assert found["correct"] > 0.9
     test = tt.evaluate(config.out, sequences=200)

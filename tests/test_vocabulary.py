@@ -155,3 +155,11 @@ def test_a_large_vocabulary_has_distinct_ids(build):
     ids = vocabulary.encode(" ".join(words))
     assert len(vocabulary) == 50_000
     assert len(np.unique(ids[ids != UNK])) == 50_000 - 4
+
+
+@pytest.mark.parametrize(("split", "pieces"), [("spaces", 1), ("punctuation", 3)])
+def test_more_words_come_after_its_own_and_split_as_before(split, pieces):
+    before = Vocabulary.of_texts(["a WhitespaceSplit b-c"], "word", words=split)
+    after = before.with_words(["zebra", "a", "zebra"])
+    assert after.tokens == [*before.tokens, "zebra"]
+    assert len(after.encode("a-b")) == len(before.encode("a-b")) == pieces

@@ -41,7 +41,7 @@ class Budget:
         """The share of the budget spent."""
         return max(elapsed / self.max_seconds, step / self.max_steps)
 
-    def happens(self, name: str) -> bool:
+    def is_set(self, name: str) -> bool:
         """Whether an interval is set at all."""
         return self.intervals[name].amount > 0
 

@@ -55,7 +55,7 @@ class Trainer:
         self.metrics: Metrics | None = None
         self.display = Display(quiet=processes.rank > 0)
         self.advisor = Advisor(config.optim)
-        looks = self.budget.happens("inspect") and processes.rank == 0
+        looks = self.budget.is_set("inspect") and processes.rank == 0
         self.glancer = Glancer(task, self.model) if looks else None
         self.asked_to_stop = False  # by a signal, in this process
         self.stopping = False  # agreed by all processes

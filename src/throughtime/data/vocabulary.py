@@ -143,7 +143,8 @@ class Vocabulary:
     def with_words(self, words: Iterable[str]) -> Vocabulary:
         """This one of words, and after its own those that it lacks."""
         more = list(dict.fromkeys(word for word in words if word not in self.ids))
-        split = "spaces" if "WhitespaceSplit" in self.to_json() else "punctuation"
+        at_spaces = isinstance(self.tokenizer.pre_tokenizer, pre_tokenizers.WhitespaceSplit)
+        split = "spaces" if at_spaces else "punctuation"
         tokens = [*self.tokens[len(SPECIALS) :], *more]
         return Vocabulary("word", word_tokenizer(tokens, "word", split, self.lowercase))
 

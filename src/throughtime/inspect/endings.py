@@ -77,9 +77,11 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
 
     None: the run's own validation data. Errors: `InputError` where there is no step to look at.
     """
-    for kind, make in MAKERS.items():
+    for kind, make in KINDS.items():
         if isinstance(task, kind):
-            lengths, of, batch = make(task, data)
+            read, losses = make
+            held = hasattr(task, "valid") and data is None  # in memory while it trains
+            lengths, of, batch = losses(task, task.valid if held else read(task, data))
             break
     else:
         raise InputError(f"inspect does not know the task of {type(task).__name__}.")
@@ -99,16 +101,16 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
     )
 
 
-def of_classification(task: Classification, data: list[str] | None) -> Any:
-    """The loss of each sequence's label; labels that training has not are passed over."""
+def read_classification(task: Classification, data: list[str] | None) -> Any:
+    """Labelled examples."""
     config = task.config
-    if data is None and prepared(task):
-        examples = task.valid
-    elif data is not None or config.valid:
-        examples = task.encode(task.source.read(config, data or config.valid, task.labels.names))
-    else:
-        records = classification.split(config, task.source.read(config, config.train))[1]
-        examples = task.encode(records)
+    if data is not None or config.valid:
+        return task.encode(task.source.read(config, data or config.valid, task.labels.names))
+    return task.encode(classification.split(config, task.source.read(config, config.train))[1])
+
+
+def of_classification(task: Classification, examples: Any) -> Any:
+    """The loss of each sequence's label; labels that training has not are passed over."""
     known = examples.labels < len(task.labels)
     labels = torch.from_numpy(examples.labels)
 
@@ -124,16 +126,17 @@ def of_classification(task: Classification, data: list[str] | None) -> Any:
     return np.where(known, examples.sequences.lengths, 0), {"stack": "the loss of the label"}, batch
 
 
-def of_tagging(task: Tagging, data: list[str] | None) -> Any:
-    """The loss of a sentence's last tag, and its first for backward scans; a CRF's is of all."""
+def read_tagging(task: Tagging, data: list[str] | None) -> Any:
+    """Tagged sentences."""
     config = task.config
     reader = tagging.reader(config.data)
-    if data is None and prepared(task):
-        examples = task.valid
-    elif data is not None or config.valid:
-        examples = task.encode(tagging.read_tagged(data or config.valid, reader))
-    else:
-        examples = task.encode(tagging.split(config, tagging.read_tagged(config.train, reader))[1])
+    if data is not None or config.valid:
+        return task.encode(tagging.read_tagged(data or config.valid, reader))
+    return task.encode(tagging.split(config, tagging.read_tagged(config.train, reader))[1])
+
+
+def of_tagging(task: Tagging, examples: Any) -> Any:
+    """The loss of a sentence's last tag, and its first for backward scans; a CRF's is of all."""
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         words = examples.words.pad(some).to(task.device)
@@ -161,19 +164,20 @@ def of_tagging(task: Tagging, data: list[str] | None) -> Any:
         return Batch(losses, lengths)
 
     of = {"stack": "the loss of the last tag (backward: of the first)"}
-    if config.model.head == "crf":
+    if task.config.model.head == "crf":
         of = {"stack": "the loss of all tags together, which a CRF does not split"}
     of["characters.stack"] = "the loss of all tags"
     return examples.words.sentences.lengths, of, batch
 
 
-def of_conditional(task: Conditional, data: list[str] | None) -> Any:
+def read_conditional(task: Conditional, data: list[str] | None) -> Any:
+    """Sequences with conditions."""
+    config = task.config
+    return task.encode(task.examples(config)[1] if data is None else task.read(config, data))
+
+
+def of_conditional(task: Conditional, found: Any) -> Any:
     """The loss of a sequence's last token, the LONGEST-th at most."""
-    if data is None and prepared(task):
-        found = task.valid
-    else:
-        read = task.examples(task.config)[1] if data is None else task.read(task.config, data)
-        found = task.encode(read)
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         tokens, targets, lengths, conditions = (p.to(task.device) for p in task.padded(found, some))
@@ -192,13 +196,16 @@ def of_conditional(task: Conditional, data: list[str] | None) -> Any:
     return found.tokens.lengths, {"stack": "the loss of the last token"}, batch
 
 
-def of_frames(task: Frames, data: list[str] | None) -> Any:
-    """The loss of a sequence's last frame, the LONGEST-th at most."""
+def read_frames(task: Frames, data: list[str] | None) -> Any:
+    """Sequences of frames; of files with parts, the test part."""
     if data is None:
-        found = task.valid if prepared(task) else ragged(task.split()[1])
-    else:
-        parts = task.read(data).parts
-        found = ragged(parts.get("test") or [s for part in parts.values() for s in part])
+        return ragged(task.split()[1])
+    parts = task.read(data).parts
+    return ragged(parts.get("test") or [s for part in parts.values() for s in part])
+
+
+def of_frames(task: Frames, found: Any) -> Any:
+    """The loss of a sequence's last frame, the LONGEST-th at most."""
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         frames, lengths = (part.to(task.device) for part in found.pad(some))
@@ -213,14 +220,15 @@ def of_frames(task: Frames, data: list[str] | None) -> Any:
     return found.lengths, {"stack": "the loss of the last frame"}, batch
 
 
-def of_translation(task: Translation, data: list[str] | None) -> Any:
+def read_translation(task: Translation, data: list[str] | None) -> Any:
+    """Pairs of sentences."""
+    if data is None:
+        return task.encode(*translation.read(task.config)[1])
+    return task.encode(*read_parallel(data, task.config.data.encoding))
+
+
+def of_translation(task: Translation, pairs: Any) -> Any:
     """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
-    if data is None and prepared(task):
-        pairs = task.valid
-    elif data is None:
-        pairs = task.encode(*translation.read(task.config)[1])
-    else:
-        pairs = task.encode(*read_parallel(data, task.config.data.encoding))
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         tensors = task.tensors(pairs, some)
@@ -248,11 +256,15 @@ def of_translation(task: Translation, data: list[str] | None) -> Any:
     return lengths, of, batch
 
 
-def of_synthetic(task: Synthetic, data: list[str] | None) -> Any:
-    """The loss of the answer at the end of each of DRAWN sequences."""
+def read_synthetic(task: Synthetic, data: list[str] | None) -> Any:
+    """DRAWN sequences."""
     if data is not None:
         raise InputError("this problem makes its own sequences: inspect it without --data.")
-    drawn = task.problem.draw(np.random.default_rng(DRAWN), DRAWN)
+    return task.problem.draw(np.random.default_rng(DRAWN), DRAWN)
+
+
+def of_synthetic(task: Synthetic, drawn: Any) -> Any:
+    """The loss of the answer at each sequence's end."""
     T = np.full(DRAWN, len(drawn.x)) if drawn.lengths is None else drawn.lengths
 
     def batch(model: Any, some: np.ndarray) -> Batch:
@@ -268,19 +280,15 @@ def of_synthetic(task: Synthetic, data: list[str] | None) -> Any:
     return T, {"stack": "the loss of the last answer"}, batch
 
 
-def prepared(task: Any) -> bool:
-    """Whether the task has its data, as it has while it trains."""
-    return hasattr(task, "valid")
-
-
-MAKERS: dict[type, Any] = {
-    Synthetic: of_synthetic,
-    Classification: of_classification,
-    Tagging: of_tagging,
-    Conditional: of_conditional,
-    Frames: of_frames,
-    Translation: of_translation,
+KINDS: dict[type, Any] = {
+    Synthetic: (read_synthetic, of_synthetic),
+    Classification: (read_classification, of_classification),
+    Tagging: (read_tagging, of_tagging),
+    Conditional: (read_conditional, of_conditional),
+    Frames: (read_frames, of_frames),
+    Translation: (read_translation, of_translation),
 }
+"""How each kind of task reads files as its examples, and what its losses are."""
 
 WHOLE = ("encoder", "characters.stack")
 """Stacks whose steps are not those of the loss: the loss of everything is theirs."""

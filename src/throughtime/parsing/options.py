@@ -50,7 +50,7 @@ def parse(parser: Parser, arguments: list[str]) -> Namespace:
         name = argument.partition("=")[0]
         # jsonargparse takes --data.label for a part of --data, whatever --data is
         if "." in name and name not in known and name.partition(".")[0] in known:
-            raise InputError(f"unknown option {name}.{did_you_mean(name, known)}")
+            parser.error(f"unrecognized arguments: {name}")
     try:
         return parser.parse_args(arguments)
     except (argparse.ArgumentError, jsonargparse.ArgumentError, TypeError, ValueError) as error:
