@@ -69,7 +69,7 @@ class LoopConfig:
         save_every: When to write a checkpoint; evaluations write one too.
         log_every: When to write a line of metrics.jsonl.
         inspect_every: When to measure, on validation data, how far back gradients reach and which
-            gates are stuck; takes seconds; 0 for never.
+            gates are stuck; 0 for never.
         early_stopping: Stop after so many evaluations without improvement; 0 for never.
         max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
         average: Keep the weights of so many of the last evaluations, whose mean is what
