@@ -245,7 +245,7 @@ def test_coverage_and_accuracy_over_covered_items(folder, capsys, tmp_path):
     assert said["all"]["model_covered"]["of"] == 1
     assert said["all"]["model"]["right"] <= 2  # the tie is wrong
     code, text, _ = run(capsys, folder / "lm", "--pairs", path, "--scoring", "target", "--ngram", 0)
-    assert "coverage  33.3%: of 1 pairs" in text
+    assert "coverage  33.3%: of 1 pair every" in text
     assert "gram" not in text
 
 
@@ -267,9 +267,10 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, capsys, tmp_path):
     for arguments, message in [
         ([folder / "classifier"], "is a classifier; inspect agreement is for language models"),
         ([lm, "--pairs", empty], "empty.tsv: no pairs"),
-        ([lm, "--pairs", strange], "knows no word of the 1 pairs, as in 'qqq www'"),
+        ([lm, "--pairs", strange], "knows no word of 1 pair, as in 'qqq www'"),
         ([lm, "--distances", "0-4"], "distances must be numbers from 1 to 30"),
         ([lm, "--distances", "2", "--attractors", "3"], "k attractors need a distance of 3k + 1"),
+        ([lm, "--pairs", strange, "--distances", "2"], "--distances chooses among the built-in"),
         ([lm, "--ngram", "40"], "--ngram 40: an n-gram of order 40"),
         ([lm, "--items", "0"], "items must be at least 1"),
         ([lm, "--scoring", "words"], "expected one of 'sentence', 'target'"),
@@ -286,6 +287,19 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, capsys, tmp_path):
         errors = [line for line in err.splitlines() if "error:" in line]
         assert len(errors) == 1, err
         assert message in errors[0]
+    out_folder = tmp_path / "out"
+    assert run(capsys, lm, "--pairs", strange, "--out", out_folder)[0] == 2
+    assert not out_folder.exists()
+
+
+def test_pairs_that_the_vocabulary_knows_in_part_alone_are_told(folder, capsys, tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("The zebras were\tThe zebras was\n")
+    code, _, err = run(capsys, folder / "lm", "--pairs", path)
+    assert code == 0
+    assert "each of the 1 pair has a word that the vocabulary does not know" in " ".join(
+        err.split()
+    )
 
 
 def test_a_training_text_that_is_gone_leaves_the_ngram_out_and_says_so(folder, capsys, monkeypatch):

@@ -274,10 +274,65 @@ def test_sequences_of_numbers_are_told_apart(configure, capsys, monkeypatch, tmp
     csv = f"sequence,a,b,c\n{steps}\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(csv.encode())))
     assert main(["predict", config.out]) == 0
-    assert capsys.readouterr().out.splitlines() == [found[3]]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == found[3].replace("\t3", "\t7")  # the name of the sequence
     (tmp_path / "narrow.csv").write_text("sequence,a,label\n1,2,1\n")
     with pytest.raises(InputError, match=r"narrow.csv:2: expected 3 numbers a step.*got 1"):
         tt.evaluate(config.out, str(tmp_path / "narrow.csv"))
+
+
+def test_columns_of_numbers_are_told_by_name(configure, capsys, tmp_path):
+    """Files in another order are the same sequences; missing and unknown columns are told."""
+    random = np.random.default_rng(0)
+    rows = [(k, *random.normal(size=3) * (1, 5, 25), "up" if k % 2 else "down") for k in range(40)]
+
+    def write(name, columns):
+        at = {"sequence": 0, "a": 1, "b": 2, "c": 3, "label": 4}
+        lines = [",".join(str(row[at[column]]) for column in columns) for row in rows]
+        (tmp_path / name).write_text("\n".join([",".join(columns), *lines]))
+        return str(tmp_path / name)
+
+    train = write("train.csv", ["sequence", "a", "b", "c", "label"])
+    other = write("other.csv", ["c", "label", "b", "sequence", "a"])
+    config = configure(train=[train], valid=[other], level="numbers", max_steps=4)
+    tt.train(config)
+    assert (
+        Path(config.out) / "features.json"
+    ).read_text() == '{"size": 3, "columns": ["a", "b", "c"]}'
+    first, second = (tt.evaluate(config.out, file) for file in (train, other))
+    assert (first.loss, first.confusion) == (pytest.approx(second.loss), second.confusion)
+    for columns, said in (
+        (["sequence", "a", "c", "label"], r"x.csv:2: columns missing: b. Training has a, b, c"),
+        (["sequence", "a", "b", "label"], r"columns missing: c"),
+    ):
+        with pytest.raises(InputError, match=said):
+            tt.evaluate(config.out, write("x.csv", columns))
+    (tmp_path / "x.csv").write_text("sequence,a,b,c,d,label\n1,1,2,3,4,up\n")
+    with pytest.raises(InputError, match=r"columns not known from training: d"):
+        tt.evaluate(config.out, str(tmp_path / "x.csv"))
+    chosen = configure("chosen", train=[train], valid=[other], level="numbers", max_steps=4,
+                       data={"features": ["c", "a"]})  # fmt: skip
+    tt.train(chosen)
+    assert tt.load(chosen.out)[0].source.columns == ("c", "a")
+    assert tt.evaluate(chosen.out, other).examples == 40
+    capsys.readouterr()
+    assert main(["predict", chosen.out, "--data", other]) == 0
+    assert [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()] == [
+        str(k) for k in range(40)
+    ]
+    with pytest.raises(InputError, match=r"no column of numbers 'cc'. Did you mean 'c'"):
+        tt.train(configure("bad", train=[train], level="numbers", data={"features": ["cc"]}))
+
+
+def test_texts_read_as_lines_of_labels_by_mistake_are_told(configure, capsys, tmp_path):
+    for name in ("pos", "neg"):
+        (tmp_path / f"{name}.txt").write_text(
+            "\n".join(f"w{i} film" for i in range(30)) + "\na b" * 9
+        )
+    config = configure(train=[str(tmp_path / "pos.txt"), str(tmp_path / "neg.txt")], valid=[])
+    tt.train(config)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "31 labels in 78 examples, as in a, w0, w1: are they labels? If each file" in said
 
 
 def test_predict_reads_tables_with_blank_lines(run, capsys, tmp_path):

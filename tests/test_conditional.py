@@ -11,6 +11,7 @@ from throughtime.cli import main
 from throughtime.config import ConditionalConfig, ConditionalModelConfig, from_dict
 from throughtime.data.vocabulary import BOS
 from throughtime.decoding import beam_search
+from throughtime.errors import InputError
 from throughtime.models.conditional import ConditionalModel
 from throughtime.tasks import task_class
 
@@ -210,6 +211,15 @@ def test_json_lines_with_numbers_and_events(tmp_path, settings):
     tt.train(config)
     written = tt.generate(config.out, condition=["tempo=3", "mood=a,b"], seed=1)
     assert written == ["C4 E4"]
+
+
+def test_a_list_of_events_is_not_read_as_characters(tmp_path, settings):
+    path = tmp_path / "events.jsonl"
+    path.write_text(
+        '{"condition": "a", "sequence": "xy"}\n{"condition": "a", "sequence": ["C4"]}\n'
+    )
+    with pytest.raises(InputError, match=r"events.jsonl:2: .* a list of events.*--level event"):
+        tt.train(settings(train=[str(path)], valid=[str(path)]))
 
 
 def test_labels_of_evaluation_never_seen_are_counted(settings, tmp_path):

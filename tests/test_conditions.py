@@ -19,9 +19,14 @@ TUNES = [
 ]
 
 
+def of(conditions):
+    """The kinds of conditions that stand one a line."""
+    return Conditions.of((condition, f"f:{i}") for i, condition in enumerate(conditions, 1))
+
+
 @pytest.fixture
 def tunes():
-    return Conditions.of(TUNES)
+    return of(TUNES)
 
 
 def test_a_label_is_a_one_and_what_is_left_out_is_zero(tunes):
@@ -32,7 +37,7 @@ def test_a_label_is_a_one_and_what_is_left_out_is_zero(tunes):
 
 
 def test_several_labels():
-    styles = Conditions.of([{"style": ["calm", "short"]}, {"style": "wild"}])
+    styles = of([{"style": ["calm", "short"]}, {"style": "wild"}])
     assert styles.encode({"style": ["calm", "wild"]}).tolist() == [1, 0, 1]
     assert styles.parse(["calm,wild"]) == {"style": ["calm", "wild"]}
 
@@ -42,7 +47,7 @@ eighths = st.integers(-8000, 8000).map(lambda n: n / 8)
 
 @given(st.lists(st.tuples(eighths, eighths), min_size=2, max_size=20))
 def test_numbers_have_mean_0_and_variance_1(rows):
-    numbers = Conditions.of([{"v": list(row)} for row in rows])
+    numbers = of([{"v": list(row)} for row in rows])
     table = np.stack([numbers.encode({"v": list(row)}) for row in rows]).astype(np.float64)
     constant = np.ptp(np.array(rows), 0) < 1e-6
     np.testing.assert_allclose(table.mean(0)[~constant], 0, atol=1e-4)
@@ -65,7 +70,7 @@ def test_unknown_names_and_labels_get_the_nearest(tunes):
 
 
 def test_one_name_needs_not_be_said():
-    names = Conditions.of([{"condition": "Italian"}, {"condition": "a=b"}])
+    names = of([{"condition": "Italian"}, {"condition": "a=b"}])
     assert names.parse(["Italian"]) == {"condition": "Italian"}
     assert names.parse(["a=b"]) == {"condition": "a=b"}
     assert names.parse(["condition=Italian"]) == {"condition": "Italian"}
@@ -84,7 +89,7 @@ def test_names_left_out_are_drawn_as_the_data_have_them(tunes):
 
 def test_conditions_survive_their_file(tmp_path):
     path = tmp_path / "conditions.json"
-    both = Conditions.of([{"style": ["a", "b"], "tempo": 90}, {"style": "a", "tempo": 110}])
+    both = of([{"style": ["a", "b"], "tempo": 90}, {"style": "a", "tempo": 110}])
     path.write_text(both.to_json())
     again = Conditions.load(path)
     assert (again.kinds, again.seen) == (both.kinds, both.seen)
@@ -94,12 +99,14 @@ def test_conditions_survive_their_file(tmp_path):
 
 
 def test_kinds_are_not_mixed():
-    with pytest.raises(InputError, match="numbers in some examples and 'x' in another"):
-        Conditions.of([{"a": 1.0}, {"a": "x"}])
-    with pytest.raises(InputError, match="2 numbers in some examples and 3"):
-        Conditions.of([{"a": [1, 2, 3]}, {"a": [1, 2]}])
+    with pytest.raises(InputError, match=r"f:3: condition 'a' is 'x' here and 1\.0 at f:1"):
+        of([{"a": 1.0}, {"a": 2}, {"a": "x"}])
+    with pytest.raises(InputError, match=r"f:2: condition 'a' is 2 here and 'x' at f:1"):
+        of([{"a": "x"}, {"a": 2}])
+    with pytest.raises(InputError, match=r"f:2: condition 'a' has 2 numbers here and 3 at f:1"):
+        of([{"a": [1, 2, 3]}, {"a": [1, 2]}])
     with pytest.raises(InputError, match="2 finite numbers"):
-        Conditions.of([{"a": [1, 2]}]).encode({"a": [1]})
+        of([{"a": [1, 2]}]).encode({"a": [1]})
 
 
 def test_equal_sequences_are_held_out_together():

@@ -1,6 +1,7 @@
 """CoNLL columns, CoNLL-U and word vectors: what is read, what is written, what is refused."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -93,6 +94,8 @@ def test_columns_by_name_and_number():
         ("a O\n", {"tag": "nre", "columns": ["w", "ner"]}, r"Did you mean 'ner'"),
         ("1\tx\n", {"format": "conllu"}, r"f:1: expected 10 columns .* as CoNLL-U has, got 2"),
         ("\t".join("x" * 10), {"format": "conllu"}, r"f:1: expected an ID as in 1, 1-2 or 1.1"),
+        ("\t".join("1xxxxxxxxx\n1xxxxxxxxx").replace("\t\n\t", "\n"), {"format": "conllu"},
+         r"f:2: expected the ID 2, got 1"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_with_its_place(text, settings, said):
@@ -125,6 +128,24 @@ def test_vectors_of_word2vec_and_glove(header, tmp_path):
     words = Vocabulary.of_texts(["the cat"], "word")
     assert vectors.covering(words) == "vectors for 1 of 2 words (50.0%)"
     assert read_vectors(path, limit=1).words == ["The"]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("3 2\na 1 2\nb 1 2\n", "the first line says 3 vectors, the file has 2"),
+    ("a 1 2\nb 1 2\na 3 4\n", r"1 vector of a word that had one before, the first at .*v.txt:3;"),
+    ("2 2\na 1 2\nb 1 2\n", ""),
+])  # fmt: skip
+def test_vectors_that_are_missing_or_come_twice_are_told(text, said, tmp_path, capsys):
+    (tmp_path / "v.txt").write_text(text)
+    assert read_vectors(tmp_path / "v.txt").words == ["a", "b"]
+    err = " ".join(capsys.readouterr().err.split())
+    assert re.search(said, err) if said else not err
+
+
+def test_vectors_of_other_words_are_told(tmp_path, capsys):
+    (tmp_path / "v.txt").write_text("a 1 2\n")
+    read_vectors(tmp_path / "v.txt").covering(Vocabulary.of_texts(["the cat"], "word"))
+    assert "no word of the training data has a vector" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

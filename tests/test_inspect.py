@@ -577,7 +577,8 @@ def test_options_that_make_no_sense(run, capsys):
 
 
 def test_few_lags_have_a_ratio_and_no_name():
-    assert [verdict(0.5, lags) for lags in (9, 10)] == ["too few lags", "vanishing"]
+    assert [verdict(0.5, lags) for lags in (19, 20)] == ["too few lags", "vanishing"]
+    assert [verdict(1.02, lags) for lags in (20, 40)] == ["carried", "exploding"]
     model = language_model()
     batch = torch.randint(4, V, (5, 6)), torch.randint(4, V, (5, 6))
     section = gradients_section(gradients_through_time(model, batch), None)

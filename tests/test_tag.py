@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from throughtime.data.labels import Labels
 from throughtime.errors import InputError
 from throughtime.models.inputs import Words
 from throughtime.models.tagger import Tagger
+from throughtime.monitor import measured
 from throughtime.tasks import tagging
 from throughtime.tasks.tagged import Tags
 
@@ -333,6 +335,23 @@ def test_pretrained_vectors_are_where_the_embedding_starts(configure, tmp_path, 
     task, model = tt.load(config.out)
     rows = [model.words.embedding.weight[task.words.ids[w]].tolist() for w in ("the", "zebra")]
     assert rows == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_validation_without_a_tag_of_training_is_told_and_its_loss_is_null(
+    configure, tmp_path, capsys
+):
+    path = tmp_path / "other.conll"
+    path.write_text("near\tB-NEW\nRome\tB-NEW\n")
+    config = configure(valid=[str(path)])
+    tt.train(config)
+    assert "no word of the validation data has a tag that training has" in capsys.readouterr().err
+    assert main(["evaluate", config.out, "--data", str(path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (said["loss"], said["accuracy"], said["unseen_tags"]) == (None, 0.0, 2)
+    lines = (Path(config.out) / "metrics.jsonl").read_text().splitlines()
+    valid = [line for line in lines if '"valid"' in line]
+    assert [json.loads(line, parse_constant=pytest.fail)["loss"] for line in valid] == [None] * 3
+    assert math.isnan(measured(valid[0])["loss"])
 
 
 def test_one_tag_alone_is_nothing_to_learn(configure, data):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 
 from . import __version__
 from .errors import InputError, ThroughtimeError, did_you_mean
+from .output import json_text
 from .tasks import TASKS
 
 VERBS = {
@@ -107,10 +107,11 @@ def train(arguments: list[str]) -> int:
         return 130
     if int(os.environ.get("RANK", "0")) == 0:
         numbers = ", ".join(f"{k} {v:.4f}" for k, v in result.metrics.items())
-        print(f"{result.folder}: {numbers} ({result.steps} steps, {result.seconds:.0f} s)")
+        kept = "" if result.best_step == result.steps else f"weights of step {result.best_step}; "
+        print(f"{result.folder}: {numbers} ({kept}{result.steps} steps, {result.seconds:.0f} s)")
         verbs = [v for v in ("generate", "predict") if getattr(command.config, f"{v}_options")]
         further = "".join(f"    throughtime {verb} {result.folder}" for verb in verbs)
-        data = " --data FILE" if hasattr(command.config, "train") else ""
+        data = f" --data {files}" if (files := command.config.files) else ""
         terminal.say(f"go on with: throughtime evaluate {result.folder}{data}{further}")
     return 0
 
@@ -126,7 +127,7 @@ def evaluate(arguments: list[str]) -> int:
     result = run(command.run, **command.common, **command.options)
     if as_json:
         said = {"run": command.run, "data": command.common["data"], **result.to_dict()}
-        print(json.dumps(said, ensure_ascii=False))
+        print(json_text(said))
     else:
         print(result.report())
     return 0
@@ -147,7 +148,7 @@ def predict(arguments: list[str]) -> int:
     found = run(command.run, **command.common, **command.options)
     with new_file(output) if output is not None else contextlib.nullcontext(sys.stdout) as file:
         for text, values in found:
-            print(json.dumps(values, ensure_ascii=False) if as_json else text, file=file)
+            print(json_text(values) if as_json else text, file=file)
             file.flush()
     return 0
 
@@ -189,7 +190,7 @@ def inspect(arguments: list[str]) -> int:
 
     result = inspect_run(options.pop("run"), **options)
     if as_json:
-        print(json.dumps(result.report.to_dict(), ensure_ascii=False))
+        print(json_text(result.report.to_dict()))
     else:
         print("\n".join(result.report.findings))
     terminal.say(f"report: {result.path}")
@@ -212,7 +213,7 @@ def agreement(arguments: list[str]) -> int:
 
     result = run(command.run or "", **command.common, **options)
     if as_json:
-        print(json.dumps({"run": command.run, **result.to_dict()}, ensure_ascii=False))
+        print(json_text({"run": command.run, **result.to_dict()}))
     else:
         print(result.report())
     return 0
@@ -259,7 +260,7 @@ def doctor(arguments: list[str]) -> int:
 
     found = run()
     if options.json:
-        print(json.dumps(dict(found)))
+        print(json_text(dict(found)))
     else:
         for name, finding in found:
             print(f"{name:26} {finding}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from . import terminal
 from .errors import InputError, ThroughtimeError
+from .output import json_text
 
 QUIET_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
@@ -36,7 +38,7 @@ class Metrics:
         """Append one line."""
         line = {"kind": kind, "step": step, **values}
         with self._saving():
-            self.file.write(json.dumps(line) + "\n")
+            self.file.write(json_text(line) + "\n")
             self.file.flush()
         if self.events is not None:
             for name, value in flat(kind, values):
@@ -65,6 +67,17 @@ class Metrics:
             self.file.close()
         if self.events is not None:
             self.events.close()
+
+
+def measured(line: str) -> dict[str, Any]:
+    """A line of metrics.jsonl as it was written: null was a number that is not finite.
+
+    `ValueError` for a line that is not one.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError(f"expected a JSON object, got {line[:40]!r}")
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def flat(name: str, values: Any) -> Iterator[tuple[str, float]]:

@@ -1,12 +1,14 @@
-"""Files that verbs write: never over another, and whole or not at all."""
+"""What verbs write: files never over another, whole or not at all; JSON that any reader takes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from .errors import InputError
 
@@ -19,6 +21,40 @@ def refuse_existing(path: str | Path) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder to write {path.name} into.")
     return path
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """JSON as every reader takes it: numbers that are not finite are null."""
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, **options)
+
+
+def finite(value: Any) -> Any:
+    """The same plain data, None in the place of numbers that are not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return value
+
+
+@contextlib.contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """A folder to write into, made if need be; one made for a block that fails does not stay."""
+    path = Path(path).expanduser()
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made: {error.strerror}.") from error
+    try:
+        yield path
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # not empty: what is in it was asked for
+                path.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -202,7 +202,7 @@ class Trainer:
         c.evaluating += self._took()
         if self.metrics:
             self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
-        mark = " (best)" if improved else f" (best {c.best:.4f} at step {c.best_step})"
+        mark = " (best)" if improved else f" (best {score.shown(c.best)} at step {c.best_step})"
         epoch = c.step / self.task.steps_per_epoch
         self.display.say(
             f"{clock(c.elapsed):>7}  epoch {epoch:.2f}  validation "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from .errors import InputError
 from .extras import need
 from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .machine import Processes
-from .output import new_file, new_path, refuse_existing
+from .output import json_text, new_file, new_folder, new_path, refuse_existing
 from .tasks import TASKS, entry, task_class, verb_options
 from .tasks.task import Evaluation, Prediction, Task
 from .trainer import Trainer
@@ -33,13 +33,15 @@ from .trainer import Trainer
 
 @dataclass(frozen=True)
 class Result:
-    """What `train` leaves: the run folder, the last evaluation, and how it went."""
+    """What `train` leaves: the run folder, the metrics of its best weights, and how it went."""
 
     folder: Path
     metrics: dict[str, float]
     steps: int
     seconds: float
     skipped: int
+    best_step: int
+    """The step whose weights are the best, those that other verbs load."""
 
 
 def train(
@@ -97,7 +99,7 @@ def train(
     finally:
         processes.leave()
     c = trainer.counters
-    return Result(folder.path, metrics, c.step, c.elapsed, c.skipped)
+    return Result(folder.path, metrics, c.step, c.elapsed, c.skipped, c.best_step)
 
 
 def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
@@ -236,28 +238,25 @@ def agreement(
         raise InputError(f"{run} is {entry(name).noun}; inspect agreement is for language models.")
     if out:
         need("matplotlib", "inspect")  # before the work
-    files = agreement_files(Path(out).expanduser()) if out else None
-    machine.prepare(threads)
-    task, model = load(run, device=device, checkpoint=checkpoint)
-    result = measure(task, model, chosen)
-    if files is not None:
-        said = {"run": str(run), **result.to_dict()}
-        with new_file(files[0]) as file:
-            json.dump(said, file, ensure_ascii=False, indent=1)
-        with new_file(files[1]) as file:
-            result.write_items(file)
-        with new_path(files[2]) as path:
-            draw({"model": result}, str(run)).savefig(path)
+    with new_folder(out) if out else contextlib.nullcontext() as folder:
+        kinds = ("json", "tsv", "svg") if folder else ()
+        files = [refuse_existing(Path(folder or "", f"agreement.{kind}")) for kind in kinds]
+        machine.prepare(threads)
+        task, model = load(run, device=device, checkpoint=checkpoint)
+        result = measure(task, model, chosen)
+        if files:
+            write_agreement(str(run), result, files)
     return result
 
 
-def agreement_files(folder: Path) -> list[Path]:
-    """Where the JSON, the items and the figure go; `InputError` if one of them is there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {error.strerror}.") from error
-    return [refuse_existing(folder / f"agreement.{kind}") for kind in ("json", "tsv", "svg")]
+def write_agreement(run: str, result: Agreement, files: list[Path]) -> None:
+    """The figures as JSON, the items, and a picture."""
+    with new_file(files[0]) as file:
+        file.write(json_text({"run": run, **result.to_dict()}, indent=1))
+    with new_file(files[1]) as file:
+        result.write_items(file)
+    with new_path(files[2]) as path:
+        draw({"model": result}, run).savefig(path)
 
 
 def agreement_corpus(path: str | Path, **options: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..cell_names import find_cell
 from ..checkpoint import write_text
 from ..config.comparison import Comparison
 from ..extras import need
+from ..output import json_text
 from ..tasks import TASKS, task_class
 from ..tasks.task import aligned
 from . import figure, floor, outcome, plan, pool, spelling, table
@@ -208,7 +208,7 @@ def write(
         "rows": [row.to_dict() for row in rows],
         "notes": notes,
     }
-    text = json.dumps(values, indent=1, ensure_ascii=False)
+    text = json_text(values, indent=1)
     write_text(out / "compare.json", text, pool.AGAIN)
     page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
     write_text(out / "compare.md", page, pool.AGAIN)

@@ -22,7 +22,7 @@ from .. import config as configs
 from .. import terminal
 from ..config import seconds
 from ..interrupts import Interrupted, asked
-from ..monitor import QUIET_EVERY, clock
+from ..monitor import QUIET_EVERY, clock, measured
 from .plan import Run
 
 AGAIN = "give the command again"
@@ -230,7 +230,7 @@ def last_line(path: Path) -> dict[str, Any] | None:
         return None
     for line in reversed(lines):
         with contextlib.suppress(ValueError):  # the first may be cut
-            values = json.loads(line)
+            values = measured(line.decode())
             if values["kind"] == "train":
                 return values
     return None

@@ -74,6 +74,16 @@ class AgreementOptions(GrammarOptions):
     no_eos: bool = False
     ngram: int | None = limited(None, 0)
 
+    def check(self) -> None:
+        """What chooses among the built-in sentences does not go with files."""
+        super().check()
+        if self.pairs:
+            for name in ("distances", "attractors"):
+                if getattr(self, name) != getattr(GrammarOptions, name):
+                    raise InputError(
+                        f"--{name} chooses among the built-in sentences: not with --pairs."
+                    )
+
 
 def numbers(what: str, text: str, low: int, high: int) -> list[int]:
     """The numbers that "1-5,8" stands for, in rising order; `InputError` outside low … high."""

@@ -22,6 +22,8 @@ class ClassifierDataConfig(TextConfig):
         label: Column of the label.
         sequence: With level numbers, the CSV column that tells sequences apart; a file without it
             is one sequence.
+        features: With level numbers, the CSV columns of a step's numbers; default: all but sequence
+            and label. They are told by name: a file may have them in another order.
         header: Whether TSV and CSV begin with the columns' names.
         encoding: Encoding of the text.
         holdout: Share of each label's training examples, drawn by split_seed, held out when no
@@ -38,6 +40,7 @@ class ClassifierDataConfig(TextConfig):
     text: str = "text"
     label: str = "label"
     sequence: str = "sequence"
+    features: list[str] = field(default_factory=list)
     header: bool = True
     encoding: str = "utf-8"
     holdout: float = limited(0.1, 0, 0.999)

@@ -152,7 +152,7 @@ class RunConfig:
     A task's configuration adds its data, `model` and `loop`, and says in `fixed` which settings a
     resumed run cannot change. The options of its verbs are dataclasses of their own; a verb whose
     options are None is not for this task. `between_samples` stands between generated sequences
-    where they are printed.
+    where they are printed; `files` is how `--data` is written, nothing for a task without files.
 
     Args:
         out: Run folder to make.
@@ -181,6 +181,7 @@ class RunConfig:
     evaluate_options: ClassVar[type | None] = None
     predict_options: ClassVar[type | None] = None
     generate_options: ClassVar[type | None] = None
+    files: ClassVar[str] = "FILE"
     between_samples: ClassVar[str] = "\n" + "─" * 40 + "\n"
 
     def check(self) -> None:

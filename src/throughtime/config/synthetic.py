@@ -72,6 +72,7 @@ class SyntheticConfig(RunConfig):
         *("cell", "model", "optim.name", "length"),  # the checkpoint's tensors, and the problem
         *("sequences", "held_out", "seed", "loop.batch_size"),  # the batches
     )
+    files: ClassVar[str] = ""
     evaluate_options: ClassVar[type | None] = SyntheticEvaluationOptions
 
     def check(self) -> None:

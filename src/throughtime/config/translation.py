@@ -201,6 +201,7 @@ class TranslatorConfig(RunConfig):
         *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
         *("score", "loop.valid_sentences"),  # what best was said of
     )
+    files: ClassVar[str] = "SOURCE TARGET"
     evaluate_options: ClassVar[type | None] = ScoringOptions
     predict_options: ClassVar[type | None] = TranslatingOptions
 

@@ -94,16 +94,19 @@ class Conditions:
         self.choices = [name for name, kind in self.kinds.items() if isinstance(kind, Choice)]
 
     @classmethod
-    def of(cls, conditions: Iterable[Condition]) -> Conditions:
-        """Settle the kinds from the training data. Errors: mixed kinds, vectors of two widths."""
-        conditions = list(conditions)
-        values: dict[str, list[Any]] = {}
-        for condition in conditions:
+    def of(cls, given: Iterable[tuple[Condition, str]]) -> Conditions:
+        """Settle the kinds from the training data: each condition with the place where it stands.
+
+        Errors: mixed kinds, vectors of two widths; they name the places.
+        """
+        given = list(given)
+        values: dict[str, list[tuple[Any, str]]] = {}
+        for condition, where in given:
             for name, value in condition.items():
                 if value is not None:
-                    values.setdefault(name, []).append(value)
-        found = cls({name: kind_of(name, given) for name, given in values.items()}, {})
-        for condition in conditions:
+                    values.setdefault(name, []).append((value, where))
+        found = cls({name: kind_of(name, placed) for name, placed in values.items()}, {})
+        for condition, _ in given:
             labels = tuple(hashable(condition.get(name)) for name in found.choices)
             found.seen[labels] = found.seen.get(labels, 0) + 1
         return found
@@ -222,20 +225,26 @@ def hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def kind_of(name: str, values: list[Any]) -> Choice | Numbers:
-    """The kind of one name, from all its values."""
+def kind_of(name: str, placed: Sequence[tuple[Any, str]]) -> Choice | Numbers:
+    """The kind of one name, from all its values, each with the place where it stands."""
+    values = [value for value, _ in placed]
     numeric = [is_numeric(value) for value in values]
     if not any(numeric):
         labels = {label for v in values for label in (v if isinstance(v, (list, tuple)) else [v])}
         return Choice(tuple(sorted(labels)))
     if not all(numeric):
-        odd = values[numeric.index(False)]
-        raise InputError(f"condition {name!r} is numbers in some examples and {odd!r} in another.")
+        first = placed[numeric.index(not numeric[0])]
+        raise InputError(
+            f"{first[1]}: condition {name!r} is {first[0]!r} here and {values[0]!r} at "
+            f"{placed[0][1]}: expected numbers everywhere, or labels everywhere."
+        )
     rows = [np.atleast_1d(np.asarray(value, np.float64)) for value in values]
-    widths = sorted({len(row) for row in rows})
-    if len(widths) > 1:
-        raise InputError(f"condition {name!r} has {widths[0]} numbers in some examples and "
-                         f"{widths[-1]} in others.")  # fmt: skip
+    for row, (_, where) in zip(rows, placed):
+        if len(row) != len(rows[0]):
+            raise InputError(
+                f"{where}: condition {name!r} has {len(row)} numbers here and {len(rows[0])} at "
+                f"{placed[0][1]}."
+            )
     table = np.stack(rows)
     scale = table.std(0)
     return Numbers(tuple(table.mean(0).tolist()), tuple(np.where(scale > 0, scale, 1.0).tolist()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, did_you_mean
+from ..wording import plural, say_in_training
 from .lines import Line, read_lines
 from .text import find_files
 
@@ -222,8 +223,8 @@ class Reader:
         if len(fields) != self.count:
             between = "separated by tabs" if self.tabs else "separated by spaces"
             raise InputError(
-                f"{line.where}: expected {self.count} columns {between}, as {self.because}, got "
-                f"{len(fields)}."
+                f"{line.where}: expected {plural(self.count, 'column')} {between}, as "
+                f"{self.because}, got {len(fields)}."
             )
 
     def _is_word(self, number: str, line: Line) -> bool:
@@ -234,6 +235,11 @@ class Reader:
                 f"{line.where}: expected an ID as in 1, 1-2 or 1.1 in the first column, got "
                 f"{number!r}."
             )
+        if number == first and int(number) != len(self.words) + 1:
+            raise InputError(
+                f"{line.where}: expected the ID {len(self.words) + 1}, got {number}: IDs of words "
+                "count from 1 in each sentence, and a blank line ends one."
+            )
         return number == first
 
     def _find(self, line: Line) -> tuple[int, int | None]:
@@ -243,8 +249,8 @@ class Reader:
             tag = self._column(self.tag, "UPOS", self.count - 1, "tag", line)
             if tag == word and self.tagged:
                 raise InputError(
-                    f"{line.where}: words and tags are both in column {word + 1} of {self.count}. "
-                    "Say which is the tag: --data.tag COLUMN."
+                    f"{line.where}: words and tags are both in column {word + 1} of {self.count}."
+                    f"{say_in_training('--data.tag COLUMN')}"
                 )
             tag = None if tag == word else tag
         self.places = word, tag
@@ -267,8 +273,8 @@ class Reader:
         named = f": {', '.join(self.names)}" if self.names else ""
         raise InputError(
             f"{line.where}: no column {asked!r} for the {what}."
-            f"{did_you_mean(asked, self.names)} Found {self.count}{named}. Give its number from "
-            f"1, or name the columns: --data.columns NAME …."
+            f"{did_you_mean(asked, self.names)} Found {self.count}{named}."
+            f"{say_in_training(f'--data.{what} NUMBER, from 1, or --data.columns NAME …')}"
         )
 
 

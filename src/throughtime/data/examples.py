@@ -23,11 +23,12 @@ from .text import find_files
 
 @dataclass(frozen=True)
 class Example:
-    """A condition and its sequence; a list of events is kept as a text with spaces between."""
+    """A condition and its sequence; a list of `events` is kept as a text with spaces between."""
 
     condition: Condition
     sequence: str
     where: str
+    events: bool = False
 
 
 def read_examples(patterns: list[str]) -> list[Example]:
@@ -96,6 +97,7 @@ def example_of(condition: object, sequence: object, where: str) -> Example:
     for name, value in named.items():
         if wrong := check_value(value):
             raise InputError(f"{where}: condition {name!r}: {wrong}.")
+    events = isinstance(sequence, list)
     if isinstance(sequence, list):
         if not all(isinstance(e, str) and e and not any(map(str.isspace, e)) for e in sequence):
             raise InputError(f"{where}: events must be texts without spaces.")
@@ -104,4 +106,4 @@ def example_of(condition: object, sequence: object, where: str) -> Example:
         raise InputError(
             f"{where}: the sequence must be a text or a list of events, got {sequence!r}."
         )
-    return Example(named, sequence, where)
+    return Example(named, sequence, where, events)

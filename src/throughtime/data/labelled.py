@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import terminal
 from ..errors import InputError, did_you_mean
+from ..wording import plural, say_in_training
 from .lines import Line, WrongEncoding, csv_fields, read_lines
 from .text import find_files
 
@@ -19,11 +20,16 @@ FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 class Record(NamedTuple):
-    """A text or a sequence of numbers, its label where it has one, and where it stands."""
+    """A text or a sequence of numbers, its label where it has one, and where it stands.
+
+    A sequence from a table has a name there, and the names of its `columns`.
+    """
 
     content: Any
     label: str | None
     where: str
+    name: str = ""
+    columns: tuple[str, ...] = ()
 
 
 def format_of(path: Path, asked: str = "auto") -> str:
@@ -52,10 +58,10 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
                 elif record := reader.push(line):
                     found.append(record)
         except WrongEncoding as error:
-            raise InputError(f"{error} Say which it is: --data.encoding latin-1.") from error
+            raise InputError(f"{error}{say_in_training('--data.encoding latin-1')}") from error
         reader.close()
     for source, count in blank.items():
-        terminal.warn(f"{source}: {count} blank lines left out.")
+        terminal.warn(f"{source}: {plural(count, 'blank line')} left out.")
     if not found:
         raise InputError(f"{' '.join(patterns)}: no examples.")
     return found
@@ -147,7 +153,7 @@ class Rows:
         if name not in values:
             raise InputError(
                 f"{line.where}: no {name!r}.{did_you_mean(name, values)} Found: "
-                f"{', '.join(values) or 'nothing'}. Say which it is: --data.{what} NAME."
+                f"{', '.join(values) or 'nothing'}.{say_in_training(f'--data.{what} NAME')}"
             )
         return values[name]
 
@@ -172,7 +178,8 @@ class Rows:
         if len(fields) != len(self.columns):
             before = "the header has" if self.header else "the first line has"
             raise InputError(
-                f"{where}: expected {len(self.columns)} columns, as {before}, got {len(fields)}."
+                f"{where}: expected {plural(len(self.columns), 'column')}, as {before}, got "
+                f"{len(fields)}."
             )
         text = fields[self._column(self.text, "text", line)]
         if not self.labelled:
@@ -190,10 +197,10 @@ class Rows:
             return int(name) - 1
         if not self.header and not name.isdecimal():
             raise InputError(
-                f"{line.where}: without a header a column is told by its number, from 1: "
-                f"--data.{what} NUMBER."
+                f"{line.where}: without a header a column is told by its number, from 1."
+                f"{say_in_training(f'--data.{what} NUMBER')}"
             )
         raise InputError(
             f"{line.where}: no column {name!r}.{did_you_mean(name, columns)} Found "
-            f"{len(columns)}: {', '.join(columns)[:200]}. Say which it is: --data.{what} NAME."
+            f"{len(columns)}: {', '.join(columns)[:200]}.{say_in_training(f'--data.{what} NAME')}"
         )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .. import terminal
 from ..errors import InputError, did_you_mean
+from ..wording import plural, say_in_training
 from .labelled import Record
 from .lines import Line, csv_fields, read_lines
 from .text import find_files
@@ -79,7 +81,7 @@ def read_npz(path: Path, *, labelled: bool) -> list[Record]:
                 f"{path}: sequence {i}, step {t}, number {k} is {sequence[t, k]} (counted from 0)."
             )
     return [
-        Record(sequence, str(label) if labelled else None, f"{path}[{i}]")
+        Record(sequence, str(label) if labelled else None, f"{path}[{i}]", str(i))
         for i, (sequence, label) in enumerate(zip(sequences, labels.tolist()))
     ]
 
@@ -88,11 +90,14 @@ class Columns:
     """CSV with a header and one row per step.
 
     Column `sequence` tells sequences apart (without it a file is one), column `label` is that of
-    the whole sequence, all others are the numbers of the step, in the header's order.
+    the whole sequence; the numbers of the step are `features`, or if there are none all others.
     """
 
-    def __init__(self, sequence: str, label: str, *, labelled: bool = True) -> None:
-        self.sequence, self.label, self.labelled = sequence, label, labelled
+    def __init__(
+        self, sequence: str, label: str, features: Sequence[str] = (), *, labelled: bool = True
+    ) -> None:
+        self.sequence, self.label, self.features = sequence, label, tuple(features)
+        self.labelled = labelled
 
     def read(self, lines: Iterable[Line], source: str) -> list[Record]:
         """The sequences of a file, in the order in which they begin."""
@@ -104,11 +109,9 @@ class Columns:
         if self.labelled and self.label not in names:
             raise InputError(
                 f"{header.where}: no column {self.label!r}.{did_you_mean(self.label, names)} Found "
-                f"{', '.join(names)[:200]}. Say which is the label: --data.label NAME."
+                f"{', '.join(names)[:200]}.{say_in_training('--data.label NAME')}"
             )
-        numbers = [i for i, name in enumerate(names) if name not in (self.sequence, self.label)]
-        if not numbers:
-            raise InputError(f"{header.where}: no columns of numbers beside {', '.join(names)}.")
+        numbers = self._numbers(names, header)
         steps: dict[str, list[list[float]]] = {}
         labels: dict[str, tuple[str, str]] = {}
         blank = 0
@@ -130,12 +133,30 @@ class Columns:
                     f"{where}: expected one label."
                 )
         if blank:
-            terminal.warn(f"{source}: {blank:,} blank lines left out.")
+            terminal.warn(f"{source}: {plural(blank, 'blank line')} left out.")
+        columns = tuple(names[i] for i in numbers)
         return [
             Record(np.array(rows, np.float32), labels[key][0] if self.labelled else None,
-                   labels[key][1])
+                   labels[key][1], key, columns)
             for key, rows in steps.items()
         ]  # fmt: skip
+
+    def _numbers(self, names: list[str], header: Line) -> list[int]:
+        """Which columns are the numbers of a step."""
+        again = [name for name, count in Counter(names).items() if count > 1]
+        if again:
+            raise InputError(f"{header.where}: two columns are named {again[0]!r}.")
+        for name in self.features:
+            if name not in names or name in (self.sequence, self.label):
+                raise InputError(
+                    f"{header.where}: no column of numbers {name!r}.{did_you_mean(name, names)} "
+                    f"Found {', '.join(names)[:200]}.{say_in_training('--data.features NAME …')}"
+                )
+        others = (name for name in names if name not in (self.sequence, self.label))
+        numbers = [names.index(name) for name in self.features or others]
+        if not numbers:
+            raise InputError(f"{header.where}: no columns of numbers beside {', '.join(names)}.")
+        return numbers
 
 
 def number(text: str, column: str, line: Line) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
+from ..wording import plural
 from .labelled import Record
 
 
@@ -33,8 +34,9 @@ def hold_out(
     for entries in turns.values():
         held.update(i for _, i in sorted(entries)[: round(len(entries) * share)])
     if not 0 < len(held) < len(records):
+        of = f"of each of {plural(len(turns), 'label')}" if records[0].label else "of them"
         raise InputError(
-            f"{len(records)} examples are too few to hold out {share:.0%} of each label. Give "
+            f"{plural(len(records), 'example')}: too few to hold out {share:.0%} {of}. Give "
             "--valid."
         )
     train = [record for i, record in enumerate(records) if i not in held]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import terminal
 from ..errors import InputError
+from ..wording import plural
 from .lines import Line, read_lines
 from .vocabulary import SPECIALS, Vocabulary
 
@@ -54,6 +55,8 @@ class Vectors:
         known = self.by_word(lowercase=vocabulary.lowercase)
         words = set(vocabulary.tokens[len(SPECIALS) :])
         found = sum(word in known for word in words)
+        if not found:
+            terminal.warn("no word of the training data has a vector: is it the right file?")
         return f"vectors for {found:,} of {len(words):,} words ({found / max(1, len(words)):.1%})"
 
 
@@ -82,12 +85,14 @@ def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
         raise InputError(f"{path}: no such file of word vectors.")
     words: dict[str, None] = {}
     rows: list[np.ndarray] = []
-    width, because, repeated = 0, "", 0
+    width, because = 0, ""
+    promised: int | None = None
+    again: list[str] = []
     for line in read_lines(path):
         text = line.text.rstrip()
         fields = text.split(" ")
         if line.number == 1 and len(fields) == 2 and all(f.isdecimal() for f in fields):
-            width, because = int(fields[1]), "the first line says"
+            promised, width, because = int(fields[0]), int(fields[1]), "the first line says"
             continue
         if not text:
             continue
@@ -95,16 +100,25 @@ def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
             width, because = len(fields) - 1, f"line {line.number} has"
         word, numbers = numbers_of(line, text, width, because)
         if word in words:
-            repeated += 1
+            again.append(line.where)
             continue
         words[word] = None
         rows.append(numbers)
         if limit is not None and len(rows) >= limit:
             break
+    else:
+        if promised not in (None, len(rows) + len(again)):
+            terminal.warn(
+                f"{path}: the first line says {promised:,} vectors, the file has "
+                f"{len(rows) + len(again):,}: it may be cut off."
+            )
     if not rows:
         raise InputError(f"{path}: no word vectors.")
-    if repeated:
-        terminal.warn(f"{path}: {repeated:,} words again; the first vector of each is kept.")
+    if again:
+        terminal.warn(
+            f"{path}: {plural(len(again), 'vector')} of a word that had one before, the first at "
+            f"{again[0]}; the first of each word is kept."
+        )
     return Vectors(list(words), np.stack(rows))
 
 

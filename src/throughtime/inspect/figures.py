@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from ..extras import need
+from ..wording import plural
 from .gates import BINS, SATURATED, Gates
 from .gradients import GradientsThroughTime
 from .health import Health
@@ -66,11 +67,6 @@ def logarithmic(axis: Any) -> None:
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(lambda x, _: f"{x:,g}")
     axis.set_minor_locator(ticker.NullLocator())
-
-
-def plural(count: int, noun: str) -> str:
-    """1 step, 2 steps."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def headline(axes: Any, text: str) -> None:

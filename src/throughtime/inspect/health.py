@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from ..errors import InputError
+from ..monitor import measured
 
 SPIKE = 1.2
 """A logged loss so many times the median of the RECENT ones before it is a spike."""
@@ -69,7 +69,7 @@ def read_health(path: Path) -> Health:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = measured(line)
             kind, step = values["kind"], int(values["step"])
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):

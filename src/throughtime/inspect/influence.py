@@ -117,6 +117,10 @@ def exchanges(tokens: Tensor, ids: np.ndarray, draws: int, seed: int) -> Tensor:
     return torch.from_numpy(found).to(tokens.device)
 
 
+LEAST = 0.05
+"""Bits: memory that helps by less does not."""
+
+
 @torch.no_grad()
 def choose_positions(
     model: Any, tokens: Tensor, targets: Tensor, count: int, near: int, noun: str = "token"
@@ -135,6 +139,7 @@ def choose_positions(
     chosen = [
         (b, f"memory beyond {near} {noun}s helped most, by {float(helped[b]):.1f} bits")
         for b in order[: (count + 1) // 2]
+        if helped[b] >= LEAST
     ]
     taken = {b for b, _ in chosen}
     rest = [b for b in range(tokens.shape[1]) if b not in taken]

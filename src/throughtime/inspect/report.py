@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..output import new_file
+from ..output import finite, json_text, new_file
 from .page import Section, document
 
 HTML, JSON = "report.html", "inspect.json"
@@ -43,7 +41,7 @@ class Report:
     def write(self, folder: Path, *, overwrite: bool = False) -> Path:
         """Write both files into `folder`; the HTML file's path."""
         prepare(folder, overwrite)
-        numbers = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        numbers = json_text(self.to_dict())
         texts = {JSON: f"{numbers}\n", HTML: self.html()}  # before the old ones go
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,14 +78,3 @@ def free_folder(run: Path) -> Path:
         k += 1
         folder = run / f"inspect-{k}"
     return folder
-
-
-def finite(value: Any) -> Any:
-    """The same for JSON: numbers that are not finite become None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(one) for one in value]
-    return value

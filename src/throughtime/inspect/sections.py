@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from ..wording import plural
 from . import figures
-from .figures import plural
 from .gates import SATURATED, Gates
 from .gradients import GradientsThroughTime
 from .health import Health
@@ -26,8 +26,10 @@ def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section
 # ---- gradients through time -------------------------------------------------------------------
 
 
-FEW = 10
+FEW = 20
 """Over fewer lags a per-lag ratio has no name."""
+GROWN = 2.0
+"""What grows by less than this over all lags does not explode."""
 
 
 def verdict(rate: float, lags: int) -> str:
@@ -36,7 +38,7 @@ def verdict(rate: float, lags: int) -> str:
         return "not measured"
     if lags < FEW:
         return "too few lags"
-    if rate > EXPLODING:
+    if rate > EXPLODING and rate**lags >= GROWN:
         return "exploding"
     if rate >= CARRIED:
         return "carried"
@@ -229,6 +231,10 @@ def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
     return Section(name, title, finding, numbers, body)
 
 
+LITTLE = 0.01
+"""A gate closed or open in less than this share of steps does not saturate."""
+
+
 def gates_sentence(found: Gates) -> str:
     """The median and longest time constants, and the gate that saturates most."""
     said = []
@@ -244,7 +250,11 @@ def gates_sentence(found: Gates) -> str:
         closed = {gate: float(values.closed.mean()) for gate, values in found.gates.items()}
         opened = {gate: float(values.open.mean()) for gate, values in found.gates.items()}
         gate = max(closed, key=lambda g: closed[g] + opened[g])
-        said.append(f"Γ_{gate} saturates most: {closed[gate]:.0%} closed, {opened[gate]:.0%} open")
+        if closed[gate] + opened[gate] < LITTLE:
+            said.append(f"no gate is closed or open in more than {LITTLE:.0%} of steps")
+        else:
+            ends = f"{closed[gate]:.0%} closed, {opened[gate]:.0%} open"
+            said.append(f"Γ_{gate} saturates most: {ends}")
     return "; ".join(said) + "."
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..wording import plural
 from . import figures
-from .figures import plural
 from .gates import Gates
 from .influence import Influence
 from .page import Section, code, drawing, heading, paragraph, scale, table, tinted
@@ -165,7 +165,7 @@ def context_section(found: ContextErrors, noun: str) -> Section:
     finding = (
         f"The loss falls from {first:.2f} nats after {plural(found.contexts[0], noun)} of context "
         f"to {last:.2f} after {longest}; {plural(enough, noun)} bring it within 2% of that."
-        if last < first
+        if first - last >= 0.005
         else f"Memory does not help: {first:.2f} nats after {plural(found.contexts[0], noun)} of "
         f"context, {last:.2f} after {longest}."
     )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import terminal
 from ..cell_names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
@@ -28,6 +29,9 @@ from .task import Evaluation, Loss, Prediction, Score, Task, aligned, batches_of
 
 EVALUATION_TOKENS = 1 << 14
 """Tokens looked at together when nothing is learned, padding included."""
+
+MANY, EACH = 20, 5
+"""More labels than the first, with fewer examples than the second each on average, are doubted."""
 
 SHOWN = 8
 """Labels that the line about the data names."""
@@ -67,7 +71,11 @@ class Classification(Task):
         self.config, self.source, self.labels = config, source, labels
         self.cell = find_cell(config.cell, folder.path if folder else None)
         self.device = device or torch.device("cpu")
-        self.score = Score(config.score, higher_is_better=config.score != "loss")
+        self.score = Score(
+            config.score,
+            higher_is_better=config.score != "loss",
+            percent=config.score == "accuracy",
+        )
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -85,11 +93,14 @@ class Classification(Task):
         kind = Numbers if config.level == "numbers" else Texts
         train = kind.read(config, config.train)
         labels = Labels.of(str(record.label) for record in train)
+        warn_of_many(config, labels, len(train))
         if config.valid:
             valid = kind.read(config, config.valid, labels.names)
         else:
             train, valid = split(config, train)
             labels = Labels.of(str(record.label) for record in train)
+        if labels.ids.keys().isdisjoint(str(r.label) for r in valid):
+            terminal.warn("no validation example has a label that training has.")
         if len(labels) < 2:
             raise InputError(
                 f"all {len(train):,} training examples have the label {labels.names[0]!r}: there "
@@ -245,11 +256,26 @@ class Classification(Task):
         """The most probable label of each text or sequence, and the probabilities of all."""
         names = self.labels.names
         for records in self.source.arriving(inputs, options):
-            for row in np.exp(self.log_probabilities(model, self.source.encode(records))):
+            found = np.exp(self.log_probabilities(model, self.source.encode(records)))
+            for record, row in zip(records, found):
                 label, probability = names[int(row.argmax())], float(row.max())
-                values = {"label": label, "probability": probability}
+                values: dict[str, Any] = {"label": label, "probability": probability}
                 values["probabilities"] = dict(zip(names, row.tolist()))
-                yield Prediction(f"{label}\t{probability:.4f}", values)
+                text = f"{label}\t{probability:.4f}"
+                if record.name:  # one of several in a file
+                    values["sequence"] = record.name
+                    text += f"\t{record.name}"
+                yield Prediction(text, values)
+
+
+def warn_of_many(config: ClassifierConfig, labels: Labels, count: int) -> None:
+    """Say so where labels are so many that they may be something else."""
+    if len(labels) > MANY and EACH * len(labels) > count:
+        several = config.data.format in ("auto", "lines") and config.level != "numbers"
+        terminal.warn(
+            f"{len(labels):,} labels in {count:,} examples, as in {', '.join(labels.names[:3])}: "
+            "are they labels?" + " If each file is a class: --data.format files." * several
+        )
 
 
 def split(config: ClassifierConfig, records: list[Record]) -> tuple[list[Record], list[Record]]:

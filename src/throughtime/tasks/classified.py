@@ -127,15 +127,17 @@ class Texts:
 class Numbers:
     """Sequences of numbers, standardised by the mean and deviation of the training examples."""
 
-    def __init__(self, config: ClassifierConfig, size: int) -> None:
-        self.config, self.size = config, size
+    def __init__(self, config: ClassifierConfig, size: int, columns: Sequence[str] = ()) -> None:
+        """`columns` are the names of the numbers, where training had them from a table."""
+        self.config, self.size, self.columns = config, size, tuple(columns)
         self.mean, self.deviation = torch.zeros(size), torch.ones(size)
 
     @classmethod
     def of(cls, config: ClassifierConfig, train: list[Record]) -> Numbers:
-        """As wide as the training examples."""
-        steps = np.concatenate([record.content for record in train]).astype(np.float64)
-        source = cls(config, steps.shape[1])
+        """With the columns of the training examples, or as wide as they are."""
+        named = next((record.columns for record in train if record.columns), ())
+        source = cls(config, train[0].content.shape[1], named)
+        steps = np.concatenate([source.ordered(record) for record in train]).astype(np.float64)
         if len(steps):
             deviation = steps.std(0)
             source.mean = torch.from_numpy(steps.mean(0)).float()
@@ -144,33 +146,53 @@ class Numbers:
 
     @classmethod
     def load(cls, config: ClassifierConfig, folder: RunFolder) -> Numbers:
-        """As wide as a run's; mean and deviation come with its weights."""
+        """With the columns of a run; mean and deviation come with its weights."""
         path = folder.file("features.json")
         try:
-            return cls(config, int(json.loads(path.read_text("utf-8"))["size"]))
+            said = json.loads(path.read_text("utf-8"))
+            return cls(config, int(said["size"]), said.get("columns", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
     def save(self, folder: RunFolder) -> None:
-        """Write how wide a step is."""
-        folder.save_text(folder.file("features.json"), json.dumps({"size": self.size}))
+        """Write how wide a step is, and what its numbers are called."""
+        said = {"size": self.size, "columns": self.columns}
+        folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
 
     @staticmethod
     def read(
         config: ClassifierConfig, patterns: list[str], labels: Iterable[str] = ()
     ) -> list[Record]:
         """Labelled sequences."""
-        return read_numbers(patterns, Columns(config.data.sequence, config.data.label))
+        data = config.data
+        return read_numbers(patterns, Columns(data.sequence, data.label, data.features))
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """The sequences end to end, as many steps as the configuration lets through."""
-        for record in records:
-            if (found := record.content.shape[1]) != self.size:
+        return cut(map(self.ordered, records), self.config, np.float32, self.size)
+
+    def ordered(self, record: Record) -> np.ndarray:
+        """A sequence with its numbers in training's order, by the names of columns if both have."""
+        content, columns = record.content, record.columns
+        if not (columns and self.columns):
+            if content.shape[1] != self.size:
                 raise InputError(
                     f"{record.where}: expected {self.size} numbers a step, as in training, got "
-                    f"{found}."
+                    f"{content.shape[1]}."
                 )
-        return cut((record.content for record in records), self.config, np.float32, self.size)
+            return content
+        if columns == self.columns:
+            return content
+        missing = [name for name in self.columns if name not in columns]
+        extra = [name for name in columns if name not in self.columns]
+        if missing or extra:
+            what = {"missing": missing, "not known from training": extra}
+            raise InputError(
+                f"{record.where}: columns "
+                + "; ".join(f"{said}: {', '.join(names)}" for said, names in what.items() if names)
+                + f". Training has {', '.join(self.columns)[:200]}."
+            )
+        return content[:, [columns.index(name) for name in self.columns]]
 
     def build_input(self) -> NumberInput:
         """The standardisation."""
@@ -184,7 +206,8 @@ class Numbers:
 
     def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
         """Sequences to label: files, or CSV from standard input."""
-        columns = Columns(self.config.data.sequence, self.config.data.label, labelled=False)
+        data = self.config.data
+        columns = Columns(data.sequence, data.label, data.features, labelled=False)
         if inputs.paths is None:
             found = columns.read(inputs.lines(), "standard input")
         else:

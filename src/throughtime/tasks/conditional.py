@@ -86,7 +86,14 @@ class Conditional(Task):
     @classmethod
     def read(cls, config: Any, patterns: list[str]) -> list[Example]:
         """The examples of files."""
-        return read_examples(patterns)
+        found = read_examples(patterns)
+        events = next((example for example in found if example.events), None)
+        if events and config.level not in ("event", "word"):
+            raise InputError(
+                f"{events.where}: the sequence is a list of events, but a token is a "
+                f"{config.level}. Give --level event, or texts."
+            )
+        return found
 
     @classmethod
     def level(cls, config: Any) -> str:
@@ -116,7 +123,7 @@ class Conditional(Task):
             lowercase=data.lowercase,
             words="spaces" if level == "event" else data.words,
         )
-        conditions = Conditions.of(example.condition for example in train)
+        conditions = Conditions.of((example.condition, example.where) for example in train)
         task = cls(config, vocabulary, conditions, device, resumed)
         task.train, task.valid = task.encode(train), task.encode(valid)
         task.batches = batches_of(task.train.tokens.lengths, config, processes)

@@ -252,7 +252,7 @@ class Copying(Synthetic):
 class TemporalOrder(Synthetic):
     """Temporal order. Correct: the right class. Solved: below 1% wrong (Pascanu et al. 2013)."""
 
-    score = Score("correct", higher_is_better=True)
+    score = Score("correct", higher_is_better=True, percent=True)
 
     def problem_of(self, length: int) -> problems.TemporalOrder:
         """The problem at a length."""

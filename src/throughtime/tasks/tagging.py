@@ -82,7 +82,7 @@ class Tagging(Task):
             metric = "f1" if tags.of_spans else "accuracy"
         if metric == "f1" and not tags.of_spans:
             raise InputError("score f1 is that of spans, and these tags are classes by themselves.")
-        self.score = Score(metric, higher_is_better=metric != "loss")
+        self.score = Score(metric, higher_is_better=metric != "loss", percent=metric != "loss")
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -119,6 +119,8 @@ class Tagging(Task):
         task = cls(config, words, characters, tags, device, resumed)
         task.vectors, task.covered = vectors, covered
         task.train, task.valid = task.encode(train), task.encode(valid)
+        if tags.unseen(task.valid.truth) == len(task.valid.tags.values) > 0:
+            terminal.warn("no word of the validation data has a tag that training has.")
         task.batches = batches_of(task.train.words.sentences.lengths, config, processes)
         return task
 

@@ -32,10 +32,18 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """The validation metric that decides which weights are the best; of equals, the lower loss."""
+    """The validation metric that decides which weights are the best; of equals, the lower loss.
+
+    `percent`: the task shows it as a percentage.
+    """
 
     metric: str = "loss"
     higher_is_better: bool = False
+    percent: bool = False
+
+    def shown(self, value: float) -> str:
+        """As the task describes it."""
+        return f"{value:.2%}" if self.percent else f"{value:.4f}"
 
     def better(self, found: tuple[float, float], best: tuple[float, float]) -> bool:
         """Whether a score and its loss beat the best so far; NaN never does."""

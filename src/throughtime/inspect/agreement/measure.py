@@ -23,6 +23,7 @@ from ...errors import InputError
 from ...models.language import LanguageModel
 from ...ngram import WittenBell, largest_order
 from ...tasks.language import Language, texts
+from ...wording import plural
 from .grammar import (
     TEST_SHARE,
     Grammar,
@@ -63,18 +64,24 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
     known = [[i != UNK for i in reading.ids[opening:]] for reading in readings.readings]
     if not any(i not in (UNK, EOS) for r in readings.readings for i in r.ids[opening:]):
         raise InputError(
-            f"the model's vocabulary knows no word of the {len(pairs):,} pairs, as in "
+            f"the model's vocabulary knows no word of {plural(len(pairs), 'pair')}, as in "
             f"{pairs[0].good!r}. Are they in the language and the spelling it was trained on?"
         )
     index = readings.index.reshape(-1, 2)
     covered = np.array([all(ids) for ids in known])
+    whole = covered[index[:, 0]] & covered[index[:, 1]]
+    if not whole.any():
+        terminal.warn(
+            f"each of the {plural(len(pairs), 'pair')} has a word that the vocabulary does not "
+            "know: the accuracy says little about the model."
+        )
     counts = count_ngrams(task, options.ngram)
     scores = model_scores(model, task.vocabulary, readings)
     return Agreement(
         pairs=pairs,
         model=scores[index],
         ngram=ngram_scores(counts, task.vocabulary, readings)[index] if counts else None,
-        covered=covered[index[:, 0]] & covered[index[:, 1]],
+        covered=whole,
         same=index[:, 0] == index[:, 1],
         source=source,
         scoring=options.scoring,

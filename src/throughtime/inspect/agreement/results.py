@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ...tasks.task import Evaluation, aligned
+from ...wording import plural
 from .pairs import Pair
 
 
@@ -160,17 +161,17 @@ class Agreement(Evaluation):
         """Coverage and tables."""
         whole = self.all
         said = [
-            f"{len(self.pairs):,} pairs: {self.source}",
+            f"{plural(len(self.pairs), 'pair')}: {self.source}",
             f"scoring   {self.scoring}{self.ends}; a tie is wrong",
-            f"coverage  {100 * self.covered.mean():.1f}%: of {whole.covered.of:,} pairs every word "
-            "is in the vocabulary",
+            f"coverage  {100 * self.covered.mean():.1f}%: of {plural(whole.covered.of, 'pair')} "
+            "every word is in the vocabulary",
         ]
         if alike := int(self.same.sum()):
-            said.append(f"          {alike:,} pairs read the same to the vocabulary: ties")
+            said.append(f"          the same to the vocabulary, so ties: {plural(alike, 'pair')}")
         if self.beyond:
             said.append(
-                f"          {self.beyond:,} pairs differ in more than one word: of those only the "
-                "first word that differs is scored"
+                "          different in more than one word, of which the first is scored: "
+                f"{plural(self.beyond, 'pair')}"
             )
         head = ["", "pairs", "covered", "right", "95%", "right, covered"]
         if self.ngram is not None:
