@@ -188,7 +188,7 @@ def test_runs_that_cannot_be_used_say_why(capsys, run, text, tmp_path):
 
 def test_resuming_needs_only_the_folder(run, capsys):
     assert main(["train", "lm", "--resume", "--out", str(run), "--max-steps", "6"]) == 0
-    assert "(6 steps" in capsys.readouterr().out
+    assert "6 steps" in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_table_or_json(run, text, capsys):
@@ -220,6 +220,16 @@ def test_generate_writes_text_and_nothing_else(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the")))
     assert main(["generate", str(run), "--prime", "-", "--max-new-tokens", "5"]) == 0
     assert len(capsys.readouterr().out) == 3 + 5 + 1
+
+
+def test_generated_texts_as_json(run, capsys):
+    command = ["generate", str(run), "--num-samples", "2", "--seed", "3", "--max-new-tokens", "5"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["sample"] for one in found] == [0, 1]
+    assert f"\n{'─' * 40}\n".join(one["text"] for one in found) + "\n" == text
 
 
 def test_senseless_generation_options_are_refused(run, capsys):

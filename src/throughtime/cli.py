@@ -98,10 +98,10 @@ def train(arguments: list[str]) -> int:
         result = run(
             command.config, task=command.task, resume=command.resume, overwrite=command.overwrite
         )
-    except Interrupted:
+    except Interrupted as where:
         if int(os.environ.get("RANK", "0")) == 0:
             terminal.say(
-                f"saved. Go on with: throughtime train {command.task} --resume --out "
+                f"saved at {where}. Go on with: throughtime train {command.task} --resume --out "
                 f"{command.config.out}"
             )
         return 130
@@ -158,7 +158,7 @@ def generate(arguments: list[str]) -> int:
     from .parsing import between_samples, generate_command
 
     command = generate_command(arguments)
-    between = between_samples(command.run)
+    as_json, between = command.common.pop("json"), between_samples(command.run)
     if command.options.get("prime") == "-":
         command.options["prime"] = standard_input()
     from .verbs import generate as run
@@ -172,8 +172,11 @@ def generate(arguments: list[str]) -> int:
             current = k
         print(piece, end="", flush=True)
 
-    run(command.run, **command.common, **command.options, on_text=show)
-    print()
+    texts = run(command.run, **command.common, **command.options, on_text=None if as_json else show)
+    for k, text in enumerate(texts if as_json else []):
+        print(json_text({"sample": k, "text": text}))
+    if not as_json:
+        print()
     return 0
 
 

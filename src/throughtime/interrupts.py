@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 
 class Interrupted(Exception):
-    """Training stopped on request, at a step boundary, its checkpoint written."""
+    """Training stopped on request, at a step boundary, its checkpoint written; says where."""
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ class Trainer:
                 self._look_inside()
             if self.stopping:
                 self.save()
-                raise Interrupted
+                raise Interrupted(f"step {c.step}, after {clock(c.elapsed)}")
 
     def _one_step(self) -> None:
         c, task = self.counters, self.task

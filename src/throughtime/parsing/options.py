@@ -100,6 +100,7 @@ def add_verb_options(parser: Parser, cls: type, title: str) -> None:
     for field in dataclasses.fields(cls):
         name, text = f"--{field.name.replace('_', '-')}", texts[field.name]
         if name in known:  # two tasks have it: only help shows both
+            group.description += f" {name}: {text}"
             continue
         default = field.default
         if default is dataclasses.MISSING:
