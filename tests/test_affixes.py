@@ -18,10 +18,10 @@ def test_what_many_words_share_has_a_number_and_nothing_else():
     table, count = affix_table(tokens, 2)
     assert count == 1  # six words end with s; no other ending or beginning has five
     assert table.shape == (len(tokens), 4)
-    assert (table[4 : 4 + len(PLURALS)] == [-1, -1, 0, -1]).all()
-    assert (table[tokens.index("is")] == [-1, -1, 0, -1]).all()
+    assert (table[4 : 4 + len(PLURALS)] == [0, 0, 1, 0]).all()
+    assert (table[tokens.index("is")] == [0, 0, 1, 0]).all()
     for token in (*SPECIALS, "s", "undo"):  # "s" is no affix of itself
-        assert (table[tokens.index(token)] == -1).all()
+        assert not table[tokens.index(token)].any()
 
 
 def test_beginnings_and_endings_are_told_apart():
@@ -33,17 +33,17 @@ def test_beginnings_and_endings_are_told_apart():
 
 
 def test_the_sum_is_that_of_each_token_s_affixes():
-    table = torch.tensor([[-1, -1], [0, 2], [1, -1]])
+    table = torch.tensor([[0, 0], [1, 3], [2, 0]])
     layer = Affixes(table, 3, 4)
     assert not layer.weight.any()
     with torch.no_grad():
         layer.weight.normal_()
     tokens = torch.tensor([[0, 1], [2, 1]])
-    zero, one, two = torch.zeros(4), layer.weight[0] + layer.weight[2], layer.weight[1]
+    zero, one, two = torch.zeros(4), layer.weight[1] + layer.weight[3], layer.weight[2]
     expected = torch.stack([torch.stack([zero, one]), torch.stack([two, one])])
     torch.testing.assert_close(layer(tokens), expected)
     layer(tokens[:1]).sum().backward()
-    assert layer.weight.grad.sum(1).tolist() == [4, 0, 4]
+    assert layer.weight.grad.sum(1).tolist() == [0, 4, 0, 4]
 
 
 def test_a_language_model_learns_writes_and_loads_with_them(tmp_path):
@@ -68,3 +68,25 @@ def test_a_language_model_learns_writes_and_loads_with_them(tmp_path):
     assert not torch.equal(before[1], after[1])
     with pytest.raises(InputError, match="not with level char"):
         tt.train(from_dict(tt.LanguageConfig, {**values, "level": "char", "out": "other"}))
+
+
+def test_a_classifier_learns_and_loads_with_them(tmp_path):
+    path = tmp_path / "words.tsv"
+    lines = [f"the {w[:-1]}{end}\t{end}\n" for w in PLURALS for end in ("ing", "ous")] * 8
+    path.write_text("text\tlabel\n" + "".join(lines))
+    values = {"train": [str(path)], "valid": [str(path)], "out": str(tmp_path / "run"),
+              "max_steps": 20, "threads": 1, "optim": {"lr": 0.02},
+              "model": {"hidden_size": 8, "embedding_size": 8, "dropout": 0.0,
+                        "affixes": 3}}  # fmt: skip
+    assert tt.train(from_dict(tt.ClassifierConfig, values)).metrics["accuracy"] == 1
+    task, model = tt.load(tmp_path / "run")
+    inputs = model.inputs
+    assert inputs.affixes.weight[1:].any()
+    ids = torch.from_numpy(task.source.vocabulary.encode("the cating")).long()[:, None]
+    rows = inputs.affixes.table[ids]
+    expected = inputs.embedding(ids) + inputs.affixes.weight[rows].sum(-2)
+    torch.testing.assert_close(inputs(ids), expected)
+    assert rows[1].any()
+    assert tt.evaluate(tmp_path / "run").accuracy == 1
+    with pytest.raises(InputError, match="not with level char"):
+        tt.train(from_dict(tt.ClassifierConfig, {**values, "level": "char", "out": "other"}))

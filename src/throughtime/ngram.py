@@ -37,7 +37,8 @@ class WittenBell:
     def __init__(self, train: np.ndarray, order: int, vocabulary: int) -> None:
         if order < 1 or order > largest_order(vocabulary):
             raise InputError(
-                f"an n-gram of order {order} over {vocabulary} tokens does not fit 63 bits."
+                f"an n-gram of order {order} over {vocabulary:,} tokens does not fit 63 bits; one "
+                f"of order {largest_order(vocabulary)} does."
             )
         if len(train) < order:
             raise InputError(f"both texts must hold at least {order} tokens.")

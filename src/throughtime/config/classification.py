@@ -60,6 +60,8 @@ class ClassifierModelConfig(StackConfig):
         dropout: On the input, between layers and on what is pooled.
         bidirectional: Read in both directions.
         embedding_size: Width of the token embedding.
+        affixes: With level word, add to a word's embedding those of its beginnings and endings of
+            up to so many characters, which it shares with other words; 0 for none.
         pooling: What stands for a sequence: the last state of each direction at its true end, the
             mean or the maximum over time, or a weighted mean whose weights are learned.
         output_layers: Widths of ordinary layers (relu) between pooling and softmax.
@@ -71,6 +73,7 @@ class ClassifierModelConfig(StackConfig):
     hidden_size: int = limited(128, 1)
     bidirectional: bool = True
     embedding_size: int = limited(128, 1)
+    affixes: int = limited(0, 0, 8)
     pooling: Literal["last", "mean", "max", "attention"] = "max"
     output_layers: list[int] = field(default_factory=list)
     dropout: float = limited(0.3, 0, 0.999)
@@ -133,6 +136,8 @@ class ClassifierConfig(RunConfig):
             raise InputError("no training examples. Give --train FILE ….")
         if self.data.vectors is not None and self.level != "word":
             raise InputError(f"data.vectors are those of words: not with level {self.level}.")
+        if self.model.affixes and self.level != "word":
+            raise InputError(f"model.affixes are those of words: not with level {self.level}.")
         self.weights_by_label()
 
     def weights_by_label(self) -> dict[str, float]:

@@ -6,26 +6,37 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from .vocabulary import SPECIALS
+from .vocabulary import SPECIALS, Vocabulary
 
 SHARED = 5
 """An affix that fewer words have is none."""
 
 
+def affixes_of(vocabulary: Vocabulary, most: int) -> tuple[Tensor, int] | None:
+    """`affix_table` of a vocabulary for a network; None where `most` is 0."""
+    if not most:
+        return None
+    table, count = affix_table(vocabulary.tokens, most)
+    return torch.from_numpy(table), count
+
+
 def affix_table(tokens: Sequence[str], most: int) -> tuple[np.ndarray, int]:
-    """The affixes of each token by number, [V, 2 · most], −1 for none; and how many there are.
+    """The affixes of each token by number from 1, [V, 2 · most], 0 for none; how many there are.
 
     Column k − 1 is the token's first k characters, column most + k − 1 its last k, for k = 1 …
     `most`. A whole token is no affix of itself, specials have none, and what fewer than `SHARED`
     tokens begin or end with does not count.
     """
     counts = Counter(affix for token in tokens for _, affix in affixes(token, most))
-    numbers = {affix: i for i, affix in enumerate(a for a, n in counts.items() if n >= SHARED)}
-    table = np.full((len(tokens), 2 * most), -1, np.int64)
+    shared = [affix for affix, n in counts.items() if n >= SHARED]
+    numbers = {affix: i for i, affix in enumerate(shared, 1)}
+    table = np.zeros((len(tokens), 2 * most), np.int64)
     for row, token in enumerate(tokens):
         for column, affix in affixes(token, most):
-            table[row, column] = numbers.get(affix, -1)
+            table[row, column] = numbers.get(affix, 0)
     return table, len(numbers)
 
 

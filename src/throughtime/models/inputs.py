@@ -32,7 +32,8 @@ class TokenInput(nn.Module):
     """x<t> = E[token<t>]: tokens [T, B] → [T, B, n_x].
 
     In training, `word_dropout` reads that share of tokens as `unknown`, and `dropout` acts on the
-    embedding. Initial values: uniform in ±√(3 / n_x), each vector of length about 1.
+    embedding. Initial values: uniform in ±√(3 / n_x), each vector of length about 1. `affixes` is
+    the table of `affix_table` and their number, where they add to the embedding.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class TokenInput(nn.Module):
         unknown: int = 1,
         dropout: float = 0.0,
         locked: bool = False,
+        affixes: tuple[Tensor, int] | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, size)
+        self.affixes = Affixes(*affixes, size) if affixes else None
         bound = (3 / size) ** 0.5
         nn.init.uniform_(self.embedding.weight, -bound, bound)
         self.output_size = size
@@ -56,17 +59,22 @@ class TokenInput(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """[T, B, n_x]."""
         if not self.training:
-            return self.embedding(tokens)
+            return self.embed(tokens)
         if self.word_dropout:
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
             tokens = tokens.masked_fill(dropped, self.unknown)
-        return drop(self.embedding(tokens), self.dropout, self.locked)
+        return drop(self.embed(tokens), self.dropout, self.locked)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """The embedding, and what its affixes add."""
+        x = self.embedding(tokens)
+        return x if self.affixes is None else x + self.affixes(tokens)
 
 
 class Affixes(nn.Module):
     """What a token's beginnings and endings add to its embedding: tokens [T, B] → [T, B, n_x].
 
-        Σ_k A[affix k of the token];  `table [V, K]` has their numbers, −1 for none
+        Σ_k A[affix k of the token];  `table [V, K]` has their numbers from 1, 0 for none
 
     A rare word so begins near the frequent ones that are spelled alike, as plurals are. Initial
     values: zeros. Oracle: the sum, token by token.
@@ -77,13 +85,13 @@ class Affixes(nn.Module):
     def __init__(self, table: Tensor, affixes: int, size: int) -> None:
         super().__init__()
         self.register_buffer("table", table, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(affixes, size))
+        self.weight = nn.Parameter(torch.zeros(affixes + 1, size))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[T, B, n_x]."""
-        numbers = self.table[tokens]
-        found = nn.functional.embedding(numbers.clamp(min=0), self.weight)
-        return found.masked_fill((numbers < 0)[..., None], 0.0).sum(-2)
+        numbers = self.table[tokens].flatten(0, -2)
+        found = nn.functional.embedding_bag(numbers, self.weight, mode="sum", padding_idx=0)
+        return found.unflatten(0, tokens.shape)
 
 
 class NumberInput(nn.Module):

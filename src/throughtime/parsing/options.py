@@ -96,11 +96,12 @@ def add_verb_options(parser: Parser, cls: type, title: str) -> None:
         typing.get_type_hints(cls),
         parser._option_string_actions,
     )
-    group = parser.add_argument_group(f"options of {title}", summary(cls))
+    group = parser.add_argument_group(f"options of {title}")
+    about = summary(cls)
     for field in dataclasses.fields(cls):
         name, text = f"--{field.name.replace('_', '-')}", texts[field.name]
         if name in known:  # two tasks have it: only help shows both
-            group.description += f" {name}: {text}"
+            about += f" {name}: {text}"
             continue
         default = field.default
         if default is dataclasses.MISSING:
@@ -109,6 +110,7 @@ def add_verb_options(parser: Parser, cls: type, title: str) -> None:
             group.add_argument(name, action="store_true", help=text)
         else:
             add_option(group, name, hints[field.name], default, text)
+    group.description = about
 
 
 def summary(cls: type) -> str:

@@ -14,6 +14,7 @@ from .. import terminal
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
+from ..data.affixes import affixes_of
 from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
 from ..data.lines import Inputs, check_encoding
@@ -87,6 +88,7 @@ class Texts:
             unknown=UNK,
             dropout=c.dropout if c.input_dropout is None else c.input_dropout,
             locked=c.locked_dropout,
+            affixes=affixes_of(self.vocabulary, c.affixes),
         )
 
     def begin(self, inputs: Any) -> None:

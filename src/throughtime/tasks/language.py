@@ -17,7 +17,7 @@ from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
 from ..config.language import WritingOptions
 from ..data import corpus as corpora
-from ..data.affixes import affix_table
+from ..data.affixes import affixes_of
 from ..data.corpus import Corpus, Counts
 from ..data.streams import Streams
 from ..data.text import Text
@@ -132,10 +132,8 @@ class Language(Task):
 
     def build_model(self) -> LanguageModel:
         """The untrained network, on the device."""
-        c, affixes = self.config.model, None
-        if c.affixes:
-            table, count = affix_table(self.vocabulary.tokens, c.affixes)
-            affixes = torch.from_numpy(table), count
+        c = self.config.model
+        affixes = affixes_of(self.vocabulary, c.affixes)
         model = LanguageModel(self.cell, len(self.vocabulary), c, affixes)
         return model.to(self.device)
 
