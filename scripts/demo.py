@@ -16,6 +16,7 @@ from throughtime.cli import prepare_environment
 prepare_environment()
 
 import numpy as np
+import torch
 
 import throughtime as tt
 from throughtime import terminal
@@ -55,7 +56,7 @@ def main() -> int:
 validation, on files that were not trained on
   {f"this LSTM after {result.seconds:.0f} s":26} {bits:.3f} bits per character
   {f"{order}-gram (Witten-Bell)":26} {floor / math.log(2):.3f} bits per character
-
+{"" if bits < floor / math.log(2) else slow()}
 the run is in {out}; go on with
   .venv/bin/throughtime generate {out} --prime "def main(" --temperature 0.7
   .venv/bin/throughtime evaluate {out} --data {valid}
@@ -69,6 +70,14 @@ the run is in {out}; go on with
     print("\n".join(f"  {finding}" for finding in inside.report.findings))
     print(f"\ngradients through time, gates, influence on the text, in a browser: {inside.path}")
     return 0
+
+
+def slow() -> str:
+    """What to say where so short a training did not come below the n-gram."""
+    return (
+        f"  {torch.get_num_threads()} threads of this machine were too slow to beat counting in "
+        "this time; the last command below gives them more.\n"
+    )
 
 
 def gather(folder: Path) -> tuple[Path, Path]:

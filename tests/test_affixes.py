@@ -39,11 +39,11 @@ def test_the_sum_is_that_of_each_token_s_affixes():
     with torch.no_grad():
         layer.weight.normal_()
     tokens = torch.tensor([[0, 1], [2, 1]])
-    zero, one, two = torch.zeros(4), layer.weight[1] + layer.weight[3], layer.weight[2]
+    zero, one, two = torch.zeros(4), layer.weight[0] + layer.weight[2], layer.weight[1]
     expected = torch.stack([torch.stack([zero, one]), torch.stack([two, one])])
     torch.testing.assert_close(layer(tokens), expected)
     layer(tokens[:1]).sum().backward()
-    assert layer.weight.grad.sum(1).tolist() == [0, 4, 0, 4]
+    assert layer.weight.grad.sum(1).tolist() == [4, 0, 4]
 
 
 def test_a_language_model_learns_writes_and_loads_with_them(tmp_path):
@@ -62,7 +62,7 @@ def test_a_language_model_learns_writes_and_loads_with_them(tmp_path):
     tokens = torch.from_numpy(ids.astype("int64"))[:, None]
     before = model.hidden(tokens, model.initial_state(1))[0]
     with torch.no_grad():
-        model.affixes.weight[model.affixes.table[tokens[1, 0]].max()] += 1
+        model.affixes.weight[model.affixes.table[tokens[1, 0]].max() - 1] += 1
     after = model.hidden(tokens, model.initial_state(1))[0]
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
@@ -81,10 +81,11 @@ def test_a_classifier_learns_and_loads_with_them(tmp_path):
     assert tt.train(from_dict(tt.ClassifierConfig, values)).metrics["accuracy"] == 1
     task, model = tt.load(tmp_path / "run")
     inputs = model.inputs
-    assert inputs.affixes.weight[1:].any()
+    assert inputs.affixes.weight.any()
     ids = torch.from_numpy(task.source.vocabulary.encode("the cating")).long()[:, None]
     rows = inputs.affixes.table[ids]
-    expected = inputs.embedding(ids) + inputs.affixes.weight[rows].sum(-2)
+    zero = torch.zeros(1, inputs.affixes.weight.shape[1])
+    expected = inputs.embedding(ids) + torch.cat([zero, inputs.affixes.weight])[rows].sum(-2)
     torch.testing.assert_close(inputs(ids), expected)
     assert rows[1].any()
     assert tt.evaluate(tmp_path / "run").accuracy == 1

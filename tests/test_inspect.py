@@ -29,6 +29,7 @@ from throughtime.inspect import (
 from throughtime.inspect.endings import by_lag, gradients_by_stack, sequences
 from throughtime.inspect.gates import summary, watch_gates
 from throughtime.inspect.glance import glance
+from throughtime.inspect.gradients import GradientsThroughTime
 from throughtime.inspect.influence import choose_positions, exchanges
 from throughtime.inspect.page import Section, inline
 from throughtime.inspect.report import Report
@@ -577,8 +578,16 @@ def test_options_that_make_no_sense(run, capsys):
 
 
 def test_few_lags_have_a_ratio_and_no_name():
-    assert [verdict(0.5, lags) for lags in (19, 20)] == ["too few lags", "vanishing"]
-    assert [verdict(1.02, lags) for lags in (20, 40)] == ["carried", "exploding"]
+    def called(rate, lags, last=None):
+        norms = torch.tensor([rate**k if k <= (last or lags) else 0.0 for k in range(lags + 1)])
+        return verdict(
+            GradientsThroughTime({"c": norms.double()[None, :, None]}, ("layer 1",)), "c", 0
+        )
+
+    assert [called(0.5, lags) for lags in (19, 20)] == ["too few lags", "vanishing"]
+    assert [called(1.02, lags) for lags in (20, 40)] == ["carried", "exploding"]
+    assert called(1000.0, 200, last=1) == "exploding"  # no number is too large
+    assert called(1.05, 200, last=9) == "carried"
     model = language_model()
     batch = torch.randint(4, V, (5, 6)), torch.randint(4, V, (5, 6))
     section = gradients_section(gradients_through_time(model, batch), None)

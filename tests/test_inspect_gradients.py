@@ -9,6 +9,7 @@ import throughtime as tt
 from cases import ALL_CELLS, TwoMemories
 from throughtime.config import ModelConfig
 from throughtime.inspect import gradients_through_time, language_windows, watching
+from throughtime.inspect.gradients import GradientsThroughTime
 from throughtime.models.language import LanguageModel
 
 V, T, B, n = 11, 7, 3, 5
@@ -170,6 +171,22 @@ def test_rate_and_horizon_of_a_linear_memory(factor):
     low, high = found.band("c", 0)
     assert (low <= median).all()
     assert (median <= high).all()
+
+
+def test_a_lag_is_compared_with_lag_0_of_the_positions_that_reach_it():
+    """Long sequences have small gradients here, and nothing fades: a median over all would fall."""
+    lengths = [3] * 20 + [9] * 9 + [12] * 3
+    norms = torch.full((1, 12, len(lengths)), float("nan"))
+    for i, length in enumerate(lengths):
+        norms[0, :length, i] = 100.0 / length**3
+    found = GradientsThroughTime({"a": norms}, ("layer 1",))
+    shares = found.shares("a", 0)
+    torch.testing.assert_close(shares[:9], torch.ones(9, dtype=torch.float64))
+    assert shares[9:].isnan().all()  # three of 32 reach so far
+    assert found.lags == 8
+    assert (found.horizon("a", 0), found.rate("a", 0)) == (None, 1.0)
+    norms[0, 5:, 20:] /= 1000
+    assert GradientsThroughTime({"a": norms}, ("layer 1",)).horizon("a", 0) == 5
 
 
 def test_windows_are_the_text_before_each_position():

@@ -146,7 +146,7 @@ def test_a_csv_without_a_column_of_sequences_is_one(tmp_path):
     ("sequence,a,label\n1,2\n", "a.csv:2: expected 3 columns, got 2"),
     ("sequence,a,labels\n1,2,x\n", "a.csv:1: no column 'label'. Did you mean 'labels'"),
     ("sequence,label\n1,x\n", "a.csv:1: no columns of numbers"),
-    ("sequence,a,a,label\n1,2,3,x\n", "a.csv:1: two columns are named 'a'"),
+    ("sequence,a,a,label\n1,2,3,x\n", "a.csv:1: 2 columns are named 'a'"),
     ("", "a.csv: empty"),
 ])  # fmt: skip
 def test_bad_rows_of_numbers_are_named_with_file_and_line(tmp_path, text, said):

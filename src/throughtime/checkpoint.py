@@ -146,7 +146,9 @@ class RunFolder:
             return torch.load(self.trainer, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
             raise InputError(
-                f"{self.trainer}: damaged or truncated: {first_line(error)}"
+                f"{self.trainer}: damaged or truncated, so that this run cannot go on "
+                f"({first_line(error)[:80]}). Its best weights are a file of their own: evaluate "
+                "and the like still work."
             ) from error
 
     def require_weights(self, which: str = "best") -> None:
@@ -192,7 +194,7 @@ class RunFolder:
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: damaged or truncated: {first_line(error)}") from error
         except RuntimeError as error:
-            raise InputError(f"{path} does not fit config.yaml: {first_line(error)}") from error
+            raise InputError(f"{path} does not fit config.yaml: {misfit(error)}") from error
 
     @staticmethod
     def load_state(model: nn.Module, state: dict[str, Any], path: Path) -> None:
@@ -200,7 +202,15 @@ class RunFolder:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise InputError(f"{path} does not fit the model: {first_line(error)}") from error
+            raise InputError(f"{path} does not fit the model: {misfit(error)}") from error
+
+
+def misfit(error: RuntimeError) -> str:
+    """The first tensor that does not fit, of all that torch names."""
+    lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    found = (lines[0][:300].rstrip(".") if lines else first_line(error)) + more
+    return f"{found}. Were its settings changed, or is one of the files another run's?"
 
 
 def first_line(error: BaseException) -> str:

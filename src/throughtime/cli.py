@@ -106,7 +106,7 @@ def train(arguments: list[str]) -> int:
             )
         return 130
     if int(os.environ.get("RANK", "0")) == 0:
-        numbers = ", ".join(f"{k} {v:.4f}" for k, v in result.metrics.items())
+        numbers = ", ".join(f"{k} {v:z.4f}" for k, v in result.metrics.items())
         kept = "" if result.best_step == result.steps else f"weights of step {result.best_step}; "
         print(f"{result.folder}: {numbers} ({kept}{result.steps} steps, {result.seconds:.0f} s)")
         verbs = [v for v in ("generate", "predict") if getattr(command.config, f"{v}_options")]

@@ -70,7 +70,7 @@ class Metrics:
 
 
 def measured(line: str) -> dict[str, Any]:
-    """A line of metrics.jsonl as it was written: null was a number that is not finite.
+    """A line of metrics.jsonl; NaN for null, which was written for a number that is not finite.
 
     `ValueError` for a line that is not one.
     """

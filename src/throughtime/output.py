@@ -43,7 +43,7 @@ def finite(value: Any) -> Any:
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder to write into, made if need be; one made for a block that fails does not stay."""
     path = Path(path).expanduser()
-    made = not path.exists()
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,9 +51,9 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield path
     except BaseException:
-        if made:
-            with contextlib.suppress(OSError):  # not empty: what is in it was asked for
-                path.rmdir()
+        with contextlib.suppress(OSError):  # not empty: what is in it was asked for
+            for folder in made:
+                folder.rmdir()
         raise
 
 

@@ -59,6 +59,7 @@ class Trainer:
         self.glancer = Glancer(task, self.model) if looks else None
         self.asked_to_stop = False  # by a signal, in this process
         self.stopping = False  # agreed by all processes
+        self.saved = ""  # where
         torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
 
     # ---- the loop -----------------------------------------------------------------------------
@@ -117,7 +118,7 @@ class Trainer:
                 self._look_inside()
             if self.stopping:
                 self.save()
-                raise Interrupted(f"step {c.step}, after {clock(c.elapsed)}")
+                raise Interrupted(self.saved)
 
     def _one_step(self) -> None:
         c, task = self.counters, self.task
@@ -336,6 +337,10 @@ class Trainer:
         self.folder.keep_averaged(self.counters.averaged)
         if not self.folder.model.exists():
             self.folder.save_weights(self.model)
+        self.saved = self._where()
+
+    def _where(self) -> str:
+        return f"step {self.counters.step}, after {clock(self.counters.elapsed)}"
 
     def resume(self) -> None:
         """Take up the folder's checkpoint."""
@@ -363,6 +368,7 @@ class Trainer:
             group.update(settings)  # a resumed run may change them
         self.schedule.state = saved["schedule"]
         self.counters = Counters(**saved["counters"])
+        self.saved = self._where()
         self.advisor.resume(saved.get("advisor", {}))
         self.metrics_bytes = saved["metrics_bytes"]
         mine = saved["processes"][self.processes.rank]

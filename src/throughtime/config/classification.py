@@ -136,6 +136,8 @@ class ClassifierConfig(RunConfig):
             raise InputError("no training examples. Give --train FILE ….")
         if self.data.vectors is not None and self.level != "word":
             raise InputError(f"data.vectors are those of words: not with level {self.level}.")
+        if self.data.features and self.level != "numbers":
+            raise InputError("data.features are columns of numbers: --level numbers.")
         if self.model.affixes and self.level != "word":
             raise InputError(f"model.affixes are those of words: not with level {self.level}.")
         self.weights_by_label()

@@ -235,7 +235,8 @@ class Reader:
                 f"{line.where}: expected an ID as in 1, 1-2 or 1.1 in the first column, got "
                 f"{number!r}."
             )
-        if number == first and int(number) != len(self.words) + 1:
+        in_order = self.format != "conllu" or int(first) == len(self.words) + 1
+        if number == first and not in_order:
             raise InputError(
                 f"{line.where}: expected the ID {len(self.words) + 1}, got {number}: IDs of words "
                 "count from 1 in each sentence, and a blank line ends one."
@@ -271,9 +272,10 @@ class Reader:
             number = int(asked)
             return number - 1 if number > 0 else self.count + number
         named = f": {', '.join(self.names)}" if self.names else ""
+        plain = "" if self.tagged else " For sentences without columns: --format text."
         raise InputError(
             f"{line.where}: no column {asked!r} for the {what}."
-            f"{did_you_mean(asked, self.names)} Found {self.count}{named}."
+            f"{did_you_mean(asked, self.names)} Found {plural(self.count, 'column')}{named}.{plain}"
             f"{say_in_training(f'--data.{what} NUMBER, from 1, or --data.columns NAME …')}"
         )
 

@@ -22,13 +22,13 @@ FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 class Record(NamedTuple):
     """A text or a sequence of numbers, its label where it has one, and where it stands.
 
-    A sequence from a table has a name there, and the names of its `columns`.
+    A sequence of numbers has a name in its file, and one from a table the names of its `columns`.
     """
 
     content: Any
     label: str | None
     where: str
-    name: str = ""
+    name: str | None = None
     columns: tuple[str, ...] = ()
 
 

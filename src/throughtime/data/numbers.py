@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,6 +22,8 @@ def read_numbers(patterns: list[str], columns: Columns) -> list[Record]:
     found: list[Record] = []
     for path in find_files(patterns):
         if path.suffix == ".npz":
+            if columns.features:
+                raise InputError(f"{path}: arrays have no names: data.features is for CSV.")
             found += read_npz(path, labelled=columns.labelled)
         else:
             found += columns.read(read_lines(path), str(path))
@@ -90,14 +91,22 @@ class Columns:
     """CSV with a header and one row per step.
 
     Column `sequence` tells sequences apart (without it a file is one), column `label` is that of
-    the whole sequence; the numbers of the step are `features`, or if there are none all others.
+    the whole sequence. The numbers of a step are the columns `features`, in that order; if none
+    are chosen, those `known` from training, no more and no less; at first all others, as the first
+    file has them: further files may have them in another order.
     """
 
     def __init__(
-        self, sequence: str, label: str, features: Sequence[str] = (), *, labelled: bool = True
+        self,
+        sequence: str,
+        label: str,
+        features: Sequence[str] = (),
+        *,
+        known: Sequence[str] = (),
+        labelled: bool = True,
     ) -> None:
         self.sequence, self.label, self.features = sequence, label, tuple(features)
-        self.labelled = labelled
+        self.known, self.labelled = tuple(known), labelled
 
     def read(self, lines: Iterable[Line], source: str) -> list[Record]:
         """The sequences of a file, in the order in which they begin."""
@@ -105,11 +114,12 @@ class Columns:
         header = next(lines, None)
         if header is None:
             raise InputError(f"{source}: empty: expected a header and one row per step.")
-        names = csv_fields(header.text, header)
+        names = [name.strip() for name in csv_fields(header.text, header)]
         if self.labelled and self.label not in names:
             raise InputError(
                 f"{header.where}: no column {self.label!r}.{did_you_mean(self.label, names)} Found "
-                f"{', '.join(names)[:200]}.{say_in_training('--data.label NAME')}"
+                f"{', '.join(names)[:200]}.{say_in_training('--data.label NAME')} "
+                "predict needs no labels."
             )
         numbers = self._numbers(names, header)
         steps: dict[str, list[list[float]]] = {}
@@ -143,20 +153,30 @@ class Columns:
 
     def _numbers(self, names: list[str], header: Line) -> list[int]:
         """Which columns are the numbers of a step."""
-        again = [name for name, count in Counter(names).items() if count > 1]
-        if again:
-            raise InputError(f"{header.where}: two columns are named {again[0]!r}.")
+        others = [name for name in names if name not in (self.sequence, self.label)]
+        self.known = self.known or tuple(self.features or others)
         for name in self.features:
-            if name not in names or name in (self.sequence, self.label):
+            if name not in others:
                 raise InputError(
-                    f"{header.where}: no column of numbers {name!r}.{did_you_mean(name, names)} "
-                    f"Found {', '.join(names)[:200]}.{say_in_training('--data.features NAME …')}"
+                    f"{header.where}: no column of numbers {name!r}.{did_you_mean(name, others)} "
+                    f"Found {', '.join(others)[:200]}.{say_in_training('--data.features NAME …')}"
                 )
-        others = (name for name in names if name not in (self.sequence, self.label))
-        numbers = [names.index(name) for name in self.features or others]
-        if not numbers:
+        if not self.known:
             raise InputError(f"{header.where}: no columns of numbers beside {', '.join(names)}.")
-        return numbers
+        missing = [name for name in self.known if name not in others]
+        extra = [name for name in others if name not in self.known and not self.features]
+        if missing or extra:
+            said = [f"{what} {', '.join(some)}" for what, some in (("without", missing),
+                    ("with", extra)) if some]  # fmt: skip
+            raise InputError(
+                f"{header.where}: columns of numbers {' and '.join(said)}; expected "
+                f"{', '.join(self.known)[:200]}, as in what was read first or trained on, in any "
+                "order."
+            )
+        for name in (*self.known, self.sequence, self.label):
+            if names.count(name) > 1:
+                raise InputError(f"{header.where}: {names.count(name)} columns are named {name!r}.")
+        return [names.index(name) for name in self.known]
 
 
 def number(text: str, column: str, line: Line) -> float:
@@ -166,5 +186,8 @@ def number(text: str, column: str, line: Line) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{line.where}: column {column!r}: expected a number, got {text!r}.")
+        raise InputError(
+            f"{line.where}: column {column!r}: expected a number, got {text!r}. A column can be "
+            "left out in training: --data.features NAME … names those that count."
+        )
     return value

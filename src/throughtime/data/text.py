@@ -29,6 +29,8 @@ def find_files(patterns: list[str]) -> list[Path]:
         else:
             files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
             files = [p for p in files if p.is_file()]
+        if not files and path.is_dir():
+            raise InputError(f"{pattern}: the directory has no files.")
         if not files:
             raise InputError(f"no such file, directory or match: {pattern}")
         found += files

@@ -105,7 +105,7 @@ def read_classification(task: Classification, data: list[str] | None) -> Any:
     """Labelled examples."""
     config = task.config
     if data is not None or config.valid:
-        return task.encode(task.source.read(config, data or config.valid, task.labels.names))
+        return task.encode(task.source.read_more(data or config.valid, task.labels.names))
     return task.encode(classification.split(config, task.source.read(config, config.train))[1])
 
 

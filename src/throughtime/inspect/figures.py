@@ -18,7 +18,7 @@ from ..wording import plural
 from .gates import BINS, SATURATED, Gates
 from .gradients import GradientsThroughTime
 from .health import Health
-from .influence import Influence
+from .influence import Influence, mean_within
 from .positions import Band, ContextErrors
 
 INK, MUTED, GRID, ALARM = "#1b1f24", "#6b7280", "#e2e5ea", "#c81e1e"
@@ -91,19 +91,23 @@ def gradients_figure(
             colour = SERIES[row % len(SERIES)]
             draw_lags(panel, found, part, row, colour, name)
             if untrained is not None:
-                median = share_of_first(untrained.median(part, row), untrained.median(part, row))
+                median = drawn(untrained.shares(part, row))
                 style = {"color": colour, "linewidth": 1.2, "linestyle": (0, (2, 2))}
                 panel.plot(median, label=f"{name}, untrained", **style)
         panel.axhline(0.01, color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
+        late = late_horizon(found, part)  # the label keeps off the curves
         panel.annotate(
-            "1% of lag 0", (1, 0.01), xycoords=("axes fraction", "data"), color=MUTED, size=9,
-            xytext=(-2, 3), textcoords="offset points", ha="right",
+            "1% of lag 0", (0 if late else 1, 0.01), xycoords=("axes fraction", "data"),
+            color=MUTED, size=9, xytext=(3 if late else -2, 3), textcoords="offset points",
+            ha="left" if late else "right",
         )  # fmt: skip
         panel.set_xlabel("lag T − t: steps before the loss")
         headline(panel, f"∂L<T>/∂{part}<t>")
-        panel.set_xlim(0, len(found.norms[part][0]) - 1)
+        panel.set_xlim(0, max(found.lags, 1))
     lowest = min(float(line.min()) for line in shown_medians(found))
     axes[0, 0].set_ylim(max(LEAST, min(lowest / 3, 0.004)), None)  # 1% is always in sight
+    if lowest > 1e-3:
+        logarithmic(axes[0, 0].yaxis)
     axes[0, 0].set_ylabel("gradient norm, lag 0 = 1")
     lines, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(
@@ -118,37 +122,45 @@ def shown_medians(found: GradientsThroughTime) -> list[np.ndarray]:
     curves = []
     for part in found.norms:
         for row in range(len(found.layers)):
-            median = share_of_first(found.median(part, row), found.median(part, row))
+            median = drawn(found.shares(part, row))
             if (positive := median[median > 0]).size:
                 curves.append(positive)
     return curves or [np.ones(1)]
 
 
-def share_of_first(values: Tensor, median: Tensor) -> np.ndarray:
-    """Values as shares of the median at lag 0; NaN where that is zero."""
-    first = float(median[0])
-    shares = values.numpy() / first if first > 0 else np.full(len(values), np.nan)
-    return np.where(shares > 0, shares, np.nan) if first > 0 else shares
+def drawn(shares: Tensor) -> np.ndarray:
+    """What a logarithmic axis can show: NaN for zero and for what is not known."""
+    return np.where((shares > 0) & shares.isfinite(), shares.numpy(), np.nan)
 
 
 def draw_lags(
     panel: Any, found: GradientsThroughTime, part: str, row: int, colour: str, name: str
 ) -> None:
     """One layer's line, band and horizon."""
-    median = found.median(part, row)
-    low, high = (share_of_first(edge, median) for edge in found.band(part, row))
-    lags = np.arange(len(median))
+    first, shares = found.first(part, row), drawn(found.shares(part, row))
+    known = np.isfinite(first.numpy())
+    low, high = (drawn(edge / first)[known] for edge in found.band(part, row))
+    lags = np.arange(len(shares))
     panel.fill_between(
-        lags, np.fmax(low, LEAST), np.fmax(high, LEAST), color=colour, alpha=BAND, linewidth=0
-    )
-    panel.plot(lags, share_of_first(median, median), color=colour, linewidth=2, label=name)
+        lags[known], np.fmax(low, LEAST), np.fmax(high, LEAST), color=colour, linewidth=0,
+        alpha=BAND if len(found.layers) == 1 else BAND / 2,
+    )  # fmt: skip
+    panel.plot(lags, shares, color=colour, linewidth=2, label=name)
     if (horizon := found.horizon(part, row)) is not None:
-        at = float(share_of_first(median, median)[horizon])
+        at = float(shares[horizon])
         panel.plot([horizon], [at], "o", color=colour, markersize=6, clip_on=False)
+        left = horizon > 0.7 * found.lags
         panel.annotate(
             plural(horizon, "step"), (horizon, at), color=colour, size=10, weight="bold",
-            xytext=(6, 5 + 12 * row), textcoords="offset points",
+            xytext=(-6 if left else 6, (-14 if left else 5) + 12 * row),
+            textcoords="offset points", ha="right" if left else "left",
         )  # fmt: skip
+
+
+def late_horizon(found: GradientsThroughTime, part: str) -> bool:
+    """Whether a curve of the part passes 1% in the right half, where labels stand otherwise."""
+    horizons = [found.horizon(part, row) for row in range(len(found.layers))]
+    return any(k is not None and k > found.lags / 2 for k in horizons)
 
 
 def gates_figure(found: Gates) -> Any:
@@ -229,18 +241,12 @@ def influence_figure(several: Sequence[Influence], per: str = "token") -> Any:
     """The share of what moved each prediction that lies within so many tokens; the mean in bold."""
     figure, axes = new_figure(3.0)
     panel = axes[0, 0]
-    shares = []
     for one in several:
-        total = one.moved.flip(0).cumsum(0)
-        if total[-1] > 0:
-            shares.append((total / total[-1]).numpy())
-            panel.plot(np.arange(1, len(total) + 1), shares[-1], color=SERIES[0], alpha=0.35,
-                       linewidth=1)  # fmt: skip
-    if shares:
-        least = min(map(len, shares))
-        mean = np.mean([share[:least] for share in shares], 0)
-        panel.plot(np.arange(1, least + 1), mean, color=SERIES[0], linewidth=2.5, label="mean")
-        key(panel, loc="lower right")
+        panel.plot(np.arange(1, len(one.within) + 1), one.within, color=SERIES[0], alpha=0.35,
+                   linewidth=1)  # fmt: skip
+    mean = mean_within(several)
+    panel.plot(np.arange(1, len(mean) + 1), mean, color=SERIES[0], linewidth=2.5, label="mean")
+    key(panel, loc="lower right")
     logarithmic(panel.xaxis)
     panel.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     panel.set_ylim(0, 1.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ COLUMNS = 32
 """Positions looked at together: their steps' activations are all in memory."""
 
 
+ENOUGH = 8
+"""A lag that fewer positions reach is not told, unless there are no more."""
+
+
 @dataclass(frozen=True)
 class GradientsThroughTime:
     """‖∂L<T>/∂s<t>‖ for each part s of the state, by the lag k = T − t.
@@ -25,6 +30,9 @@ class GradientsThroughTime:
     `norms[part]` is [layers, lags, positions], lag 0 first; NaN where a sequence is shorter. With
     two directions a row is a layer's direction, forward before backward, and the lag counts the
     steps of that direction. `layers` names the rows.
+
+    Where sequences differ in length, only the longer ones reach a long lag, and they may differ in
+    other ways too: each lag is compared with lag 0 of the same positions (`shares`).
     """
 
     norms: dict[str, Tensor]
@@ -41,39 +49,60 @@ class GradientsThroughTime:
         norms = self.norms[part][layer].double()
         return norms.nanquantile(low, dim=1), norms.nanquantile(high, dim=1)
 
+    def first(self, part: str, layer: int) -> Tensor:
+        """What each lag is compared with, [lags]: the median at lag 0 over the positions that reach
+        the lag. It is one number where all do. NaN where hardly any reaches so far.
+        """
+        norms = self.norms[part][layer].double()
+        there = ~norms.isnan()
+        compared = norms[0].expand_as(norms).masked_fill(~there, float("nan"))
+        few = there.sum(1) < min(ENOUGH, norms.shape[1])
+        return compared.nanquantile(0.5, dim=1).masked_fill(few, float("nan"))
+
+    def shares(self, part: str, layer: int) -> Tensor:
+        """The curve, [lags]: the median at each lag as a share of `first`; 1 at lag 0."""
+        return self.median(part, layer) / self.first(part, layer)
+
     def horizon(self, part: str, layer: int, share: float = 0.01) -> int | None:
-        """The first lag where the median is below `share` of that at lag 0; None: never so far."""
-        median = self.median(part, layer)
-        below = (median < share * median[0]).nonzero()
+        """The first lag where `shares` is below `share`; None: never, as far as was measured."""
+        below = (self.shares(part, layer) < share).nonzero()
         return int(below[0]) if len(below) else None
 
     @property
     def lags(self) -> int:
-        """The longest lag measured."""
-        return next(iter(self.norms.values())).shape[1] - 1
+        """The longest lag measured, by enough positions."""
+        part = next(iter(self.norms))
+        return int((~self.first(part, 0).isnan()).nonzero()[-1])
+
+    def longest(self, share: float = 0.01) -> tuple[str, int, int | None]:
+        """The part and the layer that last longest, and their horizon; of equals the last layer."""
+        found = [
+            (part, layer, self.horizon(part, layer, share))
+            for layer in reversed(range(len(self.layers)))
+            for part in self.norms
+        ]
+        return max(found, key=lambda one: math.inf if one[2] is None else one[2])
 
     def reach(self, share: float = 0.01) -> int | None:
         """The horizon of the layer and state part that lasts longest; None: beyond `lags`."""
-        found = [
-            self.horizon(part, layer, share)
-            for part in self.norms
-            for layer in range(len(self.layers))
-        ]
-        reached = [k for k in found if k is not None]
-        return max(reached) if len(reached) == len(found) else None
+        return self.longest(share)[2]
 
     def rate(self, part: str, layer: int) -> float:
-        """The geometric mean of the ratio of a lag's median to that of the lag before.
+        """The geometric mean of the ratio of a lag's share to that of the lag before.
 
-        Over all lags whose median is positive: (m<K> / m<0>)^(1/K). Above 1 gradients explode, far
+        shares<K>^(1/K), K the last lag whose share is positive. Above 1 gradients explode, far
         below 1 they vanish. NaN where only one lag was measured.
         """
-        median = self.median(part, layer)
-        positive = (median > 0).nonzero()
-        last = int(positive[-1]) if len(positive) else 0
-        if last == 0:
-            return 0.0 if len(median) > 1 else float("nan")
-        return float(median[last] / median[0]) ** (1 / last) if median[0] > 0 else float("nan")
+        growth, last = self.growth(part, layer)
+        return growth ** (1 / last) if last else growth
+
+    def growth(self, part: str, layer: int) -> tuple[float, int]:
+        """shares<K>, and K: the last lag whose share is positive."""
+        shares = self.shares(part, layer)
+        if len(shares) == 1 or shares[0] != 1:  # nothing flows back from lag 0 itself
+            return float("nan"), 0
+        last = int((shares > 0).nonzero()[-1])
+        return (float(shares[last]), last) if last else (0.0, 0)
 
 
 def gradients_through_time(

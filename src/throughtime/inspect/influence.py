@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +39,28 @@ class Influence:
     position: int = 0
     why: str = ""
 
+    @property
+    def within(self) -> Tensor:
+        """[T]: the share of all that moved the prediction within the last 1, 2 … T tokens."""
+        total = self.moved.flip(0).cumsum(0)
+        return total / total[-1]  # NaN where nothing moved it
+
     def reach(self, share: float) -> int:
         """The last so many tokens that bring that share of all that moved the prediction."""
-        total = self.moved.flip(0).cumsum(0)
-        if total[-1] <= 0:
-            return 0
-        return int((total < share * total[-1]).sum()) + 1
+        return reach(self.within, share)
+
+
+def reach(within: Tensor, share: float) -> int:
+    """The first count of tokens within which that share lies; 0 where nothing moved."""
+    return 0 if within[-1].isnan() else min(int((within < share).sum()) + 1, len(within))
+
+
+def mean_within(several: Sequence[Influence]) -> Tensor:
+    """The mean of `within` over predictions that anything moved, as far as all of them go."""
+    curves = [one.within for one in several if not one.within[-1].isnan()]
+    if not curves:
+        return torch.full((1,), math.nan)
+    return torch.stack([curve[: min(map(len, curves))] for curve in curves]).mean(0)
 
 
 @torch.no_grad()

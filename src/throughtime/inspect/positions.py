@@ -34,11 +34,13 @@ class ContextErrors:
     targets: int
 
     def enough(self, within: float = 0.02) -> int:
-        """The least context from which on no loss is more than `within` above the last."""
-        most = self.loss[-1] * (1 + within)
-        enough = self.contexts[-1]
-        for context, loss in zip(reversed(self.contexts), reversed(self.loss)):
-            if loss > most:
+        """The least context from which on no loss is above the last by more than the share `within`
+        and by more than chance (`interval`).
+        """
+        enough, last = self.contexts[-1], self.loss[-1]
+        rows = zip(reversed(self.contexts), reversed(self.loss), reversed(self.interval))
+        for context, loss, interval in rows:
+            if loss - last > max(last * within, 0.0 if math.isnan(interval) else interval):
                 break
             enough = context
         return enough

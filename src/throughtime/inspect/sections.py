@@ -29,16 +29,17 @@ def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section
 FEW = 20
 """Over fewer lags a per-lag ratio has no name."""
 GROWN = 2.0
-"""What grows by less than this over all lags does not explode."""
+"""What grows by less than this, as far as it was measured, does not explode."""
 
 
-def verdict(rate: float, lags: int) -> str:
-    """What a per-lag ratio over so many lags is called."""
+def verdict(found: GradientsThroughTime, part: str, layer: int) -> str:
+    """What the per-lag ratio of a part in a layer is called."""
+    rate, (growth, _) = found.rate(part, layer), found.growth(part, layer)
     if math.isnan(rate):
         return "not measured"
-    if lags < FEW:
+    if found.lags < FEW:
         return "too few lags"
-    if rate > EXPLODING and rate**lags >= GROWN:
+    if rate > EXPLODING and growth >= GROWN:
         return "exploding"
     if rate >= CARRIED:
         return "carried"
@@ -54,20 +55,17 @@ def gradients_section(
     stack: str = "",
 ) -> Section:
     """Gradients through time: one figure, one table."""
-    part = next(iter(found.norms))
-    top = len(found.layers) - 1
-    lags, positions = found.norms[part].shape[1:]
     name, title = "gradients", "Gradients through time"
     if stack:
         name, title = f"gradients-{stack.replace('.', '-')}", f"{title}: {stack}"
-    finding = gradients_sentence(found, part, top, noun, of)
+    finding = gradients_sentence(found, noun, of)
     if stack:
         finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
     body = [
         paragraph(
             f"The norm of the derivative of {of} by the state a number of steps before it, exact, "
-            f"by backpropagation through the scan: median over {plural(positions, 'position')}, "
-            "the band from the 10th to the 90th percentile. Each curve starts at 1. A straight "
+            f"by backpropagation through the scan: median over {positions_of(found)}, the band "
+            "from the 10th to the 90th percentile. Each curve starts at 1. A straight "
             "line falls by the same factor at every step; the dot and its number mark the horizon, "
             "the first lag where less than 1% of the influence is left."
         ),
@@ -79,7 +77,7 @@ def gradients_section(
             else "Median and band by layer; a panel for each part of the state.",
             finding,
         ),
-        rates_table(found, untrained, lags),
+        rates_table(found, untrained),
     ]
     numbers = {"trained": gradient_numbers(found)}
     if untrained is not None:
@@ -87,25 +85,39 @@ def gradients_section(
     return Section(name, title, finding, numbers, body)
 
 
-def gradients_sentence(
-    found: GradientsThroughTime, part: str, layer: int, noun: str, of: str
-) -> str:
-    """How far back the influence on a layer or direction goes, and what the rate is called."""
-    horizon, rate = found.horizon(part, layer), found.rate(part, layer)
-    lags = found.norms[part].shape[1] - 1
-    said = verdict(rate, lags)
+def positions_of(found: GradientsThroughTime) -> str:
+    """How many positions there are, and how many reach the longest lag, if fewer."""
+    norms = next(iter(found.norms.values()))[0]
+    there = int((~norms[found.lags].isnan()).sum())
+    said = plural(norms.shape[1], "position")
+    if there == norms.shape[1]:
+        return said
+    return (
+        f"{said}, of which {there:,} reach lag {found.lags}, the last one shown (each lag is "
+        "compared with lag 0 of the positions that reach it)"
+    )
+
+
+def gradients_sentence(found: GradientsThroughTime, noun: str, of: str) -> str:
+    """How far back the influence goes where it goes farthest, and what the rate is called."""
+    part, layer, horizon = found.longest()
+    rate, lags = found.rate(part, layer), found.lags
+    said = verdict(found, part, layer)
     reach = (
         f"The influence of a {noun} on {of} falls below 1% after {plural(horizon, 'step')}"
         if horizon is not None
         else f"The influence of a {noun} on {of} is still above 1% after {plural(lags, 'step')}"
     )
-    also = ""
-    if len(found.layers) > 1:
-        others = []
-        for row, name in enumerate(found.layers[:-1]):
-            k = found.horizon(part, row)
-            others.append(f"{name}: {f'over {lags}' if k is None else k}")
-        also = f" in {found.layers[layer]} ({'; '.join(others)})"
+    also, others = "", []
+    for other in found.norms:
+        for row, name in enumerate(found.layers):
+            if (other, row) != (part, layer):
+                k = found.horizon(other, row)
+                named = f"{other} of {name}" if len(found.layers) > 1 else other
+                others.append(f"{named}: {f'over {lags}' if k is None else k}")
+    if others:
+        where = f"{part} of {found.layers[layer]}" if len(found.layers) > 1 else part
+        also = f" in {where} ({'; '.join(others)})"
     if said in ("not measured", "too few lags"):
         return f"{reach}{also}."
     return (
@@ -114,9 +126,7 @@ def gradients_sentence(
     )
 
 
-def rates_table(
-    found: GradientsThroughTime, untrained: GradientsThroughTime | None, lags: int
-) -> str:
+def rates_table(found: GradientsThroughTime, untrained: GradientsThroughTime | None) -> str:
     """Horizon and rate of every layer and part."""
     head = ["", "horizon (1%)", "per step", ""]
     several = [("", found)] + ([(", untrained", untrained)] if untrained else [])
@@ -125,9 +135,9 @@ def rates_table(
         for row, layer in enumerate(found.layers):
             for suffix, one in several:
                 horizon, rate = one.horizon(part, row), one.rate(part, row)
-                shown = f"over {lags - 1}" if horizon is None else f"{horizon}"
+                shown = f"over {one.lags}" if horizon is None else f"{horizon}"
                 name = f"{html.escape(part)}, {layer}{suffix}"
-                rows.append([name, shown, f"× {rate:.3f}", verdict(rate, one.lags)])
+                rows.append([name, shown, f"× {rate:.3f}", verdict(one, part, row)])
     return table(head, rows, text=(0, 3))
 
 
@@ -136,12 +146,13 @@ def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
     return {
         part: {
             layer: {
+                "shares": found.shares(part, row).tolist(),
                 "median": found.median(part, row).tolist(),
                 "low": found.band(part, row)[0].tolist(),
                 "high": found.band(part, row)[1].tolist(),
                 "horizon": found.horizon(part, row),
                 "rate": found.rate(part, row),
-                "verdict": verdict(found.rate(part, row), found.lags),
+                "verdict": verdict(found, part, row),
             }
             for row, layer in enumerate(found.layers)
         }

@@ -11,7 +11,7 @@ from typing import Any
 from ..wording import plural
 from . import figures
 from .gates import Gates
-from .influence import Influence
+from .influence import Influence, mean_within, reach
 from .page import Section, code, drawing, heading, paragraph, scale, table, tinted
 from .positions import Band, ContextErrors
 from .sections import left_out
@@ -24,10 +24,11 @@ from .units import Unit
 def influence_section(several: Sequence[Influence], task: Any) -> Section:
     """The text before each chosen position, coloured by how far each token moved the prediction."""
     noun = unit_of(task.config.level)
-    half, most = (sum(one.reach(s) for one in several) / len(several) for s in (0.5, 0.9))
+    mean = mean_within(several)
+    half, most = (reach(mean, share) for share in (0.5, 0.9))
     finding = (
-        f"Half of what moved these predictions lies in the last {half:.1f} {noun}s, 90% in the "
-        f"last {most:.0f}: the mean over {plural(len(several), 'position')}."
+        f"Half of what moved these predictions lies in the last {plural(half, noun)}, 90% in the "
+        f"last {most:,}: the mean over {plural(len(several), 'position')}."
     )
     body = [
         paragraph(
@@ -37,7 +38,8 @@ def influence_section(several: Sequence[Influence], task: Any) -> Section:
             "on a scale of square roots up to the passage's largest. On blue it made the true next "
             f"{noun} likelier than its exchanges do, on orange less likely. The "
             f"framed {noun} is the one that was predicted. The first {noun} of a passage is read "
-            "with an empty memory."
+            f"with an empty memory. One {noun} is exchanged at a time: what many of them say "
+            "together can help a prediction more than any one of them moves it."
         ),
         f'<p class="note">made it less likely {scale("both")} made it likelier</p>',
         drawing(
@@ -164,7 +166,8 @@ def context_section(found: ContextErrors, noun: str) -> Section:
     longest = plural(found.contexts[-1], noun)
     finding = (
         f"The loss falls from {first:.2f} nats after {plural(found.contexts[0], noun)} of context "
-        f"to {last:.2f} after {longest}; {plural(enough, noun)} bring it within 2% of that."
+        f"to {last:.2f} after {longest}; from {plural(enough, noun)} on it is within 2% of that, "
+        "or within the error."
         if first - last >= 0.005
         else f"Memory does not help: {first:.2f} nats after {plural(found.contexts[0], noun)} of "
         f"context, {last:.2f} after {longest}."

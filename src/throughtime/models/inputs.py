@@ -59,16 +59,18 @@ class TokenInput(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """[T, B, n_x]."""
         if not self.training:
-            return self.embed(tokens)
+            return embed(tokens, self.embedding, self.affixes)
         if self.word_dropout:
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
             tokens = tokens.masked_fill(dropped, self.unknown)
-        return drop(self.embed(tokens), self.dropout, self.locked)
+        x = embed(tokens, self.embedding, self.affixes)
+        return drop(x, self.dropout, self.locked)
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """The embedding, and what its affixes add."""
-        x = self.embedding(tokens)
-        return x if self.affixes is None else x + self.affixes(tokens)
+
+def embed(tokens: Tensor, embedding: nn.Embedding, affixes: Affixes | None) -> Tensor:
+    """Tokens [T, B] → [T, B, n_x]: the embedding, and what affixes add where there are any."""
+    x = embedding(tokens)
+    return x if affixes is None else x + affixes(tokens)
 
 
 class Affixes(nn.Module):
@@ -77,7 +79,7 @@ class Affixes(nn.Module):
         Σ_k A[affix k of the token];  `table [V, K]` has their numbers from 1, 0 for none
 
     A rare word so begins near the frequent ones that are spelled alike, as plurals are. Initial
-    values: zeros. Oracle: the sum, token by token.
+    values: zeros. There is no second derivative. Oracle: the sum, token by token.
     """
 
     table: Tensor
@@ -85,12 +87,15 @@ class Affixes(nn.Module):
     def __init__(self, table: Tensor, affixes: int, size: int) -> None:
         super().__init__()
         self.register_buffer("table", table, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(affixes + 1, size))
+        self.weight = nn.Parameter(torch.zeros(max(affixes, 1), size))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[T, B, n_x]."""
         numbers = self.table[tokens].flatten(0, -2)
-        found = nn.functional.embedding_bag(numbers, self.weight, mode="sum", padding_idx=0)
+        there = (numbers > 0).to(self.weight.dtype)
+        found = nn.functional.embedding_bag(
+            (numbers - 1).clamp(min=0), self.weight, mode="sum", per_sample_weights=there
+        )
         return found.unflatten(0, tokens.shape)
 
 

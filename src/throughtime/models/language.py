@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..stack import drop
 from . import initialise, stack_of
-from .inputs import Affixes
+from .inputs import Affixes, embed
 from .window import Window
 
 
@@ -94,10 +94,7 @@ class LanguageModel(nn.Module):
 
     def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""
-        x = self.embedding(tokens)
-        if self.affixes is not None:
-            x = x + self.affixes(tokens)
-        x = self.drop(x, self.embedding_dropout)
+        x = self.drop(embed(tokens, self.embedding, self.affixes), self.embedding_dropout)
         y, state = self.stack.run(x, state, None, None)
         y = self.to_embedding(self.output(self.drop(y, self.output_dropout)))
         return y, state

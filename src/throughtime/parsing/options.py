@@ -15,7 +15,10 @@ from ..errors import InputError, did_you_mean
 
 
 class Parser(ArgumentParser):
-    """Errors become one-line `InputError`s that name the nearest option."""
+    """Errors become one-line `InputError`s that name the nearest option; none is abbreviated."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
         raise InputError(self.one_line(message))
@@ -26,13 +29,26 @@ class Parser(ArgumentParser):
         text = " ".join(message.split())
         if match := re.search(r"unrecognized arguments: (\S+)", text):
             given = match[1].partition("=")[0]
-            near = did_you_mean(given.removeprefix("--"), names).replace("'", "'--", 1)
-            return f"unknown option {given}.{near}"
+            return f"unknown option {given}.{nearest(given.removeprefix('--'), names)}"
         # jsonargparse speaks of keys, Python types and internal names; we of options
         text = re.sub(r'Parser key "([\w.]+)":', r"\1:", text)
+        text = re.sub(r"Does not validate against .*? Errors: - (.*?) - .*Given value: ", r"\1. "
+                      "Got value: ", text)  # fmt: skip
         text = re.sub(r"Expected a typing.Literal\[(.*?)\]\.", r"expected one of \1;", text)
         text = re.sub(r"Expected an? <class '(\w+)'>\.", r"expected \1;", text)
         return text.replace("; Got value:", "; got")
+
+
+def nearest(given: str, names: list[str]) -> str:
+    """Which option may be meant: of the same last name in a section first (lr: optim.lr)."""
+    same = [name for name in names if name.rpartition(".")[2] == given]
+    if same:
+        return f" Did you mean '--{same[0]}'?"
+    section, dot, last = given.rpartition(".")  # a shared section alone is no likeness
+    if section in names:
+        return f" Did you mean '--{section}'?"
+    inside = [name.removeprefix(section + dot) for name in names if name.startswith(section + dot)]
+    return did_you_mean(last, inside).replace("'", f"'--{section}{dot}", 1)
 
 
 def plain_parser(verb: str, description: str, *, json: bool = False) -> Parser:
@@ -100,12 +116,13 @@ def add_verb_options(parser: Parser, cls: type, title: str) -> None:
     about = summary(cls)
     for field in dataclasses.fields(cls):
         name, text = f"--{field.name.replace('_', '-')}", texts[field.name]
-        if name in known:  # two tasks have it: only help shows both
-            about += f" {name}: {text}"
-            continue
         default = field.default
         if default is dataclasses.MISSING:
             default = typing.cast(Any, field.default_factory)()
+        if name in known:  # two tasks have it: only help shows both
+            if (known[name].help, known[name].default) != (text, default):
+                about += f" {name}, default {default}: {text}"
+            continue
         if hints[field.name] is bool and default is False:
             group.add_argument(name, action="store_true", help=text)
         else:

@@ -53,7 +53,7 @@ def generate_command(arguments: list[str]) -> RunCommand:
     """throughtime generate RUN …."""
     parser = plain_parser("generate", "Write novel sequences with a run's model.")
     parser.add_argument("run", type=str, help="Run folder.")
-    text = "One JSON object for each sample, when all are written."
+    text = "What would be printed as JSON, an object for each sample, when all are written."
     parser.add_argument("--json", action="store_true", help=text)
     add_model_options(parser)
     return run_command(parser, "generate", arguments)

@@ -16,10 +16,11 @@ from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
 from ..data.batches import Batches, Ragged, by_length
-from ..data.labelled import Record
+from ..data.labelled import Record, format_of
 from ..data.labels import Labels
 from ..data.lines import Inputs
 from ..data.splits import also_in, hold_out
+from ..data.text import find_files
 from ..errors import InputError, one_of
 from ..machine import Processes
 from ..metrics.classification import Measured, by_class, measure
@@ -95,18 +96,20 @@ class Classification(Task):
         labels = Labels.of(str(record.label) for record in train)
         warn_of_many(config, labels, len(train))
         if config.valid:
-            valid = kind.read(config, config.valid, labels.names)
+            source = kind.of(config, train)
+            valid = source.read_more(config.valid, labels.names)
         else:
             train, valid = split(config, train)
+            source = kind.of(config, train)
             labels = Labels.of(str(record.label) for record in train)
-        if labels.ids.keys().isdisjoint(str(r.label) for r in valid):
+        if labels.ids.keys().isdisjoint(str(record.label) for record in valid):
             terminal.warn("no validation example has a label that training has.")
         if len(labels) < 2:
             raise InputError(
                 f"all {len(train):,} training examples have the label {labels.names[0]!r}: there "
                 "is nothing to tell apart."
             )
-        task = cls(config, kind.of(config, train), labels, device, resumed)
+        task = cls(config, source, labels, device, resumed)
         task.train, task.valid = task.encode(train), task.encode(valid)
         task.known = also_in(train, valid)
         task.batches = batches_of(task.train.sequences.lengths, config, processes)
@@ -235,11 +238,18 @@ class Classification(Task):
         """Metrics of labelled examples."""
         config = self.config
         if data is not None or config.valid:
-            records = self.source.read(config, data or config.valid, self.labels.names)
+            records = self.source.read_more(data or config.valid, self.labels.names)
         else:
             records = self.source.read(config, config.train)
             records = split(config, records)[1]
         examples = self.encode(records)
+        if bool((examples.labels >= len(self.labels)).all()):
+            known = ", ".join(self.labels.names[:SHOWN])
+            terminal.warn(
+                f"no label of these examples is one of training's: {examples.names[-1]!r} is none "
+                f"of {known}{', …' * (len(self.labels) > SHOWN)}. Is it read as training was "
+                f"(data.format {self.config.data.format})? predict needs no labels."
+            )
         found = self.measure(model, examples)
         return ClassifierEvaluation(
             **found.numbers(),
@@ -262,16 +272,17 @@ class Classification(Task):
                 values: dict[str, Any] = {"label": label, "probability": probability}
                 values["probabilities"] = dict(zip(names, row.tolist()))
                 text = f"{label}\t{probability:.4f}"
-                if record.name:  # one of several in a file
-                    values["sequence"] = record.name
-                    text += f"\t{record.name}"
+                if record.name is not None:
+                    values |= {"sequence": record.name, "where": record.where}
+                    text += f"\t{' '.join(record.name.split())}"
                 yield Prediction(text, values)
 
 
 def warn_of_many(config: ClassifierConfig, labels: Labels, count: int) -> None:
     """Say so where labels are so many that they may be something else."""
     if len(labels) > MANY and EACH * len(labels) > count:
-        several = config.data.format in ("auto", "lines") and config.level != "numbers"
+        files = [] if config.level == "numbers" else find_files(config.train)
+        several = any(format_of(path, config.data.format) == "lines" for path in files)
         terminal.warn(
             f"{len(labels):,} labels in {count:,} examples, as in {', '.join(labels.names[:3])}: "
             "are they labels?" + " If each file is a class: --data.format files." * several

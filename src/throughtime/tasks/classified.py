@@ -67,11 +67,15 @@ class Texts:
     def read(
         config: ClassifierConfig, patterns: list[str], labels: Iterable[str] = ()
     ) -> list[Record]:
-        """Labelled texts."""
+        """Labelled texts; `labels` are those known already."""
         data = config.data
         check_encoding(data.encoding)
         rows = Rows(data.format, data.text, data.label, data.header, data.encoding)
         return read_labelled(patterns, rows, labels)
+
+    def read_more(self, patterns: list[str], labels: Iterable[str]) -> list[Record]:
+        """Labelled texts to evaluate with."""
+        return self.read(self.config, patterns, labels)
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """Tokens of each text, as many as the configuration lets through."""
@@ -139,7 +143,7 @@ class Numbers:
         """With the columns of the training examples, or as wide as they are."""
         named = next((record.columns for record in train if record.columns), ())
         source = cls(config, train[0].content.shape[1], named)
-        steps = np.concatenate([source.ordered(record) for record in train]).astype(np.float64)
+        steps = np.concatenate([record.content for record in train]).astype(np.float64)
         if len(steps):
             deviation = steps.std(0)
             source.mean = torch.from_numpy(steps.mean(0)).float()
@@ -162,39 +166,31 @@ class Numbers:
         folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
 
     @staticmethod
-    def read(
-        config: ClassifierConfig, patterns: list[str], labels: Iterable[str] = ()
-    ) -> list[Record]:
-        """Labelled sequences."""
+    def read(config: ClassifierConfig, patterns: list[str]) -> list[Record]:
+        """Labelled sequences, to train on."""
         data = config.data
         return read_numbers(patterns, Columns(data.sequence, data.label, data.features))
 
+    def read_more(self, patterns: list[str], labels: Iterable[str]) -> list[Record]:
+        """Labelled sequences with the columns of training."""
+        return read_numbers(patterns, self.table())
+
+    def table(self, *, labelled: bool = True) -> Columns:
+        """A reader of tables with the columns of training."""
+        data = self.config.data
+        return Columns(
+            data.sequence, data.label, data.features, known=self.columns, labelled=labelled
+        )
+
     def encode(self, records: Sequence[Record]) -> Ragged:
         """The sequences end to end, as many steps as the configuration lets through."""
-        return cut(map(self.ordered, records), self.config, np.float32, self.size)
-
-    def ordered(self, record: Record) -> np.ndarray:
-        """A sequence with its numbers in training's order, by the names of columns if both have."""
-        content, columns = record.content, record.columns
-        if not (columns and self.columns):
-            if content.shape[1] != self.size:
+        for record in records:
+            if (found := record.content.shape[1]) != self.size:
                 raise InputError(
                     f"{record.where}: expected {self.size} numbers a step, as in training, got "
-                    f"{content.shape[1]}."
+                    f"{found}."
                 )
-            return content
-        if columns == self.columns:
-            return content
-        missing = [name for name in self.columns if name not in columns]
-        extra = [name for name in columns if name not in self.columns]
-        if missing or extra:
-            what = {"missing": missing, "not known from training": extra}
-            raise InputError(
-                f"{record.where}: columns "
-                + "; ".join(f"{said}: {', '.join(names)}" for said, names in what.items() if names)
-                + f". Training has {', '.join(self.columns)[:200]}."
-            )
-        return content[:, [columns.index(name) for name in self.columns]]
+        return cut((record.content for record in records), self.config, np.float32, self.size)
 
     def build_input(self) -> NumberInput:
         """The standardisation."""
@@ -208,8 +204,7 @@ class Numbers:
 
     def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
         """Sequences to label: files, or CSV from standard input."""
-        data = self.config.data
-        columns = Columns(data.sequence, data.label, data.features, labelled=False)
+        columns = self.table(labelled=False)
         if inputs.paths is None:
             found = columns.read(inputs.lines(), "standard input")
         else:

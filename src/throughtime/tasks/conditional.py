@@ -86,14 +86,7 @@ class Conditional(Task):
     @classmethod
     def read(cls, config: Any, patterns: list[str]) -> list[Example]:
         """The examples of files."""
-        found = read_examples(patterns)
-        events = next((example for example in found if example.events), None)
-        if events and config.level not in ("event", "word"):
-            raise InputError(
-                f"{events.where}: the sequence is a list of events, but a token is a "
-                f"{config.level}. Give --level event, or texts."
-            )
-        return found
+        return read_examples(patterns)
 
     @classmethod
     def level(cls, config: Any) -> str:
@@ -115,6 +108,12 @@ class Conditional(Task):
         processes = processes or Processes()
         train, valid = cls.examples(config)
         level, data = cls.level(config), config.data
+        events = next((example for example in [*train, *valid] if example.events), None)
+        if events and resumed is None and level not in ("event", "word"):
+            raise InputError(
+                f"{events.where}: the sequence is a list of events, and --level {level} would read "
+                "it as a text with spaces. Give --level event, or texts."
+            )
         vocabulary = Vocabulary.of_texts(
             (example.sequence for example in train),
             "word" if level == "event" else level,

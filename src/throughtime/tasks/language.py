@@ -211,17 +211,28 @@ class Language(Task):
         """A little novel text."""
         length = 40 if self.config.level in ("word", "subword") else 200
         sampling = Sampling(temperature=0.8, forbidden=(PAD, UNK, BOS))
-        ids = sample(model, self.opening(), length, sampling, generator=generator)
+        ids = sample(model, self.beginning(), length, sampling, generator=generator)
         return self.vocabulary.decode(ids).strip()
 
     def opening(self) -> list[int]:
         """What text begins after: <bos>, and an <eos> where those separate sequences."""
         return [BOS] if self.config.data.eos == "none" else [BOS, EOS]
 
+    def beginning(self) -> list[int]:
+        """What novel text begins after: the beginning of a line where nothing separates sequences,
+        since only the very first text of training came after <bos> alone.
+        """
+        ids = self.opening()
+        if self.config.data.eos == "none":
+            ids += [i for i in self.vocabulary.encode("\n").tolist() if i != UNK]
+        return ids
+
     def read_prime(self, prime: str) -> tuple[list[int], int]:
         """Ids to prime a model with, and how many of them are <unk>."""
         at_lines = self.config.data.eos == "line"
-        ids = self.vocabulary.encode(prime, eos_at_lines=at_lines).tolist() if prime else []
+        if not prime:
+            return self.beginning(), 0
+        ids = self.vocabulary.encode(prime, eos_at_lines=at_lines).tolist()
         return self.opening() + ids, ids.count(UNK)
 
     def evaluate(

@@ -99,6 +99,11 @@ class Tagging(Task):
         processes = processes or Processes()
         check_encoding(config.data.encoding)
         train = read_tagged(config.train, reader(config.data))
+        if len(train) == 1 and not config.valid:
+            raise InputError(
+                f"{train[0].places[0]}: all {len(train[0].words):,} words are one sentence: "
+                "expected a blank line after each sentence, or --valid FILE."
+            )
         if config.valid:
             valid = read_tagged(config.valid, reader(config.data))
         else:

@@ -42,7 +42,7 @@ class Score:
     percent: bool = False
 
     def shown(self, value: float) -> str:
-        """As the task describes it."""
+        """For the display."""
         return f"{value:.2%}" if self.percent else f"{value:.4f}"
 
     def better(self, found: tuple[float, float], best: tuple[float, float]) -> bool:
@@ -84,7 +84,7 @@ def figures(values: dict[str, Any]) -> str:
     for name, value in values.items():
         if isinstance(value, (int, float)):
             decimals = 0 if isinstance(value, int) or value >= 1000 else 4
-            lines.append(f"{name.replace('_', ' '):18} {value:>14,.{decimals}f}")
+            lines.append(f"{name.replace('_', ' '):18} {value:>z14,.{decimals}f}")
     return "\n".join(lines)
 
 

@@ -72,8 +72,8 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
     whole = covered[index[:, 0]] & covered[index[:, 1]]
     if not whole.any():
         terminal.warn(
-            f"each of the {plural(len(pairs), 'pair')} has a word that the vocabulary does not "
-            "know: the accuracy says little about the model."
+            f"of {plural(len(pairs), 'pair')} none has all its words in the vocabulary: the "
+            "accuracy says little about the model."
         )
     counts = count_ngrams(task, options.ngram)
     scores = model_scores(model, task.vocabulary, readings)
