@@ -271,6 +271,7 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, capsys, tmp_path):
         ([lm, "--distances", "0-4"], "distances must be numbers from 1 to 30"),
         ([lm, "--distances", "2", "--attractors", "3"], "k attractors need a distance of 3k + 1"),
         ([lm, "--pairs", strange, "--distances", "2"], "--distances chooses among the built-in"),
+        ([lm, "--pairs", strange, "--attractors", "2"], "--attractors chooses among the built-in"),
         ([lm, "--ngram", "40"], "--ngram 40: an n-gram of order 40"),
         ([lm, "--items", "0"], "items must be at least 1"),
         ([lm, "--scoring", "words"], "expected one of 'sentence', 'target'"),

@@ -327,6 +327,35 @@ def test_columns_of_numbers_are_told_by_name(configure, capsys, tmp_path):
         tt.train(configure("bad", train=[train], level="numbers", data={"features": ["cc"]}))
 
 
+def test_examples_of_no_known_label_are_told(run, configure, capsys, tmp_path):
+    path = tmp_path / "other.tsv"
+    path.write_text("text\tlabel\nlovely\tjoy\n")
+    assert tt.evaluate(run, str(path)).unseen_labels == 1
+    assert "no label of these examples is one of training's: 'joy' is none of neg, pos" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    tt.train(configure("strange", valid=[str(path)], max_steps=2))
+    assert "no validation example has a label that training has" in capsys.readouterr().err
+
+
+def test_names_of_sequences_stand_in_one_field_and_their_file_in_json(configure, capsys, tmp_path):
+    for name in "ab":
+        rows = [f"{k % 2},{'up' if k % 2 else 'down'},s\t{k}" for k in range(20)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["a,label,sequence", *rows]))
+    files = [str(tmp_path / f"{name}.csv") for name in "ab"]
+    config = configure(train=files, valid=files, level="numbers", max_steps=2)
+    tt.train(config)
+    assert "(100.0% of them occur in training too)" in " ".join(capsys.readouterr().err.split())
+    assert main(["predict", config.out, "--data", *files]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[2] for line in lines] == [f"s {k}" for k in range(20)] * 2
+    assert main(["predict", config.out, "--json", "--data", *files]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [found[i]["where"] for i in (0, 20)] == [f"{file}:2" for file in files]
+    with pytest.raises(InputError, match=r"data\.features are columns of numbers"):
+        tt.train(configure("bad", data={"features": ["a"]}))
+
+
 def test_texts_read_as_lines_of_labels_by_mistake_are_told(configure, capsys, tmp_path):
     for name in ("pos", "neg"):
         (tmp_path / f"{name}.txt").write_text(

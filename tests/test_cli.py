@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+import throughtime as tt
 from throughtime.cli import main
+from throughtime.data.vocabulary import BOS
 from throughtime.parsing.options import argument_help
 from throughtime.tasks import TASKS
+from throughtime.tasks.task import Score
 
 SMALL = [
     "--max-steps", "4", "--device", "cpu", "--threads", "1", "--model.hidden_size", "12",
@@ -188,7 +192,7 @@ def test_runs_that_cannot_be_used_say_why(capsys, run, text, tmp_path):
 
 def test_resuming_needs_only_the_folder(run, capsys):
     assert main(["train", "lm", "--resume", "--out", str(run), "--max-steps", "6"]) == 0
-    assert "6 steps" in capsys.readouterr().out
+    assert re.search(r"\((weights of step \d+; )?6 steps", capsys.readouterr().out)
 
 
 def test_evaluate_prints_a_table_or_json(run, text, capsys):
@@ -220,6 +224,58 @@ def test_generate_writes_text_and_nothing_else(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the")))
     assert main(["generate", str(run), "--prime", "-", "--max-new-tokens", "5"]) == 0
     assert len(capsys.readouterr().out) == 3 + 5 + 1
+
+
+def test_the_last_line_says_whose_weights_are_kept(run, text, capsys, monkeypatch, tmp_path):
+    """The second evaluation is worse: the weights are those of the first."""
+    losses = iter([1.0, 2.0, 1.0])
+    monkeypatch.setattr(
+        "throughtime.tasks.language.Language.validate", lambda *_, **__: {"loss": next(losses)}
+    )
+    monkeypatch.setattr("throughtime.tasks.language.Language.describe", lambda *_: "")
+    out = str(tmp_path / "other")
+    arguments = ["--max-steps", "4", "--loop.eval_every", "2", "--loop.sample_every", "0"]
+    arguments += ["--model.hidden_size", "4", "--loop.window", "4", "--loop.batch_size", "2"]
+    assert (
+        main(["train", "lm", "--train", str(text), "--valid", str(text), "--out", out, *arguments])
+        == 0
+    )
+    captured = capsys.readouterr()
+    assert "(weights of step 2; 4 steps" in captured.out
+    assert "(best 1.0000 at step 2)" in captured.err
+
+
+def test_scores_are_shown_as_the_task_says():
+    assert Score("accuracy", True, percent=True).shown(0.83721) == "83.72%"
+    assert Score("loss").shown(0.83721) == "0.8372"
+
+
+def test_options_are_not_abbreviated_and_the_likely_one_is_named(capsys):
+    for option, near in (
+        ("--max-step", "--max-steps"),
+        ("--lr", "--optim.lr"),
+        ("--model.heads", "--model.head"),
+        ("--train.x", "--train"),
+    ):
+        said = fails(capsys, "train", "lm", option, "3")
+        assert f"unknown option {option}. Did you mean '{near}'?" in said
+    assert "unknown option --data.format.\n" in fails(capsys, "train", "lm", "--data.format", "x")
+    said = fails(capsys, "train", "translate", "--target-level", "y")
+    assert "target_level: expected one of 'char', 'byte', 'word', 'subword'; got y" in said
+
+
+def test_help_without_a_run_has_an_option_of_two_tasks_with_both_texts(capsys):
+    assert main(["predict", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--format {auto,lines,tsv,csv,jsonl}" in said
+    assert "--format, default auto: conll or conllu" in said
+
+
+def test_unprimed_text_begins_at_a_line(run, capsys):
+    task, _ = tt.load(run)
+    newline = task.vocabulary.ids["\n"]
+    assert task.read_prime("") == ([BOS, newline], 0)
+    assert task.read_prime("t") == ([BOS, task.vocabulary.ids["t"]], 0)
 
 
 def test_generated_texts_as_json(run, capsys):

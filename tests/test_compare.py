@@ -1,6 +1,7 @@
 """Cells side by side: widths, runs that go on after a kill, floors, corrections, the table."""
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 import throughtime as tt
 from throughtime.cli import main
 from throughtime.compare import floor, pool, sizes, spelling, worker
-from throughtime.compare.outcome import Row, spread
+from throughtime.compare.outcome import Finding, Row, spread
 from throughtime.compare.plan import slug_of
 from throughtime.compare.table import table_of
 from throughtime.config import from_dict, to_dict
@@ -252,6 +253,19 @@ def test_why_a_run_ended(tmp_path, end, said):
             check=False,
         ).returncode
     assert said in pool.reason(pool.Job(None, tmp_path / "result", log), code)
+
+
+def test_null_in_metrics_is_a_number_that_is_not_finite(tmp_path):
+    (tmp_path / "result.json").write_text('{"unit": "words"}')
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"kind": "valid", "step": 1, "loss": null, "elapsed": 1.0}\n'
+        '{"kind": "train", "step": 2, "loss": null, "words_per_second": 5.0}\n'
+    )
+    (point,) = Finding.read(tmp_path / "result.json", tmp_path, 1).curve
+    assert math.isnan(point["loss"])
+    line = pool.last_line(tmp_path / "metrics.jsonl")
+    assert line is not None
+    assert f"{line['loss']:.3f}" == "nan"
 
 
 # ---- the rest, in this process ------------------------------------------------------------------

@@ -218,8 +218,12 @@ def test_a_list_of_events_is_not_read_as_characters(tmp_path, settings):
     path.write_text(
         '{"condition": "a", "sequence": "xy"}\n{"condition": "a", "sequence": ["C4"]}\n'
     )
-    with pytest.raises(InputError, match=r"events.jsonl:2: .* a list of events.*--level event"):
-        tt.train(settings(train=[str(path)], valid=[str(path)]))
+    for level in ("char", "subword", "byte"):
+        with pytest.raises(InputError, match=r"events.jsonl:2: .* a list of events.*--level event"):
+            tt.train(settings(train=[str(path)], valid=[str(path)], level=level))
+    config = settings(max_steps=2)
+    tt.train(config)
+    assert tt.evaluate(config.out, str(path)).sequences == 2  # runs of before stay of use
 
 
 def test_labels_of_evaluation_never_seen_are_counted(settings, tmp_path):

@@ -103,6 +103,12 @@ def test_what_cannot_be_read_is_told_with_its_place(text, settings, said):
         read(text, **settings)
 
 
+def test_numbers_of_words_count_up_in_conllu_alone():
+    lines = ["0 a O", "7 b O"]
+    (sentence,) = read("\n".join(lines), columns=["ID", "w", "ner"], word="w", tag="ner")
+    assert sentence.words == ["a", "b"]
+
+
 def test_files_are_read_compressed_and_an_empty_one_is_told(tmp_path):
     (tmp_path / "a.conllu.gz").write_bytes(gzip.compress(EWT.encode()))
     assert [len(s.words) for s in read_tagged([str(tmp_path / "a.conllu.gz")], Reader())] == [3, 1]

@@ -27,14 +27,23 @@ from throughtime.inspect import (
     read_health,
 )
 from throughtime.inspect.endings import by_lag, gradients_by_stack, sequences
-from throughtime.inspect.gates import summary, watch_gates
+from throughtime.inspect.gates import Gates, GateValues, summary, watch_gates
 from throughtime.inspect.glance import glance
 from throughtime.inspect.gradients import GradientsThroughTime
-from throughtime.inspect.influence import choose_positions, exchanges
+from throughtime.inspect.influence import (
+    Influence,
+    choose_positions,
+    exchanges,
+    mean_within,
+    reach,
+)
 from throughtime.inspect.page import Section, inline
+from throughtime.inspect.positions import ContextErrors
 from throughtime.inspect.report import Report
-from throughtime.inspect.sections import gradients_section, verdict
+from throughtime.inspect.sections import gates_sentence, gradients_section, verdict
+from throughtime.inspect.text_sections import context_section
 from throughtime.models.language import LanguageModel
+from throughtime.output import json_text
 
 V, n = 9, 6
 
@@ -118,7 +127,48 @@ def test_positions_are_where_the_rest_of_the_window_helped():
     assert len({b for b, _ in chosen}) == 4
 
 
+def test_memory_that_does_not_help_is_no_reason_to_show_a_passage():
+    model = language_model()
+    with torch.no_grad():
+        for parameter in model.stack.parameters():
+            parameter.zero_()  # nothing of what was read comes through
+    tokens, targets = torch.randint(4, V, (12, 9)), torch.randint(4, V, (12, 9))
+    chosen = choose_positions(model, tokens, targets, 4, near=3)
+    assert [why for _, why in chosen] == ["drawn at random"] * 4
+
+
+def test_the_sentence_of_influence_is_that_of_the_bold_line():
+    def one(*moved):
+        moved = torch.tensor(moved)
+        return Influence([4] * len(moved), 4, moved, moved, 1.0, [], 0, "")
+
+    near, far, none = one(0.0, 0.0, 1.0), one(1.0, 0.0, 0.0), one(0.0, 0.0, 0.0)
+    assert (near.reach(0.5), far.reach(0.5), none.reach(0.5)) == (1, 3, 0)
+    assert mean_within([near, far, none]).tolist() == [0.5, 0.5, 1.0]
+    assert [reach(mean_within([near, far, none]), share) for share in (0.5, 0.9)] == [1, 3]
+    (line, *_) = figures.influence_figure([near, far, none]).axes[0].get_lines()[-1:]
+    assert line.get_ydata().tolist() == [0.5, 0.5, 1.0]
+    assert reach(mean_within([none]), 0.5) == 0
+
+
 # ---- errors -----------------------------------------------------------------------------------
+
+
+def test_a_context_is_enough_where_what_is_left_is_within_the_error():
+    loss, interval = [2.0, 1.6, 1.5, 1.52, 1.5], [0.3, 0.05, 0.01, 0.03, 0.0]
+    assert ContextErrors([1, 2, 4, 8, 16], loss, interval, 99).enough() == 4
+    interval[1] = 0.2
+    assert ContextErrors([1, 2, 4, 8, 16], loss, interval, 99).enough() == 2
+    interval[3] = 0.0
+    assert ContextErrors([1, 2, 4, 8, 16], loss, interval, 99).enough(0.001) == 16
+    flat = ContextErrors([1, 2], [1.5, 1.499], [0.0, 0.0], 99)
+    assert context_section(flat, "word").finding.startswith("Memory does not help")
+
+
+def test_gates_that_never_saturate_are_not_said_to_saturate_most():
+    half = torch.full((1, 4), 0.0)
+    found = Gates({"u": GateValues(torch.full((1, 20), 0.05), half, half)}, {}, ("layer 1",), 9)
+    assert gates_sentence(found) == "no gate is closed or open in more than 1% of steps."
 
 
 def test_errors_by_context_are_of_the_same_targets():
@@ -201,7 +251,7 @@ def metrics(path, losses, *, norms=None, clipped=0.0, valid=(), skipped=(), end=
     ]  # fmt: skip
     lines += [{"kind": "valid", "step": step, "loss": loss} for step, loss in valid]
     lines += [{"kind": "skipped", "step": s, "loss": "nan", "norm": "inf"} for s in skipped]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + end)
+    path.write_text("".join(json_text(line) + "\n" for line in lines) + end)  # NaN as null
     return read_health(path)
 
 

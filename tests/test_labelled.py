@@ -168,6 +168,33 @@ def test_bad_arrays_are_named(tmp_path, arrays, said):
         read(tmp_path / "a.npz")
 
 
+def test_files_may_have_their_columns_in_another_order(tmp_path):
+    write(tmp_path, "a.csv", "b,label, a ,sequence\n1,x,2,s\n")
+    write(tmp_path, "b.csv", "a,label,sequence,b\n2,x,t,1\n")
+    found = read(tmp_path)
+    assert [record.content.tolist() for record in found] == [[[1, 2]], [[1, 2]]]
+    assert [(record.name, record.columns) for record in found] == [
+        ("s", ("b", "a")),
+        ("t", ("b", "a")),
+    ]
+    write(tmp_path, "b.csv", "a,label,c,b\n2,x,t,1\n")
+    with pytest.raises(InputError, match=r"b.csv:1: columns of numbers with c; expected b, a"):
+        read(tmp_path)
+
+
+def test_columns_that_do_not_count_may_be_anything(tmp_path):
+    path = write(tmp_path, "a.csv", "time,a,note,note,label\n12:00,1,,x,up\n")
+    (found,) = read_numbers([str(path)], Columns("sequence", "label", ["a"]))
+    assert found.content.tolist() == [[1]]
+    with pytest.raises(InputError, match=r"a.csv:2: column 'time'.*--data.features"):
+        read(write(tmp_path, "a.csv", "time,a,label\n12:00,1,up\n"))
+    with pytest.raises(InputError, match=r"no column of numbers 'label'\. Found time, a\."):
+        read_numbers([str(path)], Columns("sequence", "label", ["label"]))
+    np.savez(tmp_path / "a.npz", x=np.ones((1, 2, 1)), y=["a"])
+    with pytest.raises(InputError, match=r"a.npz: arrays have no names"):
+        read_numbers([str(tmp_path / "a.npz")], Columns("sequence", "label", ["a"]))
+
+
 def test_files_must_agree_on_the_width(tmp_path):
     for n in (1, 2):
         np.savez(tmp_path / f"{n}.npz", x=np.ones((1, 2, n)), y=["a"])

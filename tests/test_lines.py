@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import json
+import math
 import os
 import threading
 
@@ -10,7 +12,7 @@ import pytest
 from throughtime.data.labels import UNSEEN, Labels
 from throughtime.data.lines import Inputs, arriving_lines, check_encoding, read_lines
 from throughtime.errors import InputError
-from throughtime.output import new_file
+from throughtime.output import json_text, new_file, new_folder
 
 
 def test_files_are_read_line_by_line_with_their_places(tmp_path):
@@ -88,6 +90,32 @@ def test_labels_are_sorted_numbers_by_value_and_know_what_they_do_not_know(tmp_p
     path.write_text('{"a": 1}')
     with pytest.raises(InputError, match=r"labels\.json"):
         Labels.load(path)
+
+
+def test_a_folder_made_for_nothing_does_not_stay(tmp_path):
+    tmp_path = tmp_path / "mine"
+    (tmp_path / "there").mkdir(parents=True)
+
+    def write(name, what):
+        with new_folder(tmp_path / name) as folder:
+            if what:
+                (folder / "found.txt").write_text(what)
+            raise ZeroDivisionError
+
+    for name, what in (("a/b/c", ""), ("there", ""), ("d/e", "kept")):
+        with pytest.raises(ZeroDivisionError):
+            write(name, what)
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
+        "d", "d/e", "d/e/found.txt", "there"
+    ]  # fmt: skip
+
+
+def test_json_has_null_for_what_is_not_finite():
+    values = {"a": [math.nan, 1.5, (math.inf, 2)], "b": {"c": -math.inf, "d": None}}
+    assert json.loads(json_text(values)) == {
+        "a": [None, 1.5, [None, 2]],
+        "b": {"c": None, "d": None},
+    }
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -109,12 +109,14 @@ def gradients_sentence(found: GradientsThroughTime, noun: str, of: str) -> str:
         else f"The influence of a {noun} on {of} is still above 1% after {plural(lags, 'step')}"
     )
     also, others = "", []
-    for other in found.norms:
+    for other in found.norms if horizon is not None else ():
         for row, name in enumerate(found.layers):
             if (other, row) != (part, layer):
                 k = found.horizon(other, row)
                 named = f"{other} of {name}" if len(found.layers) > 1 else other
                 others.append(f"{named}: {f'over {lags}' if k is None else k}")
+    if horizon is None and len(found.norms) * len(found.layers) > 1:
+        also = f" in {part}" + (f" of {found.layers[layer]}" if len(found.layers) > 1 else "")
     if others:
         where = f"{part} of {found.layers[layer]}" if len(found.layers) > 1 else part
         also = f" in {where} ({'; '.join(others)})"
