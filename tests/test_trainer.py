@@ -538,9 +538,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(settings, capfd):
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     said = " ".join(capfd.readouterr().err.split())
-    assert re.search(
-        rf"saved at step \d+, after 0:\d\d\. Go on .* --resume --out {config.out}", said
-    )
+    assert re.search(rf"saved at step \d+\. Go on .* --resume --out {config.out}", said)
     assert torch.load(Path(config.out) / "trainer.pt", weights_only=True)["counters"]["step"] > 0
 
 

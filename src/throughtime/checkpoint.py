@@ -192,7 +192,10 @@ class RunFolder:
         try:
             load_model(model, str(path))
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: damaged or truncated: {first_line(error)}") from error
+            raise InputError(
+                f"{path}: damaged or truncated: {first_line(error)}. The weights of the last "
+                "checkpoint are in trainer.pt: --checkpoint last."
+            ) from error
         except RuntimeError as error:
             raise InputError(f"{path} does not fit config.yaml: {misfit(error)}") from error
 

@@ -337,10 +337,7 @@ class Trainer:
         self.folder.keep_averaged(self.counters.averaged)
         if not self.folder.model.exists():
             self.folder.save_weights(self.model)
-        self.saved = self._where()
-
-    def _where(self) -> str:
-        return f"step {self.counters.step}, after {clock(self.counters.elapsed)}"
+        self.saved = f"step {self.counters.step}"
 
     def resume(self) -> None:
         """Take up the folder's checkpoint."""
@@ -368,7 +365,7 @@ class Trainer:
             group.update(settings)  # a resumed run may change them
         self.schedule.state = saved["schedule"]
         self.counters = Counters(**saved["counters"])
-        self.saved = self._where()
+        self.saved = f"step {self.counters.step}"
         self.advisor.resume(saved.get("advisor", {}))
         self.metrics_bytes = saved["metrics_bytes"]
         mine = saved["processes"][self.processes.rank]

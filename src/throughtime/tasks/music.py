@@ -92,9 +92,12 @@ class Tunes(Conditional):
                     tune = whole_tune(k, text, drawn)
                     report.add(tune, text, drawn, ended=len(text) - len(prime) < longest)
                     if recital.folder:
-                        score, _ = rendering.abc_to_score(tune)
+                        score, errors = rendering.abc_to_score(tune)
                         if score is None:
-                            terminal.warn(f"tune {k + 1} cannot be played; its ABC is kept.")
+                            why = errors[0] if errors else "it has no notes"
+                            terminal.warn(
+                                f"tune {k + 1} cannot be played ({why}); its ABC is kept."
+                            )
                         recital.write(k, score, title_of(k, drawn), tune)
                     if not options.report:
                         yield k, tune
@@ -204,7 +207,7 @@ class TuneReport:
             line("tunes that parse", self.parse, self.tunes),
             line("that abc2midi plays without error", self.play, self.tunes),
             line("bars of the metre's length", self.right, self.bars),
-            line("metre and key as asked", self.as_asked, self.asked),
+            line("headers of metre and key as asked", self.as_asked, self.asked),
             line("tunes that end by themselves", self.ended, self.tunes),
         ]
         if self.originals is not None:
