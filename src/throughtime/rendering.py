@@ -105,8 +105,9 @@ def draw_roll(score: Any, path: Path, title: str = "") -> None:
     all_axes[0].set_ylim(min(pitches) - 1.5, max(pitches) + 1.5)
     all_axes[0].set_title(title, loc="left", parse_math=False)
     all_axes[-1].set_xlabel("quarter notes")
-    if len(all_axes[0].get_legend_handles_labels()[1]) > 1:
-        all_axes[0].legend(loc="upper right", fontsize="small")
+    notes, names = all_axes[0].get_legend_handles_labels()
+    if len(names) > 1:
+        figure.legend(notes, names, loc="outside upper right", fontsize="small", ncols=len(names))
     with new_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -52,9 +52,11 @@ NO_DATE: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}}
 def draw_scores(
     panel: Any, axis: str, metric: str, rows: Sequence[Row], colours: dict[str, str]
 ) -> None:
-    """Seeds as points, the mean as a bar: by length along the axis, else variant by variant."""
+    """Seeds as points, the mean as a bar: along the axis of several lengths, else variant by
+    variant.
+    """
     trained = [row for row in rows if row.values(metric)]
-    if axis == "length":
+    if axis == "length" and len({row.at for row in trained}) > 1:
         for label, colour in colours.items():
             mine = [row for row in trained if row.label == label]
             x = [int(row.at) for row in mine]
