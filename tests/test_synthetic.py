@@ -189,7 +189,7 @@ def test_the_command_line_says_what_does_not_go(tmp_path, capsys):
         (["train", "adding", "--length", "1", "--out", str(tmp_path / "x")], "at least 2"),
         (["train", "temporal-order", "--length", "9", "--out", str(tmp_path / "x")], "at least 10"),
         (["train", "adding", "--train", "a.txt", "--out", str(tmp_path / "x")], "unknown option"),
-        (["evaluate", str(run), "--data", "text.txt"], "without --data"),
+        (["evaluate", str(run), "--data", "text.txt"], "leave out --data"),
         (["evaluate", str(run), "--length", "1"], "at least 2"),
         (["predict", str(run)], "throughtime evaluate"),
     ):

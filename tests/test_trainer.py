@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 
 import throughtime as tt
 from throughtime import trainer as trainers
+from throughtime.checkpoint import RunFolder
 from throughtime.config import from_dict
 from throughtime.errors import InputError, ThroughtimeError, TrainingDiverged
+from throughtime.machine import Processes
 from throughtime.tasks import task_class
 from throughtime.tasks.language import Language
 
@@ -540,6 +542,23 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(settings, capfd):
     said = " ".join(capfd.readouterr().err.split())
     assert re.search(rf"saved at step \d+\. Go on .* --resume --out {config.out}", said)
     assert torch.load(Path(config.out) / "trainer.pt", weights_only=True)["counters"]["step"] > 0
+
+
+def test_what_is_said_to_be_saved_is_on_the_disk(settings):
+    """While steps are skipped the checkpoint before them stays."""
+    config = settings(max_steps=3)
+    tt.train(config)
+    task = task_class("lm").prepare(config)
+    trainer = trainers.Trainer(task, RunFolder(config.out), Processes())
+    trainer.resume()
+    assert trainer.saved == "step 3"
+    trainer.counters.step, trainer.counters.skipped_in_a_row = 9, 2
+    trainer.save()
+    assert trainer.saved == "step 3"
+    assert trainer.folder.load_trainer()["counters"]["step"] == 3
+    trainer.counters.skipped_in_a_row = 0
+    trainer.save()
+    assert trainer.saved == "step 9"
 
 
 def test_a_finished_run_goes_on_with_a_larger_budget(settings):

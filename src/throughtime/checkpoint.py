@@ -26,6 +26,7 @@ from torch import nn
 
 from . import config as configs
 from .errors import InputError, ThroughtimeError
+from .output import make_folder
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
 TASK_FILES = (
@@ -51,10 +52,7 @@ class RunFolder:
     def create(self, overwrite: bool) -> None:
         """Make the folder; an existing one is refused, or rid of its run if `overwrite`."""
         self.refuse_existing(overwrite)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be made: {error.strerror}.") from error
+        make_folder(self.path)
         for name in (
             *TASK_FILES,
             *reversed(FILES),

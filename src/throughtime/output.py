@@ -39,15 +39,20 @@ def finite(value: Any) -> Any:
     return value
 
 
+def make_folder(path: Path) -> None:
+    """The folder, and those above it, where they are not there; `InputError` if it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made: {error.strerror}.") from error
+
+
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder to write into, made if need be; one made for a block that fails does not stay."""
     path = Path(path).expanduser()
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be made: {error.strerror}.") from error
+    make_folder(path)
     try:
         yield path
     except BaseException:

@@ -24,6 +24,7 @@ from .. import terminal
 from ..checkpoint import RunFolder, is_temporary, write_text
 from ..config.comparison import Comparison
 from ..errors import InputError
+from ..output import make_folder
 from ..tasks import TASKS
 from ..verbs import differences
 from .pool import AGAIN, Job
@@ -53,10 +54,7 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     }
     if kept.exists():
         refuse_others(kept, wanted)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made: {error.strerror}.") from error
+    make_folder(out)
     with open(out / ".lock", "w") as lock:
         take(lock, out)
         text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)

@@ -16,21 +16,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..tasks import classification, tagging, translation
 from ..tasks.classification import Classification
 from ..tasks.conditional import Conditional
-from ..tasks.frames import Frames, ragged
+from ..tasks.frames import Frames
 from ..tasks.synthetic import Synthetic
 from ..tasks.tagging import Tagging
-from ..tasks.translation import Translation, read_parallel
+from ..tasks.translation import Translation
 from .gates import Gates, summary
 from .gradients import GradientsThroughTime
 from .watch import Seen, watching
 
 LONGEST = 256
 """Steps of a sequence that has a loss at every step: what comes after is cut off."""
-DRAWN = 256
-"""Sequences of a problem that makes its own."""
 TOKENS = 1 << 13
 """Steps times sequences looked at together."""
 
@@ -77,11 +74,10 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
 
     None: the run's own validation data. Errors: `InputError` where there is no step to look at.
     """
-    for kind, make in KINDS.items():
+    for kind, losses in KINDS.items():
         if isinstance(task, kind):
-            read, losses = make
             held = hasattr(task, "valid") and data is None  # in memory while it trains
-            lengths, of, batch = losses(task, task.valid if held else read(task, data))
+            lengths, of, batch = losses(task, task.valid if held else task.to_measure(data))
             break
     else:
         raise InputError(f"inspect does not know the task of {type(task).__name__}.")
@@ -101,14 +97,6 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
     )
 
 
-def read_classification(task: Classification, data: list[str] | None) -> Any:
-    """Labelled examples."""
-    config = task.config
-    if data is not None or config.valid:
-        return task.encode(task.source.read_more(data or config.valid, task.labels.names))
-    return task.encode(classification.split(config, task.source.read(config, config.train))[1])
-
-
 def of_classification(task: Classification, examples: Any) -> Any:
     """The loss of each sequence's label; labels that training has not are passed over."""
     known = examples.labels < len(task.labels)
@@ -124,15 +112,6 @@ def of_classification(task: Classification, examples: Any) -> Any:
         return Batch({"last": loss, "first": loss}, {"stack": lengths})
 
     return np.where(known, examples.sequences.lengths, 0), {"stack": "the loss of the label"}, batch
-
-
-def read_tagging(task: Tagging, data: list[str] | None) -> Any:
-    """Tagged sentences."""
-    config = task.config
-    reader = tagging.reader(config.data)
-    if data is not None or config.valid:
-        return task.encode(tagging.read_tagged(data or config.valid, reader))
-    return task.encode(tagging.split(config, tagging.read_tagged(config.train, reader))[1])
 
 
 def of_tagging(task: Tagging, examples: Any) -> Any:
@@ -170,12 +149,6 @@ def of_tagging(task: Tagging, examples: Any) -> Any:
     return examples.words.sentences.lengths, of, batch
 
 
-def read_conditional(task: Conditional, data: list[str] | None) -> Any:
-    """Sequences with conditions."""
-    config = task.config
-    return task.encode(task.examples(config)[1] if data is None else task.read(config, data))
-
-
 def of_conditional(task: Conditional, found: Any) -> Any:
     """The loss of a sequence's last token, the LONGEST-th at most."""
 
@@ -196,14 +169,6 @@ def of_conditional(task: Conditional, found: Any) -> Any:
     return found.tokens.lengths, {"stack": "the loss of the last token"}, batch
 
 
-def read_frames(task: Frames, data: list[str] | None) -> Any:
-    """Sequences of frames; of files with parts, the test part."""
-    if data is None:
-        return ragged(task.split()[1])
-    parts = task.read(data).parts
-    return ragged(parts.get("test") or [s for part in parts.values() for s in part])
-
-
 def of_frames(task: Frames, found: Any) -> Any:
     """The loss of a sequence's last frame, the LONGEST-th at most."""
 
@@ -218,13 +183,6 @@ def of_frames(task: Frames, found: Any) -> Any:
         return Batch({"last": loss}, {"stack": lengths})
 
     return found.lengths, {"stack": "the loss of the last frame"}, batch
-
-
-def read_translation(task: Translation, data: list[str] | None) -> Any:
-    """Pairs of sentences."""
-    if data is None:
-        return task.encode(*translation.read(task.config)[1])
-    return task.encode(*read_parallel(data, task.config.data.encoding))
 
 
 def of_translation(task: Translation, pairs: Any) -> Any:
@@ -256,16 +214,9 @@ def of_translation(task: Translation, pairs: Any) -> Any:
     return lengths, of, batch
 
 
-def read_synthetic(task: Synthetic, data: list[str] | None) -> Any:
-    """DRAWN sequences."""
-    if data is not None:
-        raise InputError("this problem makes its own sequences: inspect it without --data.")
-    return task.problem.draw(np.random.default_rng(DRAWN), DRAWN)
-
-
 def of_synthetic(task: Synthetic, drawn: Any) -> Any:
     """The loss of the answer at each sequence's end."""
-    T = np.full(DRAWN, len(drawn.x)) if drawn.lengths is None else drawn.lengths
+    T = np.full(drawn.x.shape[1], len(drawn.x)) if drawn.lengths is None else drawn.lengths
 
     def batch(model: Any, some: np.ndarray) -> Batch:
         b = task.on_device(drawn, some)
@@ -281,14 +232,14 @@ def of_synthetic(task: Synthetic, drawn: Any) -> Any:
 
 
 KINDS: dict[type, Any] = {
-    Synthetic: (read_synthetic, of_synthetic),
-    Classification: (read_classification, of_classification),
-    Tagging: (read_tagging, of_tagging),
-    Conditional: (read_conditional, of_conditional),
-    Frames: (read_frames, of_frames),
-    Translation: (read_translation, of_translation),
+    Synthetic: of_synthetic,
+    Classification: of_classification,
+    Tagging: of_tagging,
+    Conditional: of_conditional,
+    Frames: of_frames,
+    Translation: of_translation,
 }
-"""How each kind of task reads files as its examples, and what its losses are."""
+"""The losses of each kind of task."""
 
 WHOLE = ("encoder", "characters.stack")
 """Stacks whose steps are not those of the loss: the loss of everything is theirs."""

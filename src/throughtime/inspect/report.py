@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..output import finite, json_text, new_file
+from ..output import finite, json_text, make_folder, new_file
 from .page import Section, document
 
 HTML, JSON = "report.html", "inspect.json"
@@ -43,10 +43,7 @@ class Report:
         prepare(folder, overwrite)
         numbers = json_text(self.to_dict())
         texts = {JSON: f"{numbers}\n", HTML: self.html()}  # before the old ones go
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made: {error.strerror}.") from error
+        make_folder(folder)
         for name, text in texts.items():
             (folder / name).unlink(missing_ok=True)
             with new_file(folder / name) as file:

@@ -64,7 +64,7 @@ def gradients_section(
     body = [
         paragraph(
             f"The norm of the derivative of {of} by the state a number of steps before it, exact, "
-            f"by backpropagation through the scan: median over {positions_of(found)}, the band "
+            f"by backpropagation through the scan: median over {how_many(found)}, the band "
             "from the 10th to the 90th percentile. Each curve starts at 1. A straight "
             "line falls by the same factor at every step; the dot and its number mark the horizon, "
             "the first lag where less than 1% of the influence is left."
@@ -85,7 +85,7 @@ def gradients_section(
     return Section(name, title, finding, numbers, body)
 
 
-def positions_of(found: GradientsThroughTime) -> str:
+def how_many(found: GradientsThroughTime) -> str:
     """How many positions there are, and how many reach the longest lag, if fewer."""
     norms = next(iter(found.norms.values()))[0]
     there = int((~norms[found.lags].isnan()).sum())

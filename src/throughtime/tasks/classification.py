@@ -215,6 +215,13 @@ class Classification(Task):
 
     # ---- a finished run -----------------------------------------------------------------------
 
+    def to_measure(self, data: list[str] | None) -> Examples:
+        """The examples of files; None: the run's own for validation."""
+        config = self.config
+        if data is not None or config.valid:
+            return self.encode(self.source.read_more(data or config.valid, self.labels.names))
+        return self.encode(split(config, self.source.read(config, config.train))[1])
+
     def measure(self, model: Classifier, examples: Examples) -> Measured:
         """Metrics, whatever the batch size and the order."""
         return measure(self.log_probabilities(model, examples.sequences), examples.labels)
@@ -236,13 +243,7 @@ class Classification(Task):
         self, model: Classifier, data: list[str] | None, options: None = None
     ) -> ClassifierEvaluation:
         """Metrics of labelled examples."""
-        config = self.config
-        if data is not None or config.valid:
-            records = self.source.read_more(data or config.valid, self.labels.names)
-        else:
-            records = self.source.read(config, config.train)
-            records = split(config, records)[1]
-        examples = self.encode(records)
+        examples = self.to_measure(data)
         if bool((examples.labels >= len(self.labels)).all()):
             known = ", ".join(self.labels.names[:SHOWN])
             terminal.warn(

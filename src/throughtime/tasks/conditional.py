@@ -263,10 +263,14 @@ class Conditional(Task):
         conditions = Conditions.load(folder.file("conditions.json"))
         return cls(config, vocabulary, conditions, device, folder)
 
+    def to_measure(self, data: list[str] | None) -> Sequences:
+        """The sequences of files; None: the run's own for validation."""
+        c = self.config
+        return self.encode(self.examples(c)[1] if data is None else self.read(c, data))
+
     def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
         """The exact likelihood of sequences given their conditions."""
-        examples = self.examples(self.config)[1] if data is None else self.read(self.config, data)
-        sequences = self.encode(examples)
+        sequences = self.to_measure(data)
         nats, tokens = self.nats(model, sequences)
         per_char = nats / max(sequences.characters, 1)
         return ConditionalEvaluation(
@@ -274,9 +278,9 @@ class Conditional(Task):
             perplexity=math.exp(min(nats / tokens, 700.0)),
             nats_per_char=per_char,
             bits_per_char=per_char / math.log(2),
-            nats_per_sequence=nats / len(examples),
+            nats_per_sequence=nats / len(sequences.tokens),
             unk_rate=float((sequences.tokens.values == UNK).mean()),
-            sequences=len(examples),
+            sequences=len(sequences.tokens),
             tokens=tokens,
             characters=sequences.characters,
             unseen_labels=sequences.unseen,

@@ -202,11 +202,17 @@ class Frames(Task):
     def evaluate(
         self, model: FrameModel, data: list[str] | None, options: MusicEvaluateOptions
     ) -> FramesEvaluation:
-        """The likelihood of sequences: of a file's test part where it has one, else of all."""
+        """The likelihood of sequences."""
+        return self.measure(model, self.to_measure(data, options.part))
+
+    def to_measure(self, data: list[str] | None, part: str = "auto") -> Ragged:
+        """A part of files, auto: the test part where there is one, else all; None: the run's own
+        sequences for validation.
+        """
         if data is None:
-            return self.measure(model, ragged(self.split()[1]))
+            return ragged(self.split()[1])
         parts = self.read(data).parts
-        name = options.part
+        name = part
         if name == "auto":
             name = "test" if parts.get("test") else "all"
         everything = [sequence for sequences in parts.values() for sequence in sequences]
@@ -215,7 +221,7 @@ class Frames(Task):
             raise InputError(
                 f"{data[0]}: no part {name!r}; it has {', '.join(parts) or 'no sequence'}."
             )
-        return self.measure(model, ragged(chosen))
+        return ragged(chosen)
 
     # ---- writing ------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ from .task import Evaluation, Loss, Score, Task
 
 FORMAT = 1  # raise it when the same settings would draw other sequences
 VALIDATION, TEST = 0, 1
+DRAWN = 256
+"""Sequences to look inside with."""
 EVALUATED_TOGETHER = 250
 """Sequences looked at together when nothing is learned: it changes no result."""
 
@@ -183,18 +185,28 @@ class Synthetic(Task):
 
     # ---- a finished run -----------------------------------------------------------------------
 
+    def to_measure(self, data: list[str] | None) -> problems.Sequences:
+        """The same sequences for every run of a problem and length."""
+        refuse_files(data)
+        return self.problem.draw(np.random.default_rng(DRAWN), DRAWN)
+
     def evaluate(
         self, model: Reader, data: list[str] | None, options: SyntheticEvaluationOptions
     ) -> SyntheticEvaluation:
         """Metrics over fresh sequences, of another length where asked for."""
-        if data is not None:
-            raise InputError("this problem makes its own sequences: evaluate without --data.")
+        refuse_files(data)
         length = options.length or self.config.length
         self.config.check_length(length)
         found = self.measure(model, self.problem_of(length), options.sequences, TEST)
         return SyntheticEvaluation(
             found["loss"], found["correct"], bool(found["solved"]), options.sequences, length
         )
+
+
+def refuse_files(data: list[str] | None) -> None:
+    """Raise `InputError` for files."""
+    if data is not None:
+        raise InputError("this problem makes its own sequences: leave out --data.")
 
 
 @dataclass(frozen=True)

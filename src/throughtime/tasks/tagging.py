@@ -250,16 +250,18 @@ class Tagging(Task):
         model.train(training)
         return found, nats / count if count else float("nan")
 
+    def to_measure(self, data: list[str] | None) -> Examples:
+        """The sentences of files; None: the run's own for validation."""
+        config = self.config
+        if data is not None or config.valid:
+            return self.encode(read_tagged(data or config.valid, reader(config.data)))
+        return self.encode(split(config, read_tagged(config.train, reader(config.data)))[1])
+
     def evaluate(
         self, model: Tagger, data: list[str] | None, options: None = None
     ) -> TaggerEvaluation:
         """Metrics of tagged sentences."""
-        config = self.config
-        if data is not None or config.valid:
-            sentences = read_tagged(data or config.valid, reader(config.data))
-        else:
-            sentences = split(config, read_tagged(config.train, reader(config.data)))[1]
-        examples = self.encode(sentences)
+        examples = self.to_measure(data)
         predicted, loss = self.predicted(model, examples.words, examples.tags)
         found = self.tags.measure(examples.truth, predicted)
         return TaggerEvaluation(

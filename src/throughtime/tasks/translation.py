@@ -301,16 +301,23 @@ class Translation(Task):
         target = Vocabulary.load(folder.file("target.json"), config.target_level or config.level)
         return cls(config, source, target, device, folder)
 
+    def texts_to_measure(self, data: list[str] | None) -> tuple[list[str], list[str]]:
+        """Sources and references of files; None: the run's own for validation."""
+        if data is None:
+            return read(self.config)[1]
+        return read_parallel(data, self.config.data.encoding)
+
+    def to_measure(self, data: list[str] | None) -> Pairs:
+        """The same as numbers."""
+        return self.encode(*self.texts_to_measure(data))
+
     def evaluate(
         self, model: Translator, data: list[str] | None, options: ScoringOptions | None
     ) -> TranslationEvaluation:
         """Likelihood of the references, BLEU and chrF of translations."""
         o = options or ScoringOptions()
         self.check_options(model, o)
-        if data is None:
-            sources, references = read(self.config)[1]
-        else:
-            sources, references = read_parallel(data, self.config.data.encoding)
+        sources, references = self.texts_to_measure(data)
         pairs = self.encode(sources, references)
         score(["a"], ["a"], tokenize=o.bleu_tokenize)  # mistakes before the work
         nats, tokens = self.nats(model, pairs)
