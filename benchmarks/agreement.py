@@ -15,8 +15,8 @@ from pathlib import Path
 
 import throughtime as tt
 from throughtime import config as configs
+from throughtime.ground.output import new_path, refuse_existing
 from throughtime.inspect.agreement import draw
-from throughtime.output import new_path, refuse_existing
 from throughtime.verbs import agreement_corpus
 
 ROOT = Path(__file__).resolve().parent.parent

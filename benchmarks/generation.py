@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 import throughtime as tt
-from throughtime import machine
 from throughtime.config import ModelConfig
 from throughtime.decoding import sample
+from throughtime.ground import machine
 from throughtime.models.language import LanguageModel
 
 CHARACTERS = 400

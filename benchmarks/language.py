@@ -28,8 +28,8 @@ import throughtime as tt
 from generation import CHARACTERS, against_bare
 from throughtime import scans
 from throughtime.config import LanguageConfig, ModelConfig, StreamLoopConfig
-from throughtime.optimization import clip, make_optimizer
 from throughtime.tasks.language import Language
+from throughtime.training.optimization import clip, make_optimizer
 from timing import Bar, Section, geometric_mean, take_turns
 
 CELLS = {"lstm": 1.15, "gru-reset-after": 2.0}

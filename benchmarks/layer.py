@@ -12,7 +12,7 @@ from torch import Tensor
 import throughtime as tt
 from peers import DecayUnit
 from throughtime import scans
-from throughtime.cell import Cell
+from throughtime.cells import Cell
 from timing import Times
 
 TRAINING, INFERENCE = MODES = ("forward+backward", "inference")

@@ -16,20 +16,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from throughtime.cli import prepare_environment
+from throughtime.command.cli import prepare_environment
 
 prepare_environment()
 
 import torch
 from torch import Tensor, nn
 
-from throughtime import machine
 from throughtime.checkpoint import RunFolder
 from throughtime.config import LanguageConfig, ModelConfig, StreamLoopConfig
-from throughtime.machine import Processes
-from throughtime.optimization import make_optimizer
+from throughtime.ground import machine
+from throughtime.ground.machine import Processes
 from throughtime.tasks.language import Language
-from throughtime.trainer import Trainer
+from throughtime.training.optimization import make_optimizer
+from throughtime.training.trainer import Trainer
 
 ROWS = {
     "cpu": ((64, 32, 128, 200), (64, 32, 512, 40), (20, 20, 200, 400)),

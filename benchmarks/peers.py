@@ -14,7 +14,7 @@ from torch import Tensor, addmm, nn, sigmoid, tanh
 from torch.nn.functional import linear, softplus
 
 import throughtime as tt
-from throughtime.cell import Cell, Weights
+from throughtime.cells import Cell, Weights
 
 
 class DecayUnit(tt.Cell):

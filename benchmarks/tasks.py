@@ -21,20 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from throughtime.cli import prepare_environment
+from throughtime.command.cli import prepare_environment
 
 prepare_environment()
 
 import numpy as np
 import torch
 
-from throughtime import machine
 from throughtime.checkpoint import RunFolder
 from throughtime.config import from_dict
-from throughtime.machine import Processes
-from throughtime.optimization import make_optimizer
+from throughtime.ground import machine
+from throughtime.ground.machine import Processes
 from throughtime.tasks import TASKS, task_class
-from throughtime.trainer import Trainer
+from throughtime.training.optimization import make_optimizer
+from throughtime.training.trainer import Trainer
 
 WARM = 10
 """Steps before the clock starts, and between two lines of metrics.jsonl."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from throughtime.cli import prepare_environment
+from throughtime.command.cli import prepare_environment
 
 TORCH_DEFAULTS = "--torch-defaults"
 """The option that leaves OpenMP and malloc as torch has them; read before torch is loaded."""
@@ -27,7 +27,7 @@ if TORCH_DEFAULTS not in sys.argv:
 
 import torch
 
-from throughtime import machine
+from throughtime.ground import machine
 
 MOST_ROUNDS = 1000
 

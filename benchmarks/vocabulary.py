@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from throughtime.cli import prepare_environment
+from throughtime.command.cli import prepare_environment
 
 prepare_environment()
 
@@ -30,10 +30,10 @@ import torch
 from torch.nn import functional as F
 
 import throughtime as tt
-from throughtime import machine
 from throughtime.config import ModelConfig
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import Vocabulary
+from throughtime.ground import machine
 from throughtime.models.language import LanguageModel
 
 V, T, B, N = 50_000, 64, 32, 512

@@ -11,7 +11,7 @@ import math
 import sysconfig
 from pathlib import Path
 
-from throughtime.cli import prepare_environment
+from throughtime.command.cli import prepare_environment
 
 prepare_environment()
 
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 import throughtime as tt
-from throughtime import terminal
 from throughtime.config import from_dict, load_yaml
 from throughtime.data import corpus as corpora
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import Vocabulary
-from throughtime.interrupts import Interrupted
+from throughtime.ground import terminal
+from throughtime.ground.interrupts import Interrupted
 from throughtime.ngram import witten_bell_nats
 from throughtime.verbs import inspect_run
 

@@ -1,4 +1,4 @@
-"""The polynomials of `src/throughtime/scans/compile/runtime/vectors.h`, and how good they are.
+"""The polynomials of `src/throughtime/scans/compiled/runtime/vectors.h`, and how good they are.
 
 Least maximum relative error by Lawson's iteration: least squares, weighted ever more where the
 error is large. `python scripts/fit.py` prints the coefficients that stand in the header.

@@ -13,7 +13,7 @@ import sys
 
 from throughtime.data.lines import read_lines
 from throughtime.data.text import find_files
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 TITLES = {
     "Mr",

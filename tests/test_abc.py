@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from throughtime.data import abc
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
+from throughtime.music import abc
 
 HEADER = "X:1\nM:4/4\nL:1/8\nK:D\n"
 

@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from throughtime.advice import RECENT, RISES, Advisor
 from throughtime.config import OptimConfig
-from throughtime.inspect.glance import Glance
+from throughtime.training.advice import RECENT, RISES, Advisor
+from throughtime.training.glance import Glance
 
 
 def said(advisor: Advisor, norms) -> list[tuple[int, str]]:

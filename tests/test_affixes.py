@@ -7,8 +7,8 @@ import throughtime as tt
 from throughtime.config import from_dict
 from throughtime.data.affixes import SHARED, affix_table
 from throughtime.data.vocabulary import SPECIALS
-from throughtime.errors import InputError
-from throughtime.models.inputs import Affixes
+from throughtime.ground.errors import InputError
+from throughtime.layers.inputs import Affixes
 
 PLURALS = ["cats", "dogs", "bears", "birds", "hens"]
 

@@ -9,11 +9,11 @@ import torch
 
 from test_ngram import formula
 from throughtime import agreement
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import LanguageConfig, from_dict
 from throughtime.config.agreement import AgreementOptions
 from throughtime.data.vocabulary import BOS, EOS, Vocabulary
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.inspect.agreement.measure import measure
 from throughtime.inspect.agreement.pairs import Pair
 from throughtime.inspect.agreement.results import wilson

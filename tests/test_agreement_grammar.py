@@ -3,7 +3,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from throughtime.config.agreement import numbers
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.inspect.agreement.grammar import (
     Grammar,
     Lexicon,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from throughtime import attention as attentions
-from throughtime.attention import Attention
+from throughtime.layers import attention as attentions
+from throughtime.layers.attention import Attention
 
 
 def by_hand(attention, s, h):

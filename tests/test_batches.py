@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from throughtime.data.batches import Batches, Ragged, by_length
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=80).map(np.array)
 SIZES = st.one_of(

@@ -9,8 +9,8 @@ import pytest
 
 import throughtime as tt
 from cases import assert_close, outcome, problem
-from throughtime.errors import BackendUnavailable
-from throughtime.scans.compile import build, call, programs
+from throughtime.ground.errors import BackendUnavailable
+from throughtime.scans.compiled import build, call, programs
 
 SCAN = """
 import sys, torch, throughtime as tt
@@ -18,7 +18,7 @@ torch.manual_seed(0)
 w = tt.SimpleGRU().weights(3, 4)
 y, _ = tt.scan(tt.SimpleGRU, w, torch.ones(5, 2, 3))
 print(float(y.detach().sum()), tt.why_not("compiled", tt.SimpleGRU))
-print("tracer" if "throughtime.scans.compile.trace" in sys.modules else "no tracer")
+print("tracer" if "throughtime.scans.compiled.trace" in sys.modules else "no tracer")
 """
 
 

@@ -11,7 +11,7 @@ from torch import sigmoid, tanh
 import oracles
 import throughtime as tt
 from cases import ALL_CELLS, NAMED, ORACLES, Problem, by_oracle, drawn, modest, problem
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 
 def assert_matches_oracle(p: Problem, like: tt.Cell | None = None) -> None:

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import throughtime as tt
-from throughtime import trainer as trainers
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import from_dict
 from throughtime.data.batches import Batches, Ragged
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.tasks import classification, task_class
+from throughtime.training import trainer as trainers
 
 GOOD, BAD = "good fine lovely warm bright", "bad dull awful cold dim"
 FILLER = ["a", "the", "film", "was", "quite", "and", "very", "so", "not", "with"]

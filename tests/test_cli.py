@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import throughtime as tt
-from throughtime.cli import main
+from throughtime.command.cli import main
+from throughtime.command.parsing.options import argument_help
 from throughtime.data.vocabulary import BOS
-from throughtime.parsing.options import argument_help
 from throughtime.tasks import TASKS
 from throughtime.tasks.task import Score
 
@@ -51,7 +51,7 @@ def fails(capsys, *arguments, code=2):
 
 def test_help_needs_no_torch():
     program = (
-        "import sys; from throughtime.cli import main; main(['--help']); "
+        "import sys; from throughtime.command.cli import main; main(['--help']); "
         "main(['train', '--help']); "
         "main(['compare', 'lm', '--help']); assert 'torch' not in sys.modules"
     )

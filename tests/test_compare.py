@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import throughtime as tt
-from throughtime.cli import main
+from throughtime.command.cli import main
+from throughtime.command.parsing import compare_command
 from throughtime.compare import floor, pool, sizes, spelling, worker
 from throughtime.compare.outcome import Finding, Row, spread
 from throughtime.compare.plan import slug_of
@@ -26,7 +27,6 @@ from throughtime.compare.table import table_of
 from throughtime.config import from_dict, to_dict
 from throughtime.config.comparison import split
 from throughtime.ngram import witten_bell_nats
-from throughtime.parsing import compare_command
 from throughtime.tasks import task_class
 
 SMALL = [

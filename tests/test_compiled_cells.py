@@ -14,7 +14,7 @@ from torch import sigmoid, tanh
 
 import throughtime as tt
 from cases import assert_close, outcome, problem
-from throughtime.scans.compile import build
+from throughtime.scans.compiled import build
 
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 

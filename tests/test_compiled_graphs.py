@@ -7,7 +7,7 @@ import torch
 
 import throughtime as tt
 from cases import TwoMemories, assert_same, problem
-from throughtime.scans.compile import operator, programs  # noqa: F401 - defines the operators
+from throughtime.scans.compiled import operator, programs  # noqa: F401 - defines the operators
 
 T, B, N_X, N = 6, 3, 4, 5
 

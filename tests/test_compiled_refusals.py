@@ -7,7 +7,7 @@ from torch import tanh
 
 import throughtime as tt
 from cases import assert_close, outcome, problem
-from throughtime.errors import BackendUnavailable
+from throughtime.ground.errors import BackendUnavailable
 
 
 class Simple(tt.Cell):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import throughtime as tt
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import ConditionalConfig, ConditionalModelConfig, from_dict
 from throughtime.data.vocabulary import BOS
 from throughtime.decoding import beam_search
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.models.conditional import ConditionalModel
 from throughtime.tasks import task_class
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from throughtime.data.conditions import Conditions
 from throughtime.data.examples import Example, hold_out, read_examples
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 TUNES = [
     {"rhythm": "jig", "key": "D"},

@@ -10,7 +10,7 @@ from throughtime.data.conll import Reader, read_tagged
 from throughtime.data.lines import Line
 from throughtime.data.vectors import read_vectors
 from throughtime.data.vocabulary import Vocabulary
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 EWT = """# newdoc id = one
 # text = Don't go

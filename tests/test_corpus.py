@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from throughtime.cache import cache_folder
 from throughtime.data import corpus as corpora
 from throughtime.data.streams import Streams
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import EOS, UNK, Vocabulary
-from throughtime.errors import InputError, ThroughtimeError
+from throughtime.ground.cache import cache_folder
+from throughtime.ground.errors import InputError, ThroughtimeError
 
 
 @pytest.fixture

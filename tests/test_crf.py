@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from throughtime.crf import CRF
 from throughtime.data.spans import legal, spans_of, tag_names, tags_of
+from throughtime.layers.crf import CRF
 
 
 def enumerated(crf, scores, tags, may):

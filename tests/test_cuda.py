@@ -35,12 +35,12 @@ from test_nn import (
     pair,
 )
 from test_stack import LENGTHS, N_X, RESET, data, make, named
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import ModelConfig, from_dict
-from throughtime.heads import Softmax
+from throughtime.layers.heads import Softmax
 from throughtime.models.language import LanguageModel
 from throughtime.tasks import task_class
-from throughtime.trainer import Trainer
+from throughtime.training.trainer import Trainer
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA GPU here", allow_module_level=True)
@@ -264,7 +264,7 @@ def test_a_packed_sequence_in_bf16_autocast():
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_the_chunked_softmax_gives_what_the_whole_gives(scale, monkeypatch):
-    monkeypatch.setattr("throughtime.heads.CHUNK", 100)
+    monkeypatch.setattr("throughtime.layers.heads.CHUNK", 100)
     torch.manual_seed(0)
     head = Softmax(6, 30).double().to(GPU)
     h = torch.randn(17, 6, dtype=torch.float64, device=GPU, requires_grad=True)

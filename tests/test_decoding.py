@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import throughtime as tt
 from throughtime.config import ModelConfig
 from throughtime.decoding import Sampling, beam_search, sample
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.models.language import LanguageModel
 
 V, EOS = 6, 3

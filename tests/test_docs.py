@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from throughtime.cli import main
+from throughtime.command.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -95,8 +95,8 @@ def music(folder):
     """Tunes, MIDI files and piano rolls."""
     import symusic
 
-    from throughtime.data.rolls import score_of
-    from throughtime.rendering import write_midi
+    from throughtime.music.rendering import write_midi
+    from throughtime.music.rolls import score_of
 
     (folder / "tunes").mkdir()
     for name, rhythm, metre in (("jigs", "jig", "6/8"), ("reels", "reel", "4/4")):

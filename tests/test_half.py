@@ -9,7 +9,7 @@ from torch import sigmoid, tanh
 import throughtime as tt
 from cases import NAMED, Problem, TwoMemories, assert_close, assert_same, outcome, problem
 from test_compiled import LARGE
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.scans import compiled
 
 HALF = torch.bfloat16

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from throughtime import heads
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
+from throughtime.layers import heads
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

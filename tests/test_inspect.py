@@ -14,8 +14,9 @@ from hypothesis import given
 
 import throughtime as tt
 from cases import modest, st
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import ModelConfig
+from throughtime.ground.output import json_text
 from throughtime.inspect import (
     errors_by_context,
     errors_by_frequency,
@@ -28,22 +29,15 @@ from throughtime.inspect import (
 )
 from throughtime.inspect.endings import by_lag, gradients_by_stack, sequences
 from throughtime.inspect.gates import Gates, GateValues, summary, watch_gates
-from throughtime.inspect.glance import glance
 from throughtime.inspect.gradients import GradientsThroughTime
-from throughtime.inspect.influence import (
-    Influence,
-    choose_positions,
-    exchanges,
-    mean_within,
-    reach,
-)
+from throughtime.inspect.influence import Influence, choose_positions, exchanges, mean_within, reach
 from throughtime.inspect.page import Section, inline
 from throughtime.inspect.positions import ContextErrors
 from throughtime.inspect.report import Report
 from throughtime.inspect.sections import gates_sentence, gradients_section, verdict
 from throughtime.inspect.text_sections import context_section
 from throughtime.models.language import LanguageModel
-from throughtime.output import json_text
+from throughtime.training.glance import glance
 
 V, n = 9, 6
 

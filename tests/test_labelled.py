@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from throughtime.data.labelled import Record, Rows, read_labelled
 from throughtime.data.numbers import Columns, read_numbers
 from throughtime.data.splits import also_in, hold_out
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 TEXTS = [("good", "a fine film"), ("bad", "dull , and long"), ("good", "")]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import modest
-from throughtime import lengths as ragged
-from throughtime.errors import ShapeError
+from throughtime.ground import lengths as ragged
+from throughtime.ground.errors import ShapeError
 
 CPU = torch.device("cpu")
 

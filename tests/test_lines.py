@@ -11,8 +11,8 @@ import pytest
 
 from throughtime.data.labels import UNSEEN, Labels
 from throughtime.data.lines import Inputs, arriving_lines, check_encoding, read_lines
-from throughtime.errors import InputError
-from throughtime.output import json_text, new_file, new_folder
+from throughtime.ground.errors import InputError
+from throughtime.ground.output import json_text, new_file, new_folder
 
 
 def test_files_are_read_line_by_line_with_their_places(tmp_path):

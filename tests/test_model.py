@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 import throughtime as tt
 from throughtime.config import ModelConfig
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.models.language import LanguageModel
 
 V, T, B = 30, 9, 3

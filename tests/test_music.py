@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import rendering
-from throughtime.cli import main
-from throughtime.data import abc, midi, tunes
-from throughtime.data.rolls import score_of
-from throughtime.errors import InputError
+from throughtime.command.cli import main
+from throughtime.ground.errors import InputError
+from throughtime.music import abc, midi, rendering, tunes
+from throughtime.music.rolls import score_of
 from throughtime.tasks.music import TuneReport, whole_tune
 
 symusic = pytest.importorskip("symusic", reason="symusic is in the extra music")

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.ngram import WittenBell, witten_bell_nats
 
 

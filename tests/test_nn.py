@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequenc
 import throughtime as tt
 from cases import modest
 from oracles import lstm_with_projection
-from throughtime.errors import BackendUnavailable, InputError, ShapeError
+from throughtime.ground.errors import BackendUnavailable, InputError, ShapeError
 
 KINDS = {
     "RNN tanh": (tt.nn.RNN, torch.nn.RNN, {}),

@@ -1,5 +1,8 @@
+import importlib
 import subprocess
 import sys
+
+import pytest
 
 import throughtime as tt
 from throughtime.tasks import TASKS
@@ -22,7 +25,8 @@ def test_the_public_names_are_all_there():
 
 def test_functions_stay_functions_whatever_is_imported_first():
     program = (
-        "import throughtime.scans, throughtime.trainer, throughtime.decoding, throughtime as tt; "
+        "import throughtime.scans, throughtime.training.trainer, throughtime.decoding; "
+        "import throughtime as tt; "
         "assert callable(tt.scan) and callable(tt.train) and callable(tt.generate)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -30,3 +34,13 @@ def test_functions_stay_functions_whatever_is_imported_first():
 
 def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(tt, "Nothing")
+
+
+def test_old_import_paths_give_the_moved_modules():
+    from throughtime.ground.moved import MOVED
+
+    for old, new in MOVED.items():
+        with pytest.deprecated_call(match=f"is now throughtime.{new};"):
+            sys.modules.pop(f"throughtime.{old}", None)
+            importlib.import_module(f"throughtime.{old}")
+        assert sys.modules[f"throughtime.{old}"] is sys.modules[f"throughtime.{new}"]

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.inspect.agreement.pairs import Pair, read_pairs
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import throughtime as tt
-from throughtime.errors import InputError
-from throughtime.pooling import POOLINGS, Pooling
+from throughtime.ground.errors import InputError
+from throughtime.layers.pooling import POOLINGS, Pooling
 
 LENGTHS = torch.tensor([5, 1, 0, 3])
 

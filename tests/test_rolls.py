@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 import throughtime as tt
 from throughtime.config import DecoderConfig
-from throughtime.data.rolls import KEYS, frames_of, read_rolls, score_of
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.models.frames import FrameModel
+from throughtime.music.rolls import KEYS, frames_of, read_rolls, score_of
 from throughtime.tasks.frames import transpose
 
 symusic = pytest.importorskip("symusic", reason="symusic is in the extra music")

@@ -23,9 +23,9 @@ from cases import (
     outcome,
     problem,
 )
-from throughtime.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
+from throughtime.ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
 from throughtime.scans import BACKENDS
-from throughtime.scans.compile import build
+from throughtime.scans.compiled import build
 
 every_pair = pytest.mark.parametrize(("cell", "backend"), PAIRS, ids=repr)
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)

@@ -16,7 +16,7 @@ from throughtime.data.spans import (
     tag_names,
     tags_of,
 )
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.metrics.spans import measure_spans
 
 with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import throughtime as tt
 from cases import ALL_CELLS, assert_close, assert_same
-from throughtime.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
+from throughtime.ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
 
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 T, B, N_X, N = 6, 4, 3, 5

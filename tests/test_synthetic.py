@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import throughtime as tt
-from throughtime import trainer as trainers
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import from_dict
 from throughtime.data import problems
-from throughtime.errors import InputError
-from throughtime.machine import Processes
+from throughtime.ground.errors import InputError
+from throughtime.ground.machine import Processes
 from throughtime.models.reader import Reader
 from throughtime.tasks import task_class
+from throughtime.training import trainer as trainers
 
 CONFIGS = {
     "adding": tt.AddingConfig,

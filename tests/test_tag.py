@@ -15,19 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import throughtime as tt
-from throughtime import trainer as trainers
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import from_dict
 from throughtime.config.tagging import TaggerModelConfig
 from throughtime.data.conll import Sentence
-from throughtime.data.forms import Forms
+from throughtime.data.forms import Forms, Words
 from throughtime.data.labels import Labels
-from throughtime.errors import InputError
-from throughtime.models.inputs import Words
+from throughtime.ground.errors import InputError
+from throughtime.ground.output import measured
 from throughtime.models.tagger import Tagger
-from throughtime.monitor import measured
 from throughtime.tasks import tagging
 from throughtime.tasks.tagged import Tags
+from throughtime.training import trainer as trainers
 
 FILLER = ["the", "a", "of", "and", "saw", "met", "with", "near"]
 NAMES = {"PER": "Ada Alan Grace Kurt", "LOC": "Rome Oslo Lima Kyiv"}

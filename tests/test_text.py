@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from throughtime.data.text import Text, find_files
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 
 def whole(text):

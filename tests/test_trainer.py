@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 import throughtime as tt
-from throughtime import trainer as trainers
 from throughtime.checkpoint import RunFolder
 from throughtime.config import from_dict
-from throughtime.errors import InputError, ThroughtimeError, TrainingDiverged
-from throughtime.machine import Processes
+from throughtime.ground.errors import InputError, ThroughtimeError, TrainingDiverged
+from throughtime.ground.machine import Processes
 from throughtime.tasks import task_class
 from throughtime.tasks.language import Language
+from throughtime.training import trainer as trainers
 
 TEXT = "the cat, which already ate a lot, was full. the cats, which ate, were full.\n"
 

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 import throughtime as tt
-from throughtime import trainer as trainers
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import TranslatorModelConfig, from_dict
 from throughtime.data.parallel import hold_out, read_parallel
 from throughtime.decoding import BeamSearch
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 from throughtime.models.translator import Translator
+from throughtime.training import trainer as trainers
 
 WORDS = ["red", "green", "blue", "cat", "dog", "bird"]
 TO = dict(zip(WORDS, ["rot", "grün", "blau", "Katze", "Hund", "Vogel"]))

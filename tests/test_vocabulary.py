@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 
 from throughtime.data.text import Text
 from throughtime.data.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary
-from throughtime.errors import InputError
+from throughtime.ground.errors import InputError
 
 TEXT = "the cat sat, the cats sat.\nthe end — naïve café\n"
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import throughtime as tt
-from throughtime import trainer as trainers
-from throughtime.cli import main
+from throughtime.command.cli import main
 from throughtime.config import ModelConfig, from_dict
+from throughtime.layers.window import Recent, Window
 from throughtime.models.language import LanguageModel
-from throughtime.models.window import Recent, Window
+from throughtime.training import trainer as trainers
 
 
 def test_each_position_is_the_network_on_its_last_inputs():

@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .ground import moved as _moved
+
 __version__ = "0.1.0"
 
+_moved.install()
+
 _HOME = {
-    "Cell": "cell",
-    "Weights": "cell",
+    "Cell": "cells",
+    "Weights": "cells",
     "RNN": "cells",
     "SimpleGRU": "cells",
     "GRU": "cells",
@@ -21,7 +25,7 @@ _HOME = {
     "PeepholeLSTM": "cells",
     "scan": "scans",
     "why_not": "scans",
-    "Stack": "stack",
+    "Stack": "layers.stack",
     "nn": "",
     "compare": "",
     "Comparison": "config",
@@ -43,8 +47,8 @@ _HOME = {
     "doctor": "verbs",
     "load": "verbs",
     "Vocabulary": "data.vocabulary",
-    "ThroughtimeError": "errors",
-    "InputError": "errors",
+    "ThroughtimeError": "ground.errors",
+    "InputError": "ground.errors",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -52,26 +56,14 @@ if TYPE_CHECKING:
     from . import compare as compare
     from . import inspect as inspect
     from . import nn as nn
-    from .cell import Cell as Cell
-    from .cell import Weights as Weights
-    from .cells import (
-        GRU as GRU,
-    )
-    from .cells import (
-        LSTM as LSTM,
-    )
-    from .cells import (
-        RNN as RNN,
-    )
-    from .cells import (
-        GRUResetAfter as GRUResetAfter,
-    )
-    from .cells import (
-        PeepholeLSTM as PeepholeLSTM,
-    )
-    from .cells import (
-        SimpleGRU as SimpleGRU,
-    )
+    from .cells import GRU as GRU
+    from .cells import LSTM as LSTM
+    from .cells import RNN as RNN
+    from .cells import Cell as Cell
+    from .cells import GRUResetAfter as GRUResetAfter
+    from .cells import PeepholeLSTM as PeepholeLSTM
+    from .cells import SimpleGRU as SimpleGRU
+    from .cells import Weights as Weights
     from .config import AddingConfig as AddingConfig
     from .config import ClassifierConfig as ClassifierConfig
     from .config import Comparison as Comparison
@@ -83,32 +75,18 @@ if TYPE_CHECKING:
     from .config import TemporalOrderConfig as TemporalOrderConfig
     from .config import TranslatorConfig as TranslatorConfig
     from .data.vocabulary import Vocabulary as Vocabulary
-    from .errors import InputError as InputError
-    from .errors import ThroughtimeError as ThroughtimeError
+    from .ground.errors import InputError as InputError
+    from .ground.errors import ThroughtimeError as ThroughtimeError
+    from .layers.stack import Stack as Stack
     from .scans import scan as scan
     from .scans import why_not as why_not
-    from .stack import Stack as Stack
-    from .verbs import (
-        agreement as agreement,
-    )
-    from .verbs import (
-        doctor as doctor,
-    )
-    from .verbs import (
-        evaluate as evaluate,
-    )
-    from .verbs import (
-        generate as generate,
-    )
-    from .verbs import (
-        load as load,
-    )
-    from .verbs import (
-        predict as predict,
-    )
-    from .verbs import (
-        train as train,
-    )
+    from .verbs import agreement as agreement
+    from .verbs import doctor as doctor
+    from .verbs import evaluate as evaluate
+    from .verbs import generate as generate
+    from .verbs import load as load
+    from .verbs import predict as predict
+    from .verbs import train as train
 
 
 def __getattr__(name: str) -> Any:

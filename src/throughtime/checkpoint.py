@@ -25,8 +25,8 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from . import config as configs
-from .errors import InputError, ThroughtimeError
-from .output import make_folder
+from .ground.errors import InputError, ThroughtimeError
+from .ground.output import make_folder
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
 TASK_FILES = (

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .attention import Memory
-from .errors import InputError
+from .ground.errors import InputError
+from .layers.attention import Memory
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .errors import InputError
+from .ground.errors import InputError
 
 
 def witten_bell_nats(

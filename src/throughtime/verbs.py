@@ -15,20 +15,21 @@ import torch
 from torch import nn
 
 from . import config as configs
-from . import machine, scans, terminal
-from .cache import cache_folder
-from .cell_names import CELLS, find_cell
+from . import scans
+from .cells.names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
 from .config.agreement import AgreementOptions, CorpusOptions
 from .data.lines import Inputs
-from .errors import InputError
-from .extras import need
+from .ground import machine, terminal
+from .ground.cache import cache_folder
+from .ground.errors import InputError
+from .ground.extras import need
+from .ground.machine import Processes
+from .ground.output import json_text, new_file, new_folder, new_path, refuse_existing
 from .inspect.agreement import Agreement, draw, measure, write_corpus
-from .machine import Processes
-from .output import json_text, new_file, new_folder, new_path, refuse_existing
 from .tasks import TASKS, entry, task_class, verb_options
 from .tasks.task import Evaluation, Prediction, Task
-from .trainer import Trainer
+from .training.trainer import Trainer
 
 
 @dataclass(frozen=True)

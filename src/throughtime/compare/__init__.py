@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from .. import config as configs
-from .. import machine, terminal
-from ..cell_names import find_cell
+from ..cells.names import find_cell
 from ..checkpoint import write_text
 from ..config.comparison import Comparison
-from ..extras import need
-from ..output import json_text
+from ..ground import machine, terminal
+from ..ground.extras import need
+from ..ground.output import json_text
 from ..tasks import TASKS, task_class
 from ..tasks.task import aligned
 from . import figure, floor, outcome, plan, pool, spelling, table

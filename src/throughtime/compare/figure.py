@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import atomically
-from ..extras import need
+from ..ground.extras import need
 from .outcome import Row
 from .pool import AGAIN
 

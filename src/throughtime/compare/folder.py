@@ -20,11 +20,11 @@ from typing import Any
 import yaml
 
 from .. import config as configs
-from .. import terminal
 from ..checkpoint import RunFolder, is_temporary, write_text
 from ..config.comparison import Comparison
-from ..errors import InputError
-from ..output import make_folder
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.output import make_folder
 from ..tasks import TASKS
 from ..verbs import differences
 from .pool import AGAIN, Job

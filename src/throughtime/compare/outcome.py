@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..monitor import measured
+from ..ground.output import measured
 from .plan import Variant
 
 

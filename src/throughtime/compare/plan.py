@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.comparison import Comparison
-from ..errors import InputError
+from ..ground.errors import InputError
 from . import sizes
 
 

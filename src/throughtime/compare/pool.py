@@ -19,10 +19,11 @@ from typing import IO, Any, cast
 from rich.progress import BarColumn, Progress, TextColumn
 
 from .. import config as configs
-from .. import terminal
 from ..config import seconds
-from ..interrupts import Interrupted, asked
-from ..monitor import QUIET_EVERY, clock, measured
+from ..ground import terminal
+from ..ground.interrupts import Interrupted, asked
+from ..ground.output import measured
+from ..training.monitor import QUIET_EVERY, clock
 from .plan import Run
 
 AGAIN = "give the command again"

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..cell_names import find_cell
-from ..errors import InputError
+from ..cells.names import find_cell
+from ..ground.errors import InputError
 
 LARGEST = 1 << 16
 """Width beyond which no match is looked for."""

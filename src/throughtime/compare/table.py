@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..monitor import clock
 from ..tasks.task import aligned
+from ..training.monitor import clock
 from .outcome import Row, spread
 
 UNITS = {

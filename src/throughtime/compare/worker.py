@@ -17,8 +17,8 @@ from typing import Any
 from .. import config as configs
 from .. import verbs
 from ..checkpoint import RunFolder, write_text
-from ..errors import ThroughtimeError
-from ..interrupts import Interrupted
+from ..ground.errors import ThroughtimeError
+from ..ground.interrupts import Interrupted
 from ..tasks import entry
 from .horizon import horizon
 from .pool import AGAIN

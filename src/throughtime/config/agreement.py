@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .settings import limited
 
 FORMS = Literal["auto", "syneval", "blimp", "linzen", "gulordava", "pairs"]

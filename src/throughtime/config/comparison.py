@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import InputError, one_of
+from ..ground.errors import InputError, one_of
 from .settings import limited
 from .text import LEVELS
 

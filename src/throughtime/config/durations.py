@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import InputError
+from ..ground.errors import InputError
 
 
 def seconds(duration: str) -> float:

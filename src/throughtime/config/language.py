@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .run import RunConfig, StackConfig, StreamLoopConfig
 from .settings import limited
 from .text import LEVELS, TextConfig

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ..errors import InputError, did_you_mean, one_of
+from ..ground.errors import InputError, did_you_mean, one_of
 
 
 def limited(default: Any, low: float = -math.inf, high: float = math.inf) -> Any:

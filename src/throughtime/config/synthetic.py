@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .run import LoopConfig, OptimConfig, RunConfig, StackConfig
 from .settings import limited
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..ground.errors import InputError
 
 WIDEN = 1.1
 """Lengths within a tenth of each other share a bucket, in which examples are shuffled."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, did_you_mean
+from ..ground.errors import InputError, did_you_mean
 
 Condition = Mapping[str, Any]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InputError, did_you_mean
-from ..wording import plural, say_in_training
+from ..ground.errors import InputError, did_you_mean
+from ..ground.wording import plural, say_in_training
 from .lines import Line, read_lines
 from .text import find_files
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import terminal
-from ..cache import cache_folder
-from ..errors import InputError, ThroughtimeError
+from ..ground import terminal
+from ..ground.cache import cache_folder
+from ..ground.errors import InputError, ThroughtimeError
 from .text import Text
 from .vocabulary import EOS, UNK, Vocabulary
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .conditions import ALONE, Condition, check_value
 from .lines import read_lines
 from .text import find_files

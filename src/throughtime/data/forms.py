@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..models.inputs import Words
 from .batches import Ragged
 from .vocabulary import UNK, Vocabulary
+
+
+class Words(NamedTuple):
+    """The words of a batch, side by side: what a tagger reads.
+
+    `ids [T, B]` of the vocabulary; `forms [T, B]` says which of the batch's W distinct forms each
+    is; `characters [L, W]` and `character_lengths [W]` are theirs; `lengths [B]` in words.
+    """
+
+    ids: Tensor
+    forms: Tensor
+    characters: Tensor
+    character_lengths: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> Words:
+        """The same, there."""
+        return Words(*(part.to(device) for part in self))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import terminal
-from ..errors import InputError, did_you_mean
-from ..wording import plural, say_in_training
+from ..ground import terminal
+from ..ground.errors import InputError, did_you_mean
+from ..ground.wording import plural, say_in_training
 from .lines import Line, WrongEncoding, csv_fields, read_lines
 from .text import find_files
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..ground.errors import InputError
 
 UNSEEN = -1
 """The id of a label that the training data do not have."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .text import find_files, open_bytes
 
 csv.field_size_limit((1 << 31) - 1)  # a long document is no error

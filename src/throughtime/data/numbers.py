@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import terminal
-from ..errors import InputError, did_you_mean
-from ..wording import plural, say_in_training
+from ..ground import terminal
+from ..ground.errors import InputError, did_you_mean
+from ..ground.wording import plural, say_in_training
 from .labelled import Record
 from .lines import Line, csv_fields, read_lines
 from .text import find_files

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .lines import check_encoding, read_lines
 from .text import find_files
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
-from ..wording import plural
+from ..ground.errors import InputError
+from ..ground.wording import plural
 from .labelled import Record
 
 

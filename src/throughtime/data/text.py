@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from .. import terminal
-from ..errors import InputError
+from ..ground import terminal
+from ..ground.errors import InputError
 
 CHUNK = 1 << 20
 

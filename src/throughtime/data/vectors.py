@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..errors import InputError
-from ..wording import plural
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.wording import plural
 from .lines import Line, read_lines
 from .vocabulary import SPECIALS, Vocabulary
 

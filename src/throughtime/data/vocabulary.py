@@ -17,8 +17,8 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
 from tokenizers.trainers import BpeTrainer
 
-from .. import terminal
-from ..errors import InputError
+from ..ground import terminal
+from ..ground.errors import InputError
 from .text import Text
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")

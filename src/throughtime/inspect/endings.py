@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from ..tasks.classification import Classification
 from ..tasks.conditional import Conditional
 from ..tasks.frames import Frames

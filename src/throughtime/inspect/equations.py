@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..cell import Cell, Gate
+from ..cells import Cell, Gate
 
 LOGISTIC = ("sigmoid", "sigmoid_", "special_expit", "expit", "hardsigmoid")
 ARITHMETIC = {

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..extras import need
-from ..wording import plural
+from ..ground.extras import need
+from ..ground.wording import plural
 from .gates import BINS, SATURATED, Gates
 from .gradients import GradientsThroughTime
 from .health import Health

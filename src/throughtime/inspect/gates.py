@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import lengths as ragged
+from ..ground import lengths as ragged
 from .watch import Seen, watching
 
 SATURATED = 0.1

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..ground.errors import InputError
 from .watch import watching
 
 COLUMNS = 32

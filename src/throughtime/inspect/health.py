@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..errors import InputError
-from ..monitor import measured
+from ..ground.errors import InputError
+from ..ground.output import measured
 
 SPIKE = 1.2
 """A logged loss so many times the median of the RECENT ones before it is a spike."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..ground.errors import InputError
 
 BLOCK = 16
 """Steps between which exchanged columns join: a column runs from the block of its exchange on."""

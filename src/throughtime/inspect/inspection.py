@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from .. import terminal
 from ..data import corpus as corpora
 from ..data.text import Text
-from ..stack import Stack
+from ..ground import terminal
+from ..layers.stack import Stack
 from ..tasks.language import Language, texts
 from . import sections
 from .endings import LONGEST, gates_by_stack, gradients_by_stack, sequences

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import terminal
+from ..ground import terminal
 from . import sections, text_sections
 from .gates import summary, watch_gates
 from .gradients import gradients_through_time, language_windows, positions_of

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..extras import need
+from ..ground.extras import need
 from .figures import ALARM, GRID, INK, MUTED, SERIES
 
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", ALARM: "alarm"} | {

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..ground.errors import InputError
 
 NORMAL = 1.96
 """Standard errors on each side of a 95% interval."""

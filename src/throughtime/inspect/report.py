@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..output import finite, json_text, make_folder, new_file
+from ..ground.errors import InputError
+from ..ground.output import finite, json_text, make_folder, new_file
 from .page import Section, document
 
 HTML, JSON = "report.html", "inspect.json"

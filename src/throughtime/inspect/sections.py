@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from ..wording import plural
+from ..ground.wording import plural
 from . import figures
 from .gates import SATURATED, Gates
 from .gradients import GradientsThroughTime

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..wording import plural
+from ..ground.wording import plural
 from . import figures
 from .gates import Gates
 from .influence import Influence, mean_within, reach

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..cell import Cell, Weights
-from ..errors import InputError
-from ..stack import Stack
+from ..cells import Cell, Weights
+from ..ground.errors import InputError
+from ..layers.stack import Stack
 from .equations import Step, look
 
 

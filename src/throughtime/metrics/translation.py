@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import InputError
-from ..extras import need
+from ..ground.errors import InputError
+from ..ground.extras import need
 
 
 class Scores(NamedTuple):

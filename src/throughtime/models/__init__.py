@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..cell import Cell
+from ..cells import Cell
 from ..config import StackConfig
-from ..stack import Stack
+from ..layers.stack import Stack
 
 
 def stack_of(

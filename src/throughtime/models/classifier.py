@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cell import Cell
+from ..cells import Cell
 from ..config import ClassifierModelConfig
-from ..heads import OutputLayers
-from ..pooling import Pooling
+from ..layers.heads import OutputLayers
+from ..layers.pooling import Pooling
 from . import initialise, stack_of
 
 

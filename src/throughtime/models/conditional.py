@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .. import lengths as ragged
-from ..cell import Cell
+from ..cells import Cell
 from ..config import ConditionalModelConfig
-from ..heads import OutputLayers, Softmax
-from ..stack import drop
+from ..ground import lengths as ragged
+from ..layers.heads import OutputLayers, Softmax
+from ..layers.stack import drop
 from . import initialise, stack_of
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import lengths as ragged
-from ..cell import Cell
+from ..cells import Cell
 from ..config import DecoderConfig
-from ..heads import OutputLayers
-from ..stack import drop
+from ..ground import lengths as ragged
+from ..layers.heads import OutputLayers
+from ..layers.stack import drop
 from . import initialise, stack_of
 
 FEW = -3.0

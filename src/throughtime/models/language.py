@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..cell import Cell
+from ..cells import Cell
 from ..config import ModelConfig
-from ..errors import InputError
-from ..heads import AdaptiveSoftmax, OutputLayers, Softmax
-from ..stack import drop
+from ..ground.errors import InputError
+from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
+from ..layers.inputs import Affixes, embed
+from ..layers.stack import drop
+from ..layers.window import Window
 from . import initialise, stack_of
-from .inputs import Affixes, embed
-from .window import Window
 
 
 class LanguageModel(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cell import Cell
+from ..cells import Cell
 from ..config import StackConfig
 from . import initialise, stack_of
 

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import lengths as ragged
-from ..cell import Cell
+from ..cells import Cell
 from ..config import TaggerModelConfig
-from ..crf import CRF
-from ..heads import OutputLayers
-from ..stack import Stack, drop
+from ..data.forms import Words
+from ..ground import lengths as ragged
+from ..layers.crf import CRF
+from ..layers.heads import OutputLayers
+from ..layers.inputs import TokenInput
+from ..layers.stack import Stack, drop
 from . import initialise, stack_of
-from .inputs import TokenInput, Words
 
 
 class RecurrentCharacters(nn.Module):

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .. import lengths as ragged
-from ..attention import Attention, Memory
-from ..cell import Cell
+from ..cells import Cell
 from ..config import TranslatorModelConfig
-from ..heads import Softmax
-from ..stack import Stack, drop
+from ..ground import lengths as ragged
+from ..layers.attention import Attention, Memory
+from ..layers.heads import Softmax
+from ..layers.inputs import TokenInput
+from ..layers.stack import Stack, drop
 from . import initialise, stack_of
-from .inputs import TokenInput
 
 DRAWN = 1024
 """Rows of logits that exist at a time while scheduled sampling draws."""

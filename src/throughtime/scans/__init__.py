@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import lengths as ragged
-from ..cell import Cell, Weights
-from ..errors import BackendUnavailable, InputError, NonFiniteError, ShapeError, one_of
+from ..cells import Cell, Weights
+from ..ground import lengths as ragged
+from ..ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError, one_of
 from . import compiled, native, reference
 
 BACKENDS: dict[str, ModuleType] = {

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cell import Cell, Weights
-from ..cells import LSTM, RNN, GRUResetAfter
+from ..cells import LSTM, RNN, Cell, GRUResetAfter, Weights
 
 CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
 """What torch has, with cuDNN's numbers for them."""

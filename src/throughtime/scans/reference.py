@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import lengths as ragged
-from ..cell import Cell, Weights
+from ..cells import Cell, Weights
+from ..ground import lengths as ragged
 
 
 def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:

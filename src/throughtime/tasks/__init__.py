@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import config as configs
-from ..errors import InputError, one_of
+from ..ground.errors import InputError, one_of
 
 
 @dataclass(frozen=True)

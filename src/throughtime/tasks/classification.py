@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
@@ -21,8 +20,9 @@ from ..data.labels import Labels
 from ..data.lines import Inputs
 from ..data.splits import also_in, hold_out
 from ..data.text import find_files
-from ..errors import InputError, one_of
-from ..machine import Processes
+from ..ground import terminal
+from ..ground.errors import InputError, one_of
+from ..ground.machine import Processes
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import Numbers, Texts

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import terminal
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
@@ -21,8 +20,9 @@ from ..data.lines import Inputs, check_encoding
 from ..data.numbers import Columns, read_numbers
 from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import UNK, Vocabulary
-from ..errors import InputError
-from ..models.inputs import NumberInput, TokenInput
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..layers.inputs import NumberInput, TokenInput
 
 
 class Texts:

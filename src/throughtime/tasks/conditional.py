@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config.conditional import ConditionalConfig, ConditionalWritingOptions
 from ..data.batches import Batches, Ragged, by_length
@@ -21,8 +20,9 @@ from ..data.conditions import Conditions
 from ..data.examples import Example, hold_out, read_examples
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
-from ..errors import InputError
-from ..machine import Processes
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.machine import Processes
 from ..models.conditional import ConditionalModel
 from .task import Evaluation, Loss, Task, batches_of
 from .writing import write

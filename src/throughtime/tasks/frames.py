@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config.music import MusicConfig, MusicEvaluateOptions, MusicWritingOptions
 from ..data.batches import Batches, Ragged, by_length
-from ..data.rolls import KEYS, Rolls, read_rolls, score_of
-from ..errors import InputError
-from ..machine import Processes
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.machine import Processes
 from ..models.frames import FrameModel
-from .recital import Recital
+from ..music.recital import Recital
+from ..music.rolls import KEYS, Rolls, read_rolls, score_of
 from .task import Evaluation, Loss, Task, batches_of, figures
 
 EVALUATION_FRAMES = 1 << 13

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
 from ..config.language import WritingOptions
@@ -23,10 +22,11 @@ from ..data.streams import Streams
 from ..data.text import Text
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
-from ..errors import InputError
-from ..machine import Processes
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.machine import Processes
+from ..layers.window import Recent
 from ..models.language import LanguageModel
-from ..models.window import Recent
 from .task import Evaluation, Loss, Task
 from .writing import write
 

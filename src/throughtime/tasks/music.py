@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import rendering, terminal
 from ..checkpoint import RunFolder
 from ..config.music import MusicConfig, MusicEvaluateOptions, MusicWritingOptions
-from ..data import abc, tunes
 from ..data.examples import Example
-from ..data.midi import Events, midi_files, read_score
-from ..errors import InputError
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..music import abc, rendering, tunes
+from ..music.midi import Events, midi_files, read_score
+from ..music.recital import Recital
 from .conditional import Conditional, samples
 from .frames import Frames
-from .recital import Recital
 from .task import Evaluation, Task, figures
 
 TUNE_LENGTH = 2000

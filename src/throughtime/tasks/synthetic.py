@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config.synthetic import SyntheticConfig, SyntheticEvaluationOptions
 from ..data import problems
-from ..errors import InputError
-from ..machine import Processes
+from ..ground.errors import InputError
+from ..ground.machine import Processes
 from ..models.reader import Reader
 from .task import Evaluation, Loss, Score, Task
 

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import TaggerConfig
 from ..config.tagging import TaggerDataConfig, TaggingOptions
 from ..data.batches import Batches, Ragged, by_length
 from ..data.conll import Reader, Sentence, format_of, of_words, read_tagged
-from ..data.forms import Forms
+from ..data.forms import Forms, Words
 from ..data.labelled import Record
 from ..data.labels import Labels
 from ..data.lines import Inputs, check_encoding
@@ -26,9 +25,9 @@ from ..data.spans import spans_of
 from ..data.splits import hold_out
 from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import SPECIALS, Vocabulary
-from ..errors import InputError
-from ..machine import Processes
-from ..models.inputs import Words
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.machine import Processes
 from ..models.tagger import Tagger
 from .tagged import Tagged, Tags, Truth
 from .task import Evaluation, Loss, Prediction, Score, Task, aligned, batches_of, figures

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..checkpoint import RunFolder
 from ..data.batches import Batches
 from ..data.lines import Inputs
-from ..machine import Processes
+from ..ground.machine import Processes
 
 
 class Loss(NamedTuple):

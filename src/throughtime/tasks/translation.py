@@ -10,25 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import terminal
-from ..alignment import Alignment, Plots
-from ..cell_names import find_cell, source_file
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
-from ..config.translation import (
-    ScoringOptions,
-    SearchOptions,
-    TranslatingOptions,
-    TranslatorConfig,
-)
+from ..config.translation import ScoringOptions, SearchOptions, TranslatingOptions, TranslatorConfig
 from ..data.batches import Batches, Ragged, by_length
 from ..data.lines import Inputs
 from ..data.parallel import read_parallel
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from ..decoding import BeamSearch, Hypothesis
-from ..errors import InputError
-from ..machine import Processes
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.machine import Processes
 from ..metrics.translation import score
 from ..models.translator import Translator
+from .alignment import Alignment, Plots
 from .task import Loss, Prediction, Score, Task, batches_of
 from .translated import Pairs, TranslationEvaluation, prediction, read, vocabularies
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ...errors import InputError
+from ...ground.errors import InputError
 
 TEST_SHARE = 8
 """One beginning in so many is kept for the test."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import terminal
 from ...config.agreement import (
     FARTHEST,
     MOST_ATTRACTORS,
@@ -19,11 +18,12 @@ from ...config.agreement import (
 )
 from ...data import corpus as corpora
 from ...data.vocabulary import EOS, UNK
-from ...errors import InputError
+from ...ground import terminal
+from ...ground.errors import InputError
+from ...ground.wording import plural
 from ...models.language import LanguageModel
 from ...ngram import WittenBell, largest_order
 from ...tasks.language import Language, texts
-from ...wording import plural
 from .grammar import (
     TEST_SHARE,
     Grammar,

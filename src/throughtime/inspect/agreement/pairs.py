@@ -22,7 +22,7 @@ from typing import Any
 
 from ...data.lines import Line, read_lines
 from ...data.text import find_files
-from ...errors import InputError
+from ...ground.errors import InputError
 
 LINZEN = ("verb", "verb_pos", "verb_index")
 GULORDAVA = ("pattern", "constr_id", "sent_id", "form", "class", "prefix")

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ...ground.wording import plural
 from ...tasks.task import Evaluation, aligned
-from ...wording import plural
 from .pairs import Pair
 
 

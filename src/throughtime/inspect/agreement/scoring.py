@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ... import terminal
 from ...data.batches import Ragged, by_length
 from ...data.vocabulary import BOS, EOS, UNK, Vocabulary
-from ...errors import InputError
+from ...ground import terminal
+from ...ground.errors import InputError
 from ...models.language import LanguageModel
 from ...ngram import WittenBell
 from ...tasks.language import Language

@@ -1,0 +1,1 @@
+"""The command line: words become options, options become calls of typed functions."""

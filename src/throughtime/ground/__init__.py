@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, the terminal, files, the cache, lengths, the machine."""

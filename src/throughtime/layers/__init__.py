@@ -1,0 +1,1 @@
+"""What models are made of: stacks of cells, and what stands before and after them."""

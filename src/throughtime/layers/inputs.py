@@ -1,0 +1,100 @@
+"""What goes into a stack: embedded tokens, spelled words, or standardised numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .stack import drop
+
+
+class TokenInput(nn.Module):
+    """x<t> = E[token<t>]: tokens [T, B] → [T, B, n_x].
+
+    In training, `word_dropout` reads that share of tokens as `unknown`, and `dropout` acts on the
+    embedding. Initial values: uniform in ±√(3 / n_x), each vector of length about 1. `affixes` is
+    the table of `affix_table` and their number, where they add to the embedding.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        size: int,
+        *,
+        word_dropout: float = 0.0,
+        unknown: int = 1,
+        dropout: float = 0.0,
+        locked: bool = False,
+        affixes: tuple[Tensor, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, size)
+        self.affixes = Affixes(*affixes, size) if affixes else None
+        bound = (3 / size) ** 0.5
+        nn.init.uniform_(self.embedding.weight, -bound, bound)
+        self.output_size = size
+        self.word_dropout, self.unknown = word_dropout, unknown
+        self.dropout, self.locked = dropout, locked
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[T, B, n_x]."""
+        if not self.training:
+            return embed(tokens, self.embedding, self.affixes)
+        if self.word_dropout:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
+            tokens = tokens.masked_fill(dropped, self.unknown)
+        x = embed(tokens, self.embedding, self.affixes)
+        return drop(x, self.dropout, self.locked)
+
+
+def embed(tokens: Tensor, embedding: nn.Embedding, affixes: Affixes | None) -> Tensor:
+    """Tokens [T, B] → [T, B, n_x]: the embedding, and what affixes add where there are any."""
+    x = embedding(tokens)
+    return x if affixes is None else x + affixes(tokens)
+
+
+class Affixes(nn.Module):
+    """What a token's beginnings and endings add to its embedding: tokens [T, B] → [T, B, n_x].
+
+        Σ_k A[affix k of the token];  `table [V, K]` has their numbers from 1, 0 for none
+
+    A rare word so begins near the frequent ones that are spelled alike, as plurals are. Initial
+    values: zeros. There is no second derivative. Oracle: the sum, token by token.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor, affixes: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("table", table, persistent=False)
+        self.weight = nn.Parameter(torch.zeros(max(affixes, 1), size))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[T, B, n_x]."""
+        numbers = self.table[tokens].flatten(0, -2)
+        there = (numbers > 0).to(self.weight.dtype)
+        found = nn.functional.embedding_bag(
+            (numbers - 1).clamp(min=0), self.weight, mode="sum", per_sample_weights=there
+        )
+        return found.unflatten(0, tokens.shape)
+
+
+class NumberInput(nn.Module):
+    """x<t> = (number<t> − mean) / deviation, with those of the training data: [T, B, n]."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, mean: Tensor, deviation: Tensor, *, dropout: float = 0.0, locked: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.output_size = len(mean)
+        self.dropout, self.locked = dropout, locked
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """[T, B, n]."""
+        x = (numbers - self.mean) / self.deviation
+        return drop(x, self.dropout, self.locked) if self.training else x

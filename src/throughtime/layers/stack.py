@@ -1,0 +1,233 @@
+"""`Stack`: cells in depth and in both directions, with the dropouts that recurrent networks use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import scans
+from ..cells import Cell, Weights
+from ..ground import lengths as ragged
+from ..ground.errors import InputError, ShapeError, one_of
+
+
+class CellWeights(nn.Module):
+    """The parameters of one cell of a stack: W_x [G·n, n_x], W_a [G·n, n], b [G·n], vectors [n]."""
+
+    def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        w = cell.weights(input_size, hidden_size)
+        self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
+        vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
+        self.vectors = nn.ParameterDict(vectors)  # made from a dict it would sort the names
+
+    def forward(self, weight_drop: float = 0.0) -> Weights:
+        """The weights; with DropConnect on W_a, drawn anew at each call, where asked for."""
+        W_a = F.dropout(self.W_a, weight_drop) if weight_drop else self.W_a
+        return Weights(self.W_x, W_a, self.b, dict(self.vectors.items()))
+
+
+class Stack(nn.Module):
+    """Any cell, any depth, one direction or both.
+
+        x[0] = x;  y[l] = scan(cell, w[l], x[l]);  x[l+1] = dropout(y[l])  (+ x[l] with skips)
+        bidirectional: y[l]<t> = [forward y<t>, backward y<t>], the backward scan reading each
+        sequence from its own last step to its first
+
+    Arguments: `cell`, a class or an instance (`tt.LSTM`, `tt.LSTM(output="identity")`, your own);
+    `dropout` acts between layers, not after the last; `locked_dropout` draws that mask once for
+    all time steps (variational dropout); `weight_drop` drops entries of the recurrent weights W_a
+    (DropConnect), drawn once a call; `skips` adds a layer's input to its output from the second
+    layer on; `batch_first` changes x, y and reset to [B, T, …]; `backend` as in `tt.scan`.
+
+    Shapes: x [T, B, input_size] → y [T, B, D·hidden_size], D = 2 if bidirectional else 1; the state
+    is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered layer by layer,
+    forward before backward, as in torch. lengths [B], reset [T, B] as in `tt.scan`.
+    Initial values: state zero; weights as in `tt.Cell`.
+    Errors: `ShapeError`, `NonFiniteError` as in `tt.scan`; a bidirectional stack has no `step`.
+    Source: Graves et al. 2013 (depth, both directions); Gal & Ghahramani 2016 (locked dropout);
+    Merity et al. 2018 (weight drop). Oracle: torch.nn for its cells; the float64 reference.
+    """
+
+    def __init__(
+        self,
+        cell: Cell | type[Cell],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        locked_dropout: bool = False,
+        weight_drop: float = 0.0,
+        skips: bool = False,
+        batch_first: bool = False,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        for name, size in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
+            if size < 1:
+                raise InputError(f"{name} must be at least 1, got {size}.")
+        for name, p in (("dropout", dropout), ("weight_drop", weight_drop)):
+            if not 0 <= p < 1:
+                raise InputError(f"{name} must be a probability below 1, got {p}.")
+        self.cell = scans.as_cell(cell)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bidirectional = bidirectional
+        self.directions = 2 if bidirectional else 1
+        self.output_size = hidden_size * self.directions
+        self.dropout, self.locked_dropout = dropout, locked_dropout
+        self.weight_drop, self.skips = weight_drop, skips
+        self.batch_first = batch_first
+        self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
+        self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
+            CellWeights(self.cell, input_size if layer == 0 else self.output_size, hidden_size)
+            for layer in range(num_layers)
+            for _ in range(self.directions)
+        )
+
+    def initial_state(self, batch: int) -> Any:
+        """Zeros [num_layers·D, batch, hidden_size] for each part of the cell's state."""
+        like = self.weights[0].W_a
+        shape = (self.num_layers * self.directions, batch, self.hidden_size)
+        return self.cell.State(*(like.new_zeros(shape) for _ in self.cell.state))
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Any = None,
+        *,
+        lengths: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        """y and the final state of a whole batch of sequences."""
+        scans.check_kind(x, self.weights[0].W_x.dtype)
+        if x.dim() != 3 or x.shape[-1] != self.input_size:
+            layout = "[B, T, " if self.batch_first else "[T, B, "
+            raise ShapeError(f"x must be {layout}{self.input_size}]; got {list(x.shape)}.")
+        reset = scans.check_reset(reset, x.shape[0], x.shape[1], x.device)
+        if self.batch_first:
+            x = x.transpose(0, 1)
+            reset = None if reset is None else reset.transpose(0, 1)
+        T, B, _ = x.shape
+        if lengths is not None:
+            lengths = ragged.check(lengths, T, B, x.device)
+        scans.check_finite(x, lengths)
+        if state is None:
+            state = self.initial_state(B)
+        else:
+            shape = (self.num_layers * self.directions, B, self.hidden_size)
+            state = scans.check_state(self.cell, state, shape)
+        y, state = self.run(x, state, lengths, reset)
+        return (y.transpose(0, 1) if self.batch_first else y), state
+
+    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One time step, for streaming: x [B, input_size] → y [B, hidden_size] and the new state.
+
+        Step by step equals the whole sequence at once; a state of None starts a sequence. Dropout
+        acts if the stack is in training.
+        """
+        if self.bidirectional:
+            raise InputError(
+                "a bidirectional stack needs the entire sequence: it cannot step through a stream "
+                "or generate. Build the stack with bidirectional=False."
+            )
+        scans.check_kind(x, self.weights[0].W_x.dtype)
+        if x.dim() != 2 or x.shape[-1] != self.input_size:
+            raise ShapeError(f"x must be [B, {self.input_size}], one step; got {list(x.shape)}.")
+        scans.check_finite(x[None], None)
+        if state is None:
+            state = self.initial_state(x.shape[0])
+        else:
+            shape = (self.num_layers, x.shape[0], self.hidden_size)
+            state = scans.check_state(self.cell, state, shape)
+        y, state = self.run(x[None], state, None, None)
+        return y[0], state
+
+    def run(
+        self, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
+    ) -> tuple[Tensor, Any]:
+        """`forward` without its checks; time-major."""
+        weight_drop = self.weight_drop if self.training else 0.0
+        weights = [w.forward(weight_drop) for w in self.weights]
+
+        def between(layer: int, y: Tensor, x: Tensor) -> Tensor:
+            if self.skips and layer > 0:
+                y = y + x
+            if self.training and layer < self.num_layers - 1:
+                y = drop(y, self.dropout, self.locked_dropout)
+            return y
+
+        return scan_layers(
+            self.cell, weights, x, state, lengths, reset, self.backend, self.directions, between
+        )
+
+    def extra_repr(self) -> str:
+        """What `print(stack)` shows."""
+        said = f"{self.cell!r}, {self.input_size}, {self.hidden_size}, {self.num_layers}"
+        said += ", bidirectional=True" if self.bidirectional else ""
+        return said + f", backend={self.backend!r}"
+
+
+def drop(x: Tensor, p: float, locked: bool) -> Tensor:
+    """Dropout on x [T, B, n]; locked: one mask for all time steps."""
+    if not p:
+        return x
+    return x * F.dropout(torch.ones_like(x[:1]), p) if locked else F.dropout(x, p)
+
+
+def scan_layers(
+    cell: Cell,
+    weights: Sequence[Weights],
+    x: Tensor,
+    state: Any,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    backend: str,
+    directions: int,
+    between: Callable[[int, Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Any]:
+    """Layer after layer, one scan for each direction; weights and state ordered as in `Stack`.
+
+    `between(layer, y, x)` is what the next layer sees, from a layer's output and its input.
+    """
+    finals = []
+    for layer in range(len(weights) // directions):
+        ys = []
+        for direction in range(directions):
+            k = layer * directions + direction
+            before = cell.State(*(part[k] for part in state))
+            scan = scan_backward if direction else scans.run
+            y, final = scan(cell, weights[k], x, before, lengths, reset, backend)
+            ys.append(y)
+            finals.append(final)
+        x = between(layer, torch.cat(ys, -1) if directions > 1 else ys[0], x)
+    return x, cell.State(*(torch.stack(parts) for parts in zip(*finals)))
+
+
+def scan_backward(
+    cell: Cell,
+    w: Weights,
+    x: Tensor,
+    state: Any,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Any]:
+    """One scan, each sequence read from its own last step to its first."""
+    if reset is not None:
+        # Read backwards, a sequence that starts at t is left after step t: t-1 begins anew.
+        starts_next = torch.cat([reset[1:], torch.zeros_like(reset[:1])])
+        if lengths is not None:
+            starts_next &= ragged.mask(lengths - 1, reset.shape[0])
+        reset = ragged.reverse(starts_next, lengths)
+    y, final = scans.run(cell, w, ragged.reverse(x, lengths), state, lengths, reset, backend)
+    return ragged.reverse(y, lengths), final

@@ -1,0 +1,1 @@
+"""Music: ABC notation, MIDI, piano rolls, tunes, and what makes pictures and sound of them."""

@@ -1,0 +1,95 @@
+"""The compiled backend: native code for any cell, made from its equations, on the CPU.
+
+`compile/` has the way: the tracer, the C++ that it prints, the time loop around it, the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ...cells import Cell, Weights
+from ...ground.errors import InputError
+from . import build, call, operator, programs
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
+    """Compiled scans run on the CPU, for pointwise equations, where there is a C++ compiler."""
+    if x.device.type != "cpu":
+        return f"compiled scans run on the CPU; x is on {x.device}."
+    dtype = autocast_dtype(x)
+    if dtype not in DTYPES:
+        return f"compiled scans are for float32, float64 and bfloat16; x is {dtype}."
+    if autocast_dtype(w.W_x) != dtype:
+        return f"x is {dtype}, W_x {autocast_dtype(w.W_x)}."
+    if not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    ):
+        return "compiled scans have no rule for torch.func's transforms and forward derivatives."
+    if cell.ask(programs.reads_x) and x.shape[-1] != w.W_a.shape[-1]:
+        return (
+            f"{cell!r} reads x itself, which must then be as wide as the state: "
+            f"{w.W_a.shape[-1]}; it is {x.shape[-1]}."
+        )
+    return cell.ask(programs.why_not, str(library_dtype(dtype)).removeprefix("torch."))
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """What autocast turns x into where it is on, else x's own."""
+    if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
+        return x.dtype
+    return torch.get_autocast_dtype("cpu")
+
+
+def run(
+    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Shapes as in `scan`. Autocast rounds x and the matrices, not the bias or the state."""
+    x, *matrices = (part.to(autocast_dtype(part)) for part in (x, w.W_x, w.W_a))
+    parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
+    check_kinds(x, parts)
+    dtype = x.dtype
+    inside = library_dtype(dtype)
+    if inside != dtype:
+        x, *parts = (part.to(inside) for part in (x, *parts))
+    W_x, W_a, b, *rest = parts
+    V = len(cell.vectors)
+    y, *final = operator.apply(
+        cell.ask(programs.find), x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset
+    )
+    return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
+
+
+def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
+    """Raise `InputError` unless weights and state are of x's dtype and device.
+
+    Beside matrices in half precision, the bias, the vectors and the state may be in float32.
+    """
+    real = call.real_dtype(x.dtype)
+    for k, part in enumerate(parts):
+        fits = part.dtype == x.dtype or (k > 1 and part.dtype == real)
+        if not fits or part.device != x.device:
+            raise InputError(
+                f"weights and state must be {x.dtype} on {x.device}, as x is; one is "
+                f"{part.dtype} on {part.device}."
+            )
+
+
+def is_slower(x: Tensor) -> bool:
+    """Whether torch's kernels, where it has the cell, are the faster ones: for a step alone.
+
+    In half precision not even then: ours carry the state in float32.
+    """
+    return x.shape[0] == 1 and autocast_dtype(x) != torch.bfloat16
+
+
+def library_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 in place of bfloat16 where the processor cannot multiply that."""
+    slow = dtype == torch.bfloat16 and not build.multiplies_halves()
+    return torch.float32 if slow else dtype

@@ -1,0 +1,195 @@
+"""A program becomes a library: compiled with the system's compiler on first use, then cached.
+
+The cache, `scans` in the cache folder, is keyed by the text of the program, the headers that it
+includes, the compiler and the processor. Each entry is the library, its C++ to read, and a
+checksum; an entry that does not fit its checksum is built anew. A lock makes concurrent first
+uses wait for one build.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from ...ground import terminal
+from ...ground.cache import cache_folder
+from ...ground.errors import ThroughtimeError
+
+RUNTIME = Path(__file__).parent / "runtime"
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno",
+         "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
+KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("float", 1, 1)}
+"""Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
+
+
+class BuildFailed(ThroughtimeError):
+    """No library could be made of a program; the message is the reason."""
+
+
+def compiler() -> list[str] | None:
+    """The C++ compiler: $CXX with its options, or the first of c++, g++, clang++ that exists.
+
+    Raises `BuildFailed` where $CXX is no list of words.
+    """
+    try:
+        chosen = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:  # an open quote
+        raise BuildFailed(f"$CXX cannot be read: {error}: {os.environ['CXX']!r}.") from error
+    for command in [chosen] if chosen else [["c++"], ["g++"], ["clang++"]]:
+        if path := shutil.which(command[0]):
+            return [path, *command[1:]]
+    return None
+
+
+def flags() -> list[str]:
+    """Ours, for this processor, and those of $THROUGHTIME_CXXFLAGS (`make sanitize`)."""
+    return [*FLAGS, native_flag(), *shlex.split(os.environ.get("THROUGHTIME_CXXFLAGS", ""))]
+
+
+def head(dtype: str) -> str:
+    """How a translation unit begins: what `real` and `item` are, and what pieces are made of."""
+    real, is_float, is_half = KINDS[dtype]
+    return (
+        f"typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n"
+        f'#define ITEM_IS_HALF {is_half}\n#include "products.h"\n'
+    )
+
+
+def source(program: str, dtype: str) -> str:
+    """The translation unit: the program between the runtime's headers."""
+    return f'{head(dtype)}{program}#include "entry.h"\n'
+
+
+@functools.lru_cache
+def headers() -> bytes:
+    """What every program includes."""
+    return b"".join(path.read_bytes() for path in sorted(RUNTIME.glob("*.h")))
+
+
+@functools.lru_cache
+def processor() -> str:
+    """What the compiler's -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("flags", "Features", "model name", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def multiplies_halves() -> bool:
+    """Whether this processor multiplies pairs of bfloat16 (AVX512_BF16, ARM's BF16)."""
+    return bool({"avx512_bf16", "bf16"} & set(processor().split()))
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler for it.
+multiplies_halves._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def native_flag() -> str:
+    """The option that lets the compiler use all that this processor has."""
+    return "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
+
+
+def key(text: str, command: list[str]) -> str:
+    """The name of a program's entry in the cache."""
+    binary = Path(command[0]).resolve().stat()
+    told = (*command, *flags(), str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
+    return hashlib.sha256("\0".join(told).encode() + headers()).hexdigest()[:32]
+
+
+@functools.cache
+def load(program: str, dtype: str, name: str) -> ctypes.CDLL:
+    """The library of a program, from the cache or compiled now; raise `BuildFailed`.
+
+    `name` is what the notice calls it. OpenMP is torch's: its runtime is loaded already.
+    """
+    command = compiler()
+    if command is None:
+        raise BuildFailed(
+            "there is no C++ compiler: none of $CXX, c++, g++, clang++ was found. Install one "
+            "(Debian: apt install g++; macOS: xcode-select --install)."
+        )
+    text = source(program, dtype)
+    folder = cache_folder() / "scans"
+    path = folder / f"{key(text, command)}.so"
+    if not intact(path):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(path.with_suffix(".lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not intact(path):  # nobody built it while we waited
+                    build(text, path, command, name)
+        except OSError as error:
+            raise BuildFailed(
+                f"the cache cannot be written: {error}. THROUGHTIME_CACHE moves it."
+            ) from error
+    share_openmp()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BuildFailed(f"the compiled library does not load: {error}") from error
+
+
+@functools.cache
+def share_openmp() -> None:
+    """Let the names of the OpenMP runtime that torch has loaded be found by ours."""
+    try:
+        mapped = Path("/proc/self/maps").read_text().split()
+    except OSError:  # not Linux: its loader finds them or says what it lacks
+        return
+    for path in sorted({p for p in mapped if re.search(r"/lib(gomp|omp|iomp5)[^/]*\.so", p)}):
+        ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
+
+
+def intact(path: Path) -> bool:
+    """Whether the library at `path` is what was built."""
+    checksum = path.with_suffix(".sha256")
+    if not (path.exists() and checksum.exists()):
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == checksum.read_text()
+
+
+def build(text: str, path: Path, command: list[str], name: str) -> None:
+    """Compile beside `path`, then put everything in its place at once."""
+    started = time.monotonic()
+    path.with_suffix(".cpp").write_text(text)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        fresh = Path(folder) / "fresh.so"
+        done = subprocess.run(
+            [
+                *command,
+                *flags(),
+                f"-I{RUNTIME}",
+                str(path.with_suffix(".cpp")),
+                "-o",
+                str(fresh),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode or not fresh.exists():
+            errors = [line for line in done.stderr.splitlines() if "error" in line]
+            first = (errors or done.stderr.strip().splitlines() or ["no message"])[0]
+            raise BuildFailed(
+                f"the compiler {command[0]} failed on {path.with_suffix('.cpp')}: {first}"
+            )
+        checksum = Path(folder) / "sha256"
+        checksum.write_text(hashlib.sha256(fresh.read_bytes()).hexdigest())
+        os.replace(checksum, path.with_suffix(".sha256"))
+        os.replace(fresh, path)
+    terminal.say(
+        f"compiled {name} for this processor, once, in {time.monotonic() - started:.1f} s "
+        f"({path.parent})"
+    )

@@ -1,0 +1,198 @@
+"""The operators `throughtime::scan` and `throughtime::scan_backward`, over the compiled library.
+
+As operators of torch they have a fake form (shapes without numbers) and a derivative, so that
+`torch.compile` and `torch.export` see one node where the time loop is. A program is handed over
+as its text: an exported model carries its equations with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...cells import Weights
+from .. import reference
+from . import programs
+from .call import kept_size, real_dtype, scan, scan_backward
+
+_library = torch.library.Library("throughtime", "DEF")
+_inputs = (
+    "Tensor x, Tensor W_x, Tensor W_a, Tensor b, Tensor[] vectors, Tensor[] state, "
+    "Tensor? lengths, Tensor? reset"
+)
+_library.define(f"scan(str program, {_inputs}, bool keep) -> Tensor[]")
+_library.define(
+    f"scan_backward(str program, Tensor? dy, Tensor?[] dfinal, {_inputs}, Tensor y, "
+    "Tensor kept, bool[] wanted) -> Tensor[]"
+)
+_library.impl("scan", scan, "CPU")
+_library.impl("scan_backward", scan_backward, "CPU")
+
+
+@torch.library.register_fake("throughtime::scan", lib=_library)
+def _(
+    program: str,
+    x: Tensor,
+    W_x: Tensor,
+    W_a: Tensor,
+    b: Tensor,
+    vectors: Sequence[Tensor],
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    keep: bool,
+) -> list[Tensor]:
+    T, B, _ = x.shape
+    n = W_a.shape[-1]
+    made = [x.new_empty(T, B, n), *(start.new_empty(B, n) for start in state)]
+    if keep:
+        size = kept_size(program, T, B, n, x.dtype, keep)
+        made.append(x.new_empty(size, dtype=real_dtype(x.dtype)))
+    return made
+
+
+@torch.library.register_fake("throughtime::scan_backward", lib=_library)
+def _(
+    program: str,
+    dy: Tensor | None,
+    dfinal: Sequence[Tensor | None],
+    x: Tensor,
+    W_x: Tensor,
+    W_a: Tensor,
+    b: Tensor,
+    vectors: Sequence[Tensor],
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    y: Tensor,
+    kept: Tensor,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    like = [x, W_x, W_a, b, *vectors, *state]
+    return [t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted)]
+
+
+class _Scan(torch.autograd.Function):
+    """Both operators as one differentiable function, without torch's machinery for operators."""
+
+    @staticmethod
+    def forward(ctx: Any, program: str, V: int, lengths: Any, reset: Any, *inputs: Tensor) -> Any:
+        x, W_x, W_a, b, *rest = inputs
+        *made, kept = scan(program, x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset, True)
+        _save(ctx, program, V, lengths, reset, inputs, made[0], kept)
+        return tuple(made)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> Any:
+        return (None, None, None, None, *_differentiate(ctx, given, ctx.needs_input_grad[4:]))
+
+
+def _save(
+    ctx: Any,
+    program: str,
+    V: int,
+    lengths: Tensor | None,
+    reset: Tensor | None,
+    inputs: Sequence[Tensor],
+    y: Tensor,
+    kept: Tensor,
+) -> None:
+    ctx.program, ctx.V = program, V
+    ctx.set_materialize_grads(False)  # zeros cost time, and mostly y alone has a gradient
+    ctx.save_for_backward(*inputs, y, kept, lengths, reset)
+
+
+def _differentiate(
+    ctx: Any, given: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients by x, W_x, W_a, b, the vectors and the states."""
+    x, W_x, W_a, b, *rest, y, kept, lengths, reset = ctx.saved_tensors
+    inputs = (x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], lengths, reset)
+    if torch.is_grad_enabled():  # the derivative of this derivative may be asked for
+        return _by_reference(ctx.program, given, inputs, wanted)
+    backward = scan_backward if _plain(x) else torch.ops.throughtime.scan_backward
+    found = backward(ctx.program, given[0], list(given[1:]), *inputs, y, kept, list(wanted))
+    return [g if want else None for g, want in zip(found, wanted)]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    program, x, W_x, W_a, b, vectors, state, lengths, reset, _ = inputs
+    leaves = (x, W_x, W_a, b, *vectors, *state)
+    _save(ctx, program, len(vectors), lengths, reset, leaves, output[0], output[-1])
+
+
+def _gradients(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
+    V, K, needs = ctx.V, programs.facts(ctx.program)["states"], ctx.needs_input_grad
+    wanted = [*needs[1:5], *(needs[5] or [False] * V), *(needs[6] or [False] * K)]
+    found = _differentiate(ctx, given[: 1 + K], wanted)
+    return (None, *found[:4], found[4 : 4 + V], found[4 + V :], None, None, None)
+
+
+def _by_reference(
+    program: str, given: Sequence[Tensor | None], inputs: tuple[Any, ...], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The same gradients through the equations in Python, which can be differentiated again."""
+    x, W_x, W_a, b, vectors, state, lengths, reset = inputs
+    # Aliases, so that an input which depends on another is not counted twice.
+    leaves = [leaf.view_as(leaf) for leaf in (x, W_x, W_a, b, *vectors, *state)]
+    x, W_x, W_a, b, *rest = (leaf.to(x.dtype) for leaf in leaves)
+    cell = programs.CELLS[program]
+    w = Weights(W_x, W_a, b, dict(zip(cell.vectors, rest)))
+    start = cell.State(*rest[len(vectors) :])
+    y, final = reference.run(cell, w, x, start, lengths, reset)
+    results = [
+        (r, g.to(r.dtype)) for r, g in zip((y, *final), given) if g is not None and r.requires_grad
+    ]
+    asked = [leaf for leaf, want in zip(leaves, wanted) if want]
+    found = iter(
+        torch.autograd.grad(
+            [r for r, _ in results],
+            asked,
+            [g for _, g in results],
+            create_graph=True,
+            allow_unused=True,
+        )
+        if results
+        else [None] * len(asked)
+    )
+    return [next(found) if want else None for want in wanted]
+
+
+torch.library.register_autograd("throughtime::scan", _gradients, setup_context=_setup, lib=_library)
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether numbers are computed now, and nobody records what is done with them."""
+    return type(x) in (Tensor, torch.nn.Parameter) and not (
+        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
+    )
+
+
+def apply(
+    program: str,
+    x: Tensor,
+    W_x: Tensor,
+    W_a: Tensor,
+    b: Tensor,
+    vectors: Sequence[Tensor],
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    reset: Tensor | None,
+) -> Sequence[Tensor]:
+    """y and the final states: directly where that is the same, else as an operator of torch."""
+    leaves = (x, W_x, W_a, b, *vectors, *state)
+    keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+    if not _plain(x):
+        made = torch.ops.throughtime.scan(
+            program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
+        )
+        return made[: 1 + len(state)]
+    if x.is_neg():
+        x = x.resolve_neg()
+        leaves = (x, *leaves[1:])
+    if keep:
+        return _Scan.apply(program, len(vectors), lengths, reset, *leaves)
+    return scan(program, x, W_x, W_a, b, vectors, state, lengths, reset, False)

@@ -1,0 +1,357 @@
+"""A cell's `step`, run once on stand-ins, becomes a `Trace`: products, and the pieces between.
+
+Words, as in `runtime/plan.h`. A *slot* is one affine map of a gate that the equations read: its
+input half W_gx x + b_g, its recurrent half W_ga v, or the sum of both. A *product* multiplies one
+*operand*, a state at t-1 or a value that the equations made, with the weights of neighbouring
+slots. *Stage* s is what the equations compute pointwise once the products of stage s are there:
+the operands of later products and, in the last stage, the new state. An LSTM has one stage; the
+GRU that resets before the product has two.
+
+Slots stand in this order: input halves alone, sums, recurrent halves alone; so the slots that x
+feeds come first, and those of one product stand together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from ...cells import Cell
+from ...ground.errors import ThroughtimeError
+from .programs import SIZES
+
+_library = torch.library.Library("throughtime_trace", "DEF")
+_library.define("input(Tensor x, str gate) -> Tensor")
+_library.define("recurrent(Tensor v, str gate) -> Tensor")
+for _name in ("input", "recurrent"):
+    _library.impl(_name, lambda v, gate: torch.zeros_like(v), "CompositeExplicitAutograd")
+INPUT = torch.ops.throughtime_trace.input.default
+RECURRENT = torch.ops.throughtime_trace.recurrent.default
+
+MOST, MOST_SLOTS = 16, 48  # as in `runtime/plan.h`; slots and vectors are bits of 64
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """The size and the kind of the tensors that stand for x, states and vectors."""
+
+    batch: int
+    width: int
+    dtype: torch.dtype
+
+
+STAND_INS = tuple(StandIn(*size) for size in SIZES)
+"""Equations that differ between them depend on more than the numbers."""
+
+
+class Untraceable(ThroughtimeError):
+    """The cell's equations cannot be compiled; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """`operand` times the weights of `count` slots from `slot` on, needed by stage `stage`."""
+
+    stage: int
+    operand: int
+    slot: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The pointwise piece after the products of one stage, and its derivative.
+
+    `forward` maps what is read (`reads`) to what is made; `backward` maps what is read and the
+    gradients of what was made to the gradients of what was read.
+    """
+
+    reads: tuple[str, ...]
+    makes: tuple[str, ...]
+    forward: fx.Graph
+    backward: fx.Graph
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A cell's equations in the form that the time loop runs.
+
+    `gates`: the number of the gate behind each slot; `inputs`: how many slots x feeds; `direct`:
+    the slot that holds x itself, where the equations read it; `made`: for each operand the stage
+    that makes it, -1 for a state at t-1.
+    """
+
+    all_gates: int
+    gates: tuple[int, ...]
+    inputs: int
+    direct: int | None
+    products: tuple[Product, ...]
+    operands: int
+    made: tuple[int, ...]
+    stages: tuple[Stage | None, ...]
+    states: int
+    vectors: int
+
+
+class _Gate:
+    """What `step` sees in place of a gate: each half is recorded as an operation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, v: Tensor, x: Tensor) -> Tensor:
+        return self.recurrent(v) + self.input(x)
+
+    def input(self, x: Tensor) -> Tensor:
+        return INPUT(x, self.name)
+
+    def recurrent(self, v: Tensor) -> Tensor:
+        return RECURRENT(v, self.name)
+
+
+def trace(cell: Cell, stand_in: StandIn = STAND_INS[0]) -> Trace:
+    """Trace `cell.step`; raise `Untraceable` with the reason where it cannot be compiled."""
+    return _Tracing(cell, stand_in).trace()
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """How composed operations are made of simple ones, torch's own table."""
+    from torch._decomp import core_aten_decompositions, get_decompositions
+
+    aten = torch.ops.aten
+    composed = [
+        aten.sigmoid_backward, aten.tanh_backward, aten.threshold_backward, aten.silu,
+        aten.silu_backward, aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward,
+        aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.elu, aten.elu_backward,
+        aten.leaky_relu, aten.leaky_relu_backward, aten.hardtanh, aten.hardtanh_backward,
+        aten.hardsigmoid, aten.hardsigmoid_backward, aten.hardswish, aten.hardswish_backward,
+        aten.mish, aten.mish_backward, aten.lerp, aten.addcmul, aten.addcdiv, aten.rsub,
+        aten.square, aten.celu, aten.softshrink, aten.hardshrink, aten.relu6, aten.threshold,
+    ]  # fmt: skip
+    return {**core_aten_decompositions(), **get_decompositions(composed)}
+
+
+def _graph_of(function: Callable[..., Any], *inputs: Any) -> fx.Graph:
+    module = make_fx(function, decomposition_table=decompositions())(*inputs)
+    schemas = (getattr(node.target, "_schema", None) for node in module.graph.nodes)
+    if any(schema is not None and schema.is_mutable for schema in schemas):
+        # Some of torch's decompositions work in place.
+        module = make_fx(torch.func.functionalize(module, remove="mutations_and_views"))(*inputs)
+    graph = module.graph
+    graph.eliminate_dead_code()
+    return graph
+
+
+class _Tracing:
+    """The way from `step` to a `Trace`."""
+
+    def __init__(self, cell: Cell, stand_in: StandIn) -> None:
+        self.cell = cell
+        self.shape = (stand_in.batch, stand_in.width)
+        self.dtype = stand_in.dtype
+        self.graph = self.record()
+        places = [node for node in self.graph.nodes if node.op == "placeholder"]
+        self.x = places[0]
+        self.states = places[1 : 1 + len(cell.state)]
+        self.vectors = places[1 + len(cell.state) :]
+        self.new_states = list(self.graph.output_node().args[0])  # type: ignore[arg-type]
+        for number, node in enumerate(self.new_states):
+            if not isinstance(node, fx.Node):
+                raise Untraceable(f"the new state {cell.state[number]} is a constant: {node!r}.")
+
+    def zeros(self) -> Tensor:
+        return torch.zeros(self.shape, dtype=self.dtype)
+
+    def record(self) -> fx.Graph:
+        """`step` on stand-ins, as a graph of ATen operations and gate halves."""
+        cell = self.cell
+
+        def step(x: Tensor, states: list[Tensor], vectors: list[Tensor]) -> list[Tensor]:
+            gates = {name: _Gate(name) for name in cell.gates}
+            w = SimpleNamespace(**gates, **dict(zip(cell.vectors, vectors)))
+            after = cell.step(w, x, cell.State(*states))
+            shapes = [tuple(part.shape) for part in after]
+            if shapes != [self.shape] * len(cell.state):
+                raise Untraceable("its equations change the shape of the state.")
+            return list(after)
+
+        inputs = (
+            self.zeros(),
+            [self.zeros() for _ in cell.state],
+            [self.zeros()[0] for _ in cell.vectors],
+        )
+        with torch.no_grad():
+            try:
+                functional = torch.func.functionalize(step, remove="mutations_and_views")
+                return _graph_of(functional, *inputs)
+            except Untraceable:
+                raise
+            except Exception as error:  # the user's own equations: any error may come
+                first = str(error).strip().split("\n")[0]
+                raise Untraceable(
+                    f"its equations cannot be traced: {type(error).__name__}: {first}"
+                ) from error
+
+    def trace(self) -> Trace:
+        self.find_halves()
+        self.order_slots()
+        operands = len(self.states) + len(self.values)
+        if max(operands, len(self.vectors)) > MOST or len(self.slots) > MOST_SLOTS:
+            raise Untraceable(
+                f"it is too large: {operands} states and values that products take, "
+                f"{len(self.vectors)} vectors, {len(self.slots)} affine maps; the most are {MOST}, "
+                f"{MOST}, {MOST_SLOTS}."
+            )
+        names = self.names()
+        last = max([0, *(product.stage for product in self.products)])
+        stages = []
+        for number in range(last + 1):
+            made = [node for node in self.values if self.level[node] == number]
+            makes = {f"value[{self.operand_number(node)}]": node for node in made}
+            if number == last:
+                makes |= {f"out[{k}]": node for k, node in enumerate(self.new_states)}
+            stages.append(self.stage(makes, names) if makes else None)
+        return Trace(
+            all_gates=len(self.cell.gates),
+            gates=tuple(self.cell.gates.index(gate) for _, gate in self.slots),
+            inputs=self.inputs,
+            direct=self.direct,
+            products=tuple(self.products),
+            operands=operands,
+            made=(-1,) * len(self.states) + tuple(self.level[node] for node in self.values),
+            stages=tuple(stages),
+            states=len(self.states),
+            vectors=len(self.vectors),
+        )
+
+    def find_halves(self) -> None:
+        """Gate halves by (gate, operand); those that are only ever added become one slot."""
+        first: dict[tuple[Any, ...], fx.Node] = {}
+        for node in list(self.graph.nodes):
+            if node.target not in (INPUT, RECURRENT):
+                continue
+            v, gate = node.args
+            if node.target is INPUT and v is not self.x:
+                raise Untraceable(f"w.{gate}.input is given something else than x.")
+            if v in self.vectors:
+                raise Untraceable(f"w.{gate}.recurrent is given a vector.")
+            same = first.setdefault((node.target, v, gate), node)
+            if same is not node:
+                node.replace_all_uses_with(same)
+                self.graph.erase_node(node)
+        self.sums: dict[fx.Node, tuple[fx.Node, fx.Node]] = {}
+        for node in self.graph.nodes:
+            if node.target is torch.ops.aten.add.Tensor and not node.kwargs:
+                halves = sorted(
+                    (half for half in node.args if isinstance(half, fx.Node)),
+                    key=lambda half: half.target is not RECURRENT,
+                )
+                if (
+                    [half.target for half in halves] == [RECURRENT, INPUT]
+                    and halves[0].args[1] == halves[1].args[1]  # the same gate
+                    and all(len(half.users) == 1 for half in halves)
+                ):
+                    self.sums[node] = (halves[0], halves[1])
+
+    def order_slots(self) -> None:
+        """Slots as in the module's docstring; a slot is known by the node whose value it is."""
+        summed = {half for halves in self.sums.values() for half in halves}
+        alone = [n for n in self.graph.nodes if n.target in (INPUT, RECURRENT) and n not in summed]
+        self.level: dict[fx.Node, int] = {}
+        for node in self.graph.nodes:
+            below = max([0, *(self.level[source] for source in node.all_input_nodes)])
+            self.level[node] = below + (node.target is RECURRENT)
+        recurrent: dict[fx.Node, Any] = {node: halves[0] for node, halves in self.sums.items()}
+        recurrent |= {node: node for node in alone if node.target is RECURRENT}
+        self.values: list[fx.Node] = []
+        for node in self.graph.nodes:
+            operands = {half.args[0] for half in recurrent.values()}
+            if node in operands and node not in self.states:
+                self.values.append(node)
+
+        def group(node: fx.Node) -> tuple[int, int]:
+            half = recurrent[node]
+            return self.level[half], self.operand_number(half.args[0])
+
+        inputs = [node for node in alone if node.target is INPUT]
+        sums = sorted(self.sums, key=group)
+        rest = sorted((node for node in alone if node.target is RECURRENT), key=group)
+        ordered = inputs + sums + rest
+        self.inputs = len(inputs) + len(sums)
+        self.slots = [(node, str((recurrent.get(node) or node).args[1])) for node in ordered]
+        self.products: list[Product] = []
+        for run in (sums, rest):
+            for node in run:
+                stage, operand = group(node)
+                latest = self.products[-1] if self.products else None
+                slot = ordered.index(node)
+                if (
+                    latest
+                    and (stage, operand) == (latest.stage, latest.operand)
+                    and (run is sums or latest.slot >= self.inputs)
+                ):
+                    self.products[-1] = Product(stage, operand, latest.slot, latest.count + 1)
+                else:
+                    self.products.append(Product(stage, operand, slot, 1))
+        reads_x = [user for user in self.x.users if user.target is not INPUT]
+        self.direct = None
+        if reads_x or self.x in self.values or self.x in self.new_states:
+            self.direct = len(self.slots)
+            self.slots.append((self.x, self.cell.gates[0]))
+
+    def operand_number(self, node: Any) -> int:
+        if node in self.states:
+            return self.states.index(node)
+        return len(self.states) + self.values.index(node)
+
+    def names(self) -> dict[fx.Node, str]:
+        """What the pieces read: slots, states at t-1, vectors."""
+        names = {node: f"z[{i}]" for i, (node, _) in enumerate(self.slots)}
+        names |= {node: f"state[{k}]" for k, node in enumerate(self.states)}
+        return names | {node: f"p[{i}]" for i, node in enumerate(self.vectors)}
+
+    def stage(self, makes: dict[str, fx.Node], names: dict[fx.Node, str]) -> Stage:
+        """The part of the graph between what is read and `makes`, and its derivative."""
+        part = fx.Graph()
+        copied: dict[fx.Node, fx.Node] = {}
+        needed = self.needed(makes.values(), names)
+        reads = [node for node in names if node in needed]
+        for node in reads:
+            copied[node] = part.placeholder(node.name)
+        for node in self.graph.nodes:
+            if node in needed and node not in copied:
+                copied[node] = part.node_copy(node, lambda n: copied[n])
+        part.output([copied[node] for node in makes.values()])
+        owner = self.graph.owning_module
+        module = fx.GraphModule(owner if owner is not None else {}, part)
+        inputs = [self.zeros() for _ in reads]
+        forward = _graph_of(lambda *given: list(module(*given)), *inputs)
+
+        def gradients(*given: Tensor) -> list[Tensor]:
+            read, cotangents = given[: len(reads)], given[len(reads) :]
+            found: Any = torch.func.vjp(lambda *r: list(module(*r)), *read)
+            return list(found[1](list(cotangents)))
+
+        outputs = [self.zeros() for _ in makes]
+        try:
+            backward = _graph_of(gradients, *inputs, *outputs)
+        except RuntimeError as error:  # an operation without one; detach
+            raise Untraceable(f"its equations have no derivative: {error}") from error
+        return Stage(tuple(names[node] for node in reads), tuple(makes), forward, backward)
+
+    def needed(self, made: Any, names: dict[fx.Node, str]) -> set[fx.Node]:
+        needed: set[fx.Node] = set()
+        waiting = list(made)
+        while waiting:
+            node = waiting.pop()
+            if node not in needed:
+                needed.add(node)
+                if node not in names:
+                    waiting += node.all_input_nodes
+        return needed

@@ -1,0 +1,163 @@
+"""What a trainer says when training goes wrong: what was seen, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from ..config import OptimConfig
+from .glance import STUCK, Glance
+
+RECENT = 100
+"""Steps that are looked back on."""
+
+BURST = 10.0
+"""A gradient norm so many times the median of the recent ones is a burst."""
+
+BURSTS = 3
+"""So many bursts within the recent steps are told."""
+
+RISES = 3
+"""So many evaluations in a row above the best, while the training loss falls, are told."""
+
+LOOKS = 3
+"""What so many looks inside in a row see is told."""
+
+SHORT = 0.25
+"""A horizon of less than this share of the steps looked back on is short."""
+
+FEW = 12
+"""Of fewer steps to look back on, a short horizon says little."""
+
+MANY = 0.5
+"""More than this share of a layer's units is many."""
+
+KEPT = ("best", "best_step", "train_at_best", "rises")
+
+
+class Advisor:
+    """Looks on, and speaks once of each kind of trouble; it changes nothing.
+
+    Exploding gradients: at least `BURSTS` of the last `RECENT` steps had a norm above `BURST` times
+    the median of those steps. Overfitting: `RISES` evaluations in a row with a higher loss than the
+    best, while the training loss is below what it was then. Vanishing gradients: in `LOOKS` looks
+    inside in a row a stack's horizon was `SHORT`, and did not grow from the first to the last of
+    them; of fewer than `FEW` steps nothing is said. Stuck gates: as often, a gate was stuck in
+    `MANY` units of a layer. What was told is kept in the checkpoint.
+    """
+
+    def __init__(self, config: OptimConfig) -> None:
+        self.config = config
+        self.norms: deque[float] = deque(maxlen=RECENT)
+        self.told: set[str] = set()
+        self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
+        self.looks: deque[dict[str, Glance]] = deque(maxlen=LOOKS)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run must know; recent norms and looks are gathered anew."""
+        return {name: getattr(self, name) for name in KEPT} | {"told": sorted(self.told)}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave; empty for a run that kept nothing."""
+        for name in KEPT:
+            setattr(self, name, state.get(name, getattr(self, name)))
+        self.told = set(state.get("told", ()))
+
+    def after_step(self, step: int, norm: float) -> str | None:
+        """Hear the gradient's norm before clipping, once a step; what to say, if anything."""
+        self.norms.append(norm)
+        if "exploding" in self.told or len(self.norms) < RECENT:
+            return None
+        finite = [n for n in self.norms if math.isfinite(n)]
+        usual = median(finite) if finite else math.inf
+        bursts = [n for n in self.norms if not n <= BURST * usual]
+        if len(bursts) < BURSTS:
+            return None
+        self.told.add("exploding")
+        largest = max(bursts, key=lambda n: n if math.isfinite(n) else math.inf)
+        return (
+            f"advice: at step {step}, {len(bursts)} of the last {RECENT} steps had a gradient norm "
+            f"above {BURST:g} times the usual {usual:.2g}, the largest {largest:.3g}: gradients "
+            f"explode. {self.against_bursts(usual)}"
+        )
+
+    def against_bursts(self, usual: float) -> str:
+        """What to try: clipping above the usual norm, or where that is done, a lower lr."""
+        clip, value = self.config.clip_norm, float(f"{2 * usual:.1g}")
+        if math.isfinite(value) and value > 0 and (not clip or clip > 2 * value):
+            now = f", now {clip:g}" if clip else ", now none"
+            return f"Try --optim.clip_norm {value:g}{now}."
+        return (
+            f"Clipping at {clip:g} holds them; if the loss jumps, try a lower --optim.lr (now "
+            f"{self.config.lr:g})."
+        )
+
+    def after_evaluation(self, step: int, train: float, valid: float) -> str | None:
+        """Hear the training and the validation loss of an evaluation; what to say, if anything."""
+        if math.isnan(valid):  # another trouble: its steps are skipped and told
+            return None
+        if valid <= self.best:
+            self.best, self.best_step, self.train_at_best, self.rises = valid, step, train, 0
+            return None
+        self.rises = self.rises + 1 if train < self.train_at_best else 0
+        if self.rises < RISES or "rising" in self.told:
+            return None
+        self.told.add("rising")
+        return (
+            f"advice: the validation loss is above its best for {self.rises} evaluations "
+            f"({self.best:.4f} at step {self.best_step}, now {valid:.4f}) while the training loss "
+            f"falls ({self.train_at_best:.4f}, now {train:.4f}): the model learns its text by "
+            f"heart. Try more --model.dropout, or stop there with --loop.early_stopping {RISES}."
+        )
+
+    def after_look(self, step: int, seen: dict[str, Glance]) -> list[str]:
+        """Hear what each stack of the model does by now; what to say, if anything."""
+        self.looks.append(seen)
+        if len(self.looks) < LOOKS:
+            return []
+        lines = []
+        for name in seen:
+            course = [look[name] for look in self.looks]
+            where = f"in {name}, " if len(seen) > 1 else ""
+            found = {"vanishing": vanishing(course, name), "stuck": self.against_stuck(course)}
+            for kind, line in found.items():
+                if line is not None and f"{kind} {name}" not in self.told:
+                    self.told.add(f"{kind} {name}")
+                    lines.append(f"advice: at step {step}, {where}{line}")
+        return lines
+
+    def against_stuck(self, course: Sequence[Glance]) -> str | None:
+        """What to say of a gate that stays stuck in many units."""
+        last = course[-1].stuck
+        always = [gate for gate in last if all(look.stuck.get(gate, 0) > MANY for look in course)]
+        if not always:
+            return None
+        worst = max(always, key=lambda gate: last[gate])
+        return (
+            f"{worst} in more than {STUCK:.0%} of the steps for {last[worst]:.0%} of the units, "
+            "which keep no memory by it: a gate that does not move decides nothing. Try a lower "
+            f"--optim.lr (now {self.config.lr:g})."
+        )
+
+
+def vanishing(course: Sequence[Glance], stack: str) -> str | None:
+    """What to say of a stack's horizon that stays short and does not grow."""
+    horizons = [look.horizon for look in course if look.horizon is not None]
+    lags = course[-1].lags
+    short = len(horizons) == len(course) and max(horizons) < SHORT * lags
+    if not short or lags < FEW or horizons[-1] > horizons[0]:
+        return None
+    option = "--model.char_cell" if stack == "characters.stack" else "--cell"
+    return (
+        f"the influence of a step is below 1% after {horizons[-1]} of {lags} steps, and that did "
+        f"not grow in {LOOKS} looks: gradients vanish. "
+        + (
+            "If longer memory should help (throughtime inspect measures whether it does), try "
+            "another cell."
+            if course[-1].gated
+            else f"A cell with gates keeps more: {option} gru, {option} lstm."
+        )
+    )

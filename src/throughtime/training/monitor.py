@@ -1,0 +1,141 @@
+"""What a run tells while it trains: metrics.jsonl, a live line, samples, TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from ..ground import terminal
+from ..ground.errors import InputError, ThroughtimeError
+from ..ground.output import json_text
+
+QUIET_EVERY = 10.0
+"""Seconds between lines where there is no terminal to redraw."""
+
+
+class Metrics:
+    """metrics.jsonl, one JSON object a line; optionally TensorBoard events beside it."""
+
+    def __init__(self, path: Path, *, keep: int | None, tensorboard: bool) -> None:
+        """Begin a new file, or go on after its first `keep` bytes: later lines come again."""
+        self.path = path
+        if keep is not None and path.exists():
+            os.truncate(path, min(keep, path.stat().st_size))
+        self.file = path.open("a" if keep is not None else "w", encoding="utf-8")
+        self.events = event_writer(path.parent) if tensorboard else None
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Append one line."""
+        line = {"kind": kind, "step": step, **values}
+        with self._saving():
+            self.file.write(json_text(line) + "\n")
+            self.file.flush()
+        if self.events is not None:
+            for name, value in flat(kind, values):
+                self.events.add_scalar(name, value, step)
+
+    def position(self) -> int:
+        """Bytes written so far, on the disk."""
+        with self._saving():
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ThroughtimeError(
+                f"cannot write {self.path}: {error}. The last checkpoint is untouched; make room "
+                "and go on with --resume."
+            ) from error
+
+    def close(self) -> None:
+        """Close the files."""
+        with contextlib.suppress(OSError):  # a full disk was reported when the line was written
+            self.file.close()
+        if self.events is not None:
+            self.events.close()
+
+
+def flat(name: str, values: Any) -> Iterator[tuple[str, float]]:
+    """The numbers in nested values, with their names one below the other."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from flat(f"{name}/{key}", value)
+    elif isinstance(values, (int, float)):
+        yield name, values
+
+
+def require_tensorboard() -> None:
+    """Raise `InputError` unless TensorBoard is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise InputError(
+            "loop.tensorboard needs the package: pip install 'throughtime[tensorboard]'."
+        )
+
+
+def event_writer(folder: Path) -> Any:
+    """TensorBoard's writer."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
+
+
+class Display:
+    """The live line of a training run: a bar on a terminal, else a line every ten seconds."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.live = terminal.console.is_terminal and not quiet
+        self.bar = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            console=terminal.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task("starting", total=1.0)
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> Display:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, progress: float, text: str) -> None:
+        """Show where training is."""
+        if self.live:
+            self.bar.update(self.task, completed=progress, description=text)
+        elif not self.quiet and time.monotonic() - self.last_line >= QUIET_EVERY:
+            self.last_line = time.monotonic()
+            terminal.say(f"{progress:4.0%}  {text}")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if not self.quiet:
+            terminal.say(text)
+
+    def sample(self, text: str) -> None:
+        """What the model writes by now, set apart."""
+        if not self.quiet and text:
+            shown = Text("\n".join(f"  │ {line}" for line in text.splitlines()), style="dim")
+            terminal.console.print(shown, soft_wrap=True)
+
+
+def clock(duration: float) -> str:
+    """Seconds as 1:05 or 2:00:07."""
+    total = round(duration)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

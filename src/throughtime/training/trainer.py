@@ -1,0 +1,398 @@
+"""The training loop: any task, within a budget, able to stop at any moment and go on.
+
+Resuming is exact. Everything the next step depends on is in the checkpoint: weights, optimizer,
+schedule, random state, counters, carried state; and a task's batches are functions of the step.
+What depends on the clock (a time budget, intervals in seconds) cannot repeat itself exactly; with
+a budget of epochs or steps a resumed run gives bit for bit the weights of one left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..checkpoint import RunFolder
+from ..ground import terminal
+from ..ground.errors import InputError, TrainingDiverged
+from ..ground.interrupts import Interrupted, asked
+from ..ground.machine import Processes
+from ..tasks.task import Task
+from .advice import Advisor
+from .budget import LOOKING_SHARE, Budget
+from .counters import Counters
+from .glance import Glancer
+from .monitor import Display, Metrics, clock, require_tensorboard
+from .optimization import Schedule, clip, make_optimizer
+
+FORMAT = 1
+
+
+class Trainer:
+    """Trains a task's model into a run folder."""
+
+    def __init__(self, task: Task, folder: RunFolder, processes: Processes) -> None:
+        config = task.config
+        self.task, self.config, self.folder, self.processes = task, config, folder, processes
+        self.budget = Budget(config, task.steps_per_epoch)
+        if config.loop.tensorboard:
+            require_tensorboard()
+        torch.manual_seed(config.seed)
+        self.model = task.build_model()
+        self.optimizer = make_optimizer(self.model, config.optim)
+        self.schedule = Schedule(config.optim)
+        self.counters = Counters(best=task.score.worst)
+        self.carry: Any = None
+        self.metrics_bytes: int | None = None
+        self.device = next(self.model.parameters()).device
+        self.sampler = torch.Generator(self.device)
+        self.metrics: Metrics | None = None
+        self.display = Display(quiet=processes.rank > 0)
+        self.advisor = Advisor(config.optim)
+        looks = self.budget.is_set("inspect") and processes.rank == 0
+        self.glancer = Glancer(task, self.model) if looks else None
+        self.asked_to_stop = False  # by a signal, in this process
+        self.stopping = False  # agreed by all processes
+        self.saved = ""  # where
+        torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
+
+    # ---- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> dict[str, float]:
+        """Train until the budget is spent; return the metrics of the best weights (rank 0 only).
+
+        Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
+        """
+        self.wrapped = self._wrap()
+        self.model.train()
+        self.began = time.monotonic() - self.counters.elapsed
+        self.speed_from = (time.monotonic(), self.counters.tokens)
+        with contextlib.ExitStack() as stack:
+            if self.processes.rank == 0:
+                tensorboard = self.config.loop.tensorboard
+                self.metrics = Metrics(
+                    self.folder.metrics, keep=self.metrics_bytes, tensorboard=tensorboard
+                )
+                stack.callback(self.metrics.close)
+            stack.enter_context(self.display)
+            stack.enter_context(asked(self._ask_to_stop))
+            if self.metrics_bytes is None:
+                self.save()
+            if self.spent():
+                self.display.say(
+                    "this run's budget is spent already; a larger --max-time, --epochs or "
+                    "--max-steps trains on."
+                )
+            self._loop()
+            self._log()
+            if self.counters.evaluated_step != self.counters.step:
+                self._evaluate()
+            self.save()
+        metrics = {}
+        if self.processes.rank == 0:  # the figures at the end are those of the weights kept
+            self.folder.load_weights(self.model)
+            metrics = self.task.validate(self.model, quick=False)
+        self.processes.wait()
+        return metrics
+
+    def _loop(self) -> None:
+        while not self.spent() and not self._gave_up():
+            self._one_step()
+            if self._due("log"):
+                self._log()
+            if self._due("sample") and self.processes.rank == 0:
+                self._show_sample()
+            c = self.counters
+            if self._due("eval") and self.budget.affords(c.evaluating, c.elapsed):
+                self._evaluate()
+                self.save()
+            elif self._due("save"):
+                self.save()
+            if self._due("inspect") and self.budget.affords(c.looking, c.elapsed, LOOKING_SHARE):
+                self._look_inside()
+            if self.stopping:
+                self.save()
+                raise Interrupted(self.saved)
+
+    def _one_step(self) -> None:
+        c, task = self.counters, self.task
+        epoch, i = divmod(c.step, task.steps_per_epoch)
+        lr = self.schedule.lr(c.step, epoch, self._progress())
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            loss, size, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
+        # gradients are averaged over processes as if each had as much: weights mend that
+        (total,) = self.processes.sum(size)
+        weight = self.processes.world * size / total if total else 0.0
+        (loss if weight == 1 else loss * weight).backward()
+        norm, clipped = clip(self.model, self.config.optim)
+        value = self.processes.sum(float(loss.detach()) * weight)[0] / self.processes.world
+        c.step += 1
+        c.tokens += round(total)
+        c.norm, c.lr = norm, lr
+        if math.isfinite(norm) and math.isfinite(value):
+            self.optimizer.step()
+            self.carry = carry
+            c.skipped_in_a_row = 0
+            c.clipped += clipped
+            c.logged_loss += value
+            c.logged_steps += 1
+            recent = max(0.05, 1 / c.step)
+            c.running = value if math.isnan(c.running) else c.running + recent * (value - c.running)
+        else:
+            self._skip(value, norm)
+        self._advise(self.advisor.after_step(c.step, norm))
+        self._clock()
+        if c.step % 5 == 0 or c.step < 5:
+            self._show()
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """A non-finite loss or gradient: leave the weights alone, forget the carried state."""
+        c = self.counters
+        self.carry = None
+        c.skipped += 1
+        c.skipped_in_a_row += 1
+        cause = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {norm}"
+        if c.skipped_in_a_row == 1:
+            self.display.say(f"warning: step {c.step} skipped: {cause}.")
+        if self.metrics:
+            self.metrics.write("skipped", c.step, {"loss": str(loss), "norm": str(norm)})
+        if c.skipped_in_a_row >= self.config.loop.max_bad_steps:
+            limit = self.config.optim.clip_norm
+            raise TrainingDiverged(
+                f"stopped at step {c.step}: {c.skipped_in_a_row} steps in a row were not finite "
+                f"({cause}). {self.folder.path} holds the last good checkpoint. Try a lower "
+                f"--optim.lr (now {self.config.optim.lr:g}) or "
+                + (
+                    f"a smaller --optim.clip_norm (now {limit:g})."
+                    if limit
+                    else "clipping: --optim.clip_norm 1."
+                )
+            )
+
+    # ---- measuring ----------------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        """The same measurement each time: it decides which weights are the best."""
+        c = self.counters
+        score = self.task.score
+        metrics = self.task.validate(self.model, quick=True)
+        value, loss = (self.processes.mean(metrics[name]) for name in (score.metric, "loss"))
+        improved = score.better((value, loss), (c.best, c.best_loss))
+        if improved:
+            c.best, c.best_loss = value, loss
+            c.best_step, c.without_improvement = c.step, 0
+            if self.processes.rank == 0:
+                self.folder.save_weights(self.model)
+        else:
+            c.without_improvement += 1
+        if kept := self.config.loop.average:
+            c.averaged = [*c.averaged, c.step][-kept:]
+            if self.processes.rank == 0:
+                self.folder.save_weights(self.model, self.folder.averaged(c.step))
+        c.evaluated_step = c.step
+        self.schedule.evaluated(improved)
+        c.evaluating += self._took()
+        if self.metrics:
+            self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
+        mark = " (best)" if improved else f" (best {score.shown(c.best)} at step {c.best_step})"
+        epoch = c.step / self.task.steps_per_epoch
+        self.display.say(
+            f"{clock(c.elapsed):>7}  epoch {epoch:.2f}  validation "
+            f"{self.task.describe(metrics)}{mark}"
+        )
+        self._advise(self.advisor.after_evaluation(c.step, c.running, metrics["loss"]))
+
+    def _look_inside(self) -> None:
+        """Measure how far back gradients reach and which gates are stuck; it changes nothing."""
+        c = self.counters
+        if self.glancer is not None:
+            seen = self.glancer(self.model)
+            several = len(seen) > 1
+            said = [f"{name}: " * several + look.describe() for name, look in seen.items()]
+            self.display.say(f"{clock(c.elapsed):>7}  inside  {'; '.join(said)}")
+            if self.metrics:
+                self.metrics.write("inside", c.step, {k: asdict(look) for k, look in seen.items()})
+            for line in self.advisor.after_look(c.step, seen):
+                self._advise(line)
+        c.looking += self._took()
+
+    def _advise(self, line: str | None) -> None:
+        """Say what is wrong, and keep it in metrics.jsonl."""
+        if line is not None:
+            self.display.say(line)
+            if self.metrics:
+                self.metrics.write("advice", self.counters.step, {"text": line})
+
+    def _log(self) -> None:
+        c = self.counters
+        if self.metrics and c.logged_steps:
+            values = {
+                "loss": c.logged_loss / c.logged_steps,
+                "epoch": c.step / self.task.steps_per_epoch,
+                "lr": c.lr,
+                "norm": c.norm,
+                "clipped": c.clipped / c.step,
+                "skipped": c.skipped,
+                f"{self.task.unit}_per_second": self._speed(),
+                "elapsed": c.elapsed,
+            }
+            self.metrics.write("train", c.step, values)
+        c.logged_loss, c.logged_steps = 0.0, 0
+
+    def _show(self) -> None:
+        c = self.counters
+        progress = self._progress()
+        left = c.elapsed / progress - c.elapsed if progress > 0 else 0.0
+        text = (
+            f"{self.task.describe_loss(c.running)}  {self._speed():,.0f} {self.task.unit}/s  "
+            f"clipped {c.clipped / c.step:.0%}  epoch {c.step / self.task.steps_per_epoch:.2f}  "
+            f"{clock(left)} left"
+        )
+        if c.skipped:
+            text += f"  skipped {c.skipped}"
+        self.display.update(progress, text)
+
+    def _show_sample(self) -> None:
+        self.sampler.manual_seed(self.config.seed + self.counters.step)
+        training = self.model.training
+        self.model.eval()
+        self.display.sample(self.task.sample(self.model, self.sampler))
+        self.model.train(training)
+
+    def _speed(self) -> float:
+        since, tokens = self.speed_from
+        return (self.counters.tokens - tokens) / max(time.monotonic() - since, 1e-9)
+
+    # ---- when ---------------------------------------------------------------------------------
+
+    def _clock(self) -> None:
+        """Read the clock; with several processes, agree on the time and on whether to stop."""
+        now = time.monotonic() - self.began
+        self.counters.elapsed, stop = self.processes.largest(now, float(self.asked_to_stop))
+        self.stopping = bool(stop)
+
+    def _progress(self) -> float:
+        """The share of the budget spent."""
+        return self.budget.progress(self.counters.step, self.counters.elapsed)
+
+    def spent(self) -> bool:
+        """Whether the budget is spent."""
+        return self._progress() >= 1
+
+    def _gave_up(self) -> bool:
+        patience = self.config.loop.early_stopping
+        if not patience or self.counters.without_improvement < patience:
+            return False
+        self.display.say(f"no improvement in {patience} evaluations: stopping early.")
+        return True
+
+    def _took(self) -> float:
+        """Seconds since the clock was read last."""
+        began = self.counters.elapsed
+        self._clock()
+        return self.counters.elapsed - began
+
+    def _due(self, name: str) -> bool:
+        """Whether an interval has passed since this last said so."""
+        c = self.counters
+        return self.budget.due(name, c.step, c.elapsed, c.fired)
+
+    # ---- saving and going on ------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the checkpoint; the best weights too if there are none yet."""
+        cuda = self.device.type == "cuda"
+        mine = {
+            "carry": None if self.carry is None else [part.cpu() for part in self.carry],
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
+        }
+        everyone = self.processes.gather(mine)
+        if self.processes.rank or self.counters.skipped_in_a_row:
+            return  # the last good checkpoint stays while steps are being skipped
+        # trainer.pt first: weights without it mean that it was lost
+        self.folder.save_trainer(
+            {
+                "format": FORMAT,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state,
+                "counters": asdict(self.counters),
+                "advisor": self.advisor.state(),
+                "processes": everyone,
+                "fingerprint": self.task.fingerprint,
+                "metrics_bytes": self.metrics.position() if self.metrics else 0,
+            }
+        )
+        # only now: until here the checkpoint before this one could still be what is resumed
+        self.folder.keep_averaged(self.counters.averaged)
+        if not self.folder.model.exists():
+            self.folder.save_weights(self.model)
+        self.saved = f"step {self.counters.step}"
+
+    def resume(self) -> None:
+        """Take up the folder's checkpoint."""
+        saved = self.folder.load_trainer()
+        where = self.folder.trainer
+        if saved.get("format") != FORMAT:
+            raise InputError(f"{where}: unknown format {saved.get('format')!r}; expected {FORMAT}.")
+        if saved["fingerprint"] != self.task.fingerprint:
+            raise InputError(
+                f"{where}: the data have changed since this run began; it cannot go on with other "
+                "text. Restore the files, or start a new run with another --out."
+            )
+        if len(saved["processes"]) != self.processes.world:
+            raise InputError(
+                f"{where}: this run used {len(saved['processes'])} processes, now there are "
+                f"{self.processes.world}. Start as many as before."
+            )
+        self.folder.load_state(self.model, saved["model"], where)
+        wanted = [
+            {k: v for k, v in group.items() if k != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(saved["optimizer"])
+        for group, settings in zip(self.optimizer.param_groups, wanted):
+            group.update(settings)  # a resumed run may change them
+        self.schedule.state = saved["schedule"]
+        self.counters = Counters(**saved["counters"])
+        self.saved = f"step {self.counters.step}"
+        self.advisor.resume(saved.get("advisor", {}))
+        self.metrics_bytes = saved["metrics_bytes"]
+        mine = saved["processes"][self.processes.rank]
+        if mine["carry"] is not None:
+            parts = [part.to(self.device) for part in mine["carry"]]
+            self.carry = self.task.restore_carry(parts)
+        torch.set_rng_state(mine["random"])
+        if mine["random_cuda"] is not None:
+            torch.cuda.set_rng_state(mine["random_cuda"], self.device)
+
+    # ---- surroundings -------------------------------------------------------------------------
+
+    def _wrap(self) -> nn.Module:
+        """The model, averaging gradients over the processes if there are several."""
+        if self.processes.world == 1:
+            return self.model
+        unused = self.task.unused_parameters
+        return DistributedDataParallel(self.model, find_unused_parameters=unused)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        bf16 = self.config.loop.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+
+    def _ask_to_stop(self) -> bool:
+        """The first Ctrl-C asks to stop after the step; False: it was asked before."""
+        if self.asked_to_stop:
+            return False
+        self.asked_to_stop = True
+        terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
+        return True
