@@ -4,13 +4,14 @@ import json
 import pytest
 
 from throughtime.ground.errors import InputError
-from throughtime.inspect.agreement.pairs import Pair, read_pairs
+from throughtime.inspect.agreement.pair import Pair
+from throughtime.inspect.agreement.pairs import read_pairs
 
 
 def read(tmp_path, text, name="pairs.tsv", form="auto"):
     path = tmp_path / name
     path.write_text(text, "utf-8")
-    return read_pairs([str(path)], form)
+    return read_pairs([str(path)], form).pairs
 
 
 def test_two_columns(tmp_path):
@@ -29,7 +30,7 @@ def test_syneval(tmp_path):
     ]
     path = tmp_path / "templates.tsv.gz"
     path.write_bytes(gzip.compress("\n".join(rows).encode()))
-    simple, npi, other = read_pairs([str(path)])
+    simple, npi, other = read_pairs([str(path)]).pairs
     assert simple == Pair("the author laughs", "the author laugh", "simple", "sing_MS")
     assert (npi.construction, npi.bad) == ("npi", "the cat ever ate")
     assert (other.construction, other.bad) == ("npi (bad 2)", "most cat ever ate")
@@ -99,12 +100,16 @@ def test_gulordava(tmp_path):
     [
         ("", "no pairs"),
         ("good\tbad\n", "no pairs"),
-        ("a sentence\n", r":1: not a form .* got 1 column\."),
+        ("a sentence\n", r":1: not a form .* got 1 column: "),
         ("a\tb\tc\n", r":1: not a form .* got 3 columns"),
         ("a b\ta c\nd e\n", r":2: expected good, tab, bad; got 1 columns"),
         ("a b\ta c\nx\t \n", r":2: an empty sentence"),
-        ("a b\ta b\n", r":1: both sentences are the same: 'a b'"),
-        ("t\tc\tgood\tbad\n\nt\tc\tgood\n", r":3: expected template, condition"),
+        ("a b\ta b\n", "no pairs"),
+        ("8\tare\tis\t0\n", r": it holds the forms of verbs; expected their sentences in"),
+        ("1\tthe cat\n", r":1: not a form .*1 . the cat"),
+        ("t\tc\tis\tare\n", r":1: not a form"),
+        ("t\tc\ta is\ta are\nt\tc\tis\t0\n", r":2: expected two readings .*'is' and '0'"),
+        ("t\tc\ta good\ta bad\n\nt\tc\tgood\n", r":3: expected template, condition"),
         ('{"sentence_good": "a"}\n', r":1: expected 'sentence_bad' with a text; got None"),
         ('{"sentence_good": "a", "sentence_bad": "b"}\n{"\n', r":2: not JSON"),
         ('{"sentence_good": "a", "sentence_bad": "b"}\n[]\n', r":2: expected a JSON object"),
@@ -145,3 +150,92 @@ def test_a_form_can_be_named(tmp_path):
 )
 def test_the_target_is_the_first_word_that_differs(good, bad, target):
     assert Pair(good, bad, "").target() == target
+
+
+LINZEN_TEXT = "a b Is c . <eos>\nthe keys to the car are old <eos>\n"
+LINZEN_GOLD = "2\tis\tare\t0\n5\tAre\tIs\t1\n"
+
+
+@pytest.mark.parametrize("named", ["x.text", "x.gold", ".", "*"])
+def test_linzen_text_and_gold_are_read_together(tmp_path, named):
+    (tmp_path / "x.text").write_text(LINZEN_TEXT, "utf-8")
+    (tmp_path / "x.gold").write_text(LINZEN_GOLD, "utf-8")
+    (tmp_path / "x.eval").write_text("2\n5\n", "utf-8")
+    if named in (".", "*"):
+        found = read_pairs([str(tmp_path / named)])
+    else:
+        found = read_pairs([str(tmp_path / named)], "auto")
+    assert [(p.good, p.bad, p.opposed) for p in found.pairs] == [
+        ("a b Is c .", "a b Are c .", 0),
+        ("the keys to the car are old", "the keys to the car is old", 1),
+    ]
+    assert found.forms == ["gold"]
+
+
+def gulordava_gold(item, place, good, bad, cue):
+    head = ["L!NOUN_VERB!Number=Plur", "1", item, str(place), "VERB", "Mood=Ind"]
+    return "\t".join([*head, good, bad, bad, str(cue), "NOUN", "The dogs of it bark"])
+
+
+def test_gulordava_text_and_gold_gzipped(tmp_path):
+    text = "The dogs of it bark . <eos>\nThe ideas of it sleep . <eos>\n"
+    rows = [gulordava_gold("0", 4, "bark", "barks", 1), gulordava_gold("3", 4, "eat", "eats", 1)]
+    (tmp_path / "g.text.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "g.gold.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    first, nonce = read_pairs([str(tmp_path / "g.gold.gz")]).pairs
+    assert first.target() == ("The dogs of it", "bark", "barks")
+    assert nonce.target() == ("The ideas of it", "eat", "eats")  # the text's own verb is not read
+    assert (first.origin, nonce.origin, nonce.distance, nonce.whole) == (
+        "original", "nonce", 3, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gold", "message"),
+    [
+        ("2\tis\tare\t0\n", r"x\.text:2: .*x\.gold has no line for this one"),
+        (LINZEN_GOLD + "1\tis\tare\t0\n", r"x\.gold:3: .*x\.text has no line"),
+        ("1\tis\tare\t0\n", r"x\.gold:1: word 1, .* of .*x\.text:1 should be 'is', got 'b'"),
+        ("99\tis\tare\t0\n", r"x\.gold:1: word 99, .*got 'nothing'"),
+        ("2\tis\tare\t0\nis are\n", r"x\.gold:2: expected place, good form"),
+    ],
+)
+def test_text_and_gold_that_do_not_belong_together(tmp_path, gold, message):
+    (tmp_path / "x.text").write_text(LINZEN_TEXT, "utf-8")
+    (tmp_path / "x.gold").write_text(gold, "utf-8")
+    with pytest.raises(InputError, match=message):
+        read_pairs([str(tmp_path / "x.gold")])
+
+
+def test_one_set_of_items_in_two_forms_is_asked_about(tmp_path):
+    (tmp_path / "g.text").write_text("The dogs of it bark . <eos>\n", "utf-8")
+    (tmp_path / "g.gold").write_text(gulordava_gold("0", 4, "bark", "barks", 1), "utf-8")
+    (tmp_path / "g.tab").write_text(
+        GULORDAVA + "N\t1\t0\tbark\tcorrect\toriginal\tthe dogs\t0\t1\ts\n"
+        "N\t1\t0\tbarks\twrong\toriginal\tthe dogs\t0\t1\ts\n",
+        "utf-8",
+    )
+    with pytest.raises(InputError, match=r"g\.gold and .*g\.tab hold the same items"):
+        read_pairs([str(tmp_path)])
+    assert read_pairs([str(tmp_path)], "gold").pairs[0].good == "The dogs of it bark"
+    assert read_pairs([str(tmp_path)], "gulordava").pairs[0].good == "the dogs bark"
+
+
+def test_blimp_as_distributed(tmp_path):
+    for k in range(67):
+        items = [
+            {
+                "sentence_good": f"A b{i} is.", "sentence_bad": f"A b{i} are.", "field": "syntax",
+                "linguistics_term": f"term {k % 12}", "UID": f"paradigm_{k}",
+            }
+            for i in range(10)
+        ]  # fmt: skip
+        if k % 10 == 0:
+            items[3]["sentence_bad"] = items[3]["sentence_good"]
+        lines = "\n".join(map(json.dumps, items)) + "\n"
+        (tmp_path / f"paradigm_{k}.jsonl").write_text(lines, "utf-8")
+    found = read_pairs([str(tmp_path)])
+    assert (len(found.pairs), found.identical, found.forms) == (663, 7, ["blimp"])
+    assert len({pair.construction for pair in found.pairs}) == 67
+    assert {pair.phenomenon for pair in found.pairs} == {f"term {k}" for k in range(12)}
+    assert {pair.field for pair in found.pairs} == {"syntax"}

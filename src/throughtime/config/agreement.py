@@ -9,7 +9,7 @@ from typing import Literal
 from ..ground.errors import InputError
 from .settings import limited
 
-FORMS = Literal["auto", "syneval", "blimp", "linzen", "gulordava", "pairs"]
+FORMS = Literal["auto", "syneval", "blimp", "linzen", "gulordava", "gold", "pairs"]
 """What a file of minimal pairs can be."""
 
 FARTHEST, MOST_ATTRACTORS = 30, 4
@@ -53,8 +53,9 @@ class AgreementOptions(GrammarOptions):
 
     Args:
         pairs: Files of minimal pairs, .gz too, instead of the built-in sentences.
-        form: What the files are: LM_syneval's TSV, BLiMP's JSONL, Linzen's or Gulordava's
-            tab-separated form, or two columns, good and bad; auto looks at the first line.
+        form: What the files are, --format too: LM_syneval's TSV, BLiMP's JSONL, Linzen's or
+            Gulordava's tab-separated form, gold for their .text and .gold, or two columns, good and
+            bad; auto looks at what the first line holds.
         scoring: Compare the whole sentences, or only the first word that differs, given what both
             have before it.
         items: Most items of each construction, or of each distance and number of attractors;

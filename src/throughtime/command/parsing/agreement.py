@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from ...config.agreement import AgreementOptions, CorpusOptions
 from ...ground.errors import InputError
 from .options import Parser, add_verb_options, parse
 from .running import add_model_options
+
+FORMAT = re.compile("^--format(?==|$)")
+"""The option's other name, as verbs that read files call theirs."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def agreement_command(arguments: list[str]) -> AgreementCommand:
     common = [action.dest for action in parser._actions]
     add_verb_options(parser, AgreementOptions, "the measurement")
     add_verb_options(parser, CorpusOptions, "--corpus")
+    arguments = [FORMAT.sub("--form", argument) for argument in arguments]
     values = parse(parser, arguments).as_dict()  # vars would have "items" under a name of its own
     run, corpus = values.pop("run"), values.pop("corpus")
     if (run is None) == (corpus is None):

@@ -34,7 +34,8 @@ from .grammar import (
     possible_cells,
     spelled,
 )
-from .pairs import Pair, read_pairs
+from .pair import Pair
+from .pairs import read_pairs
 from .results import Agreement
 from .scoring import Distinct, Reader, model_scores, ngram_scores
 
@@ -93,7 +94,8 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
 
 def file_pairs(options: AgreementOptions) -> tuple[list[Pair], str]:
     """The pairs of the files; of each construction `items` at most, drawn."""
-    pairs = read_pairs(options.pairs, options.form)
+    read = read_pairs(options.pairs, options.form)
+    pairs = read.pairs
     total = len(pairs)
     if options.items:
         kept: dict[str, list[int]] = {}
@@ -104,9 +106,11 @@ def file_pairs(options: AgreementOptions) -> tuple[list[Pair], str]:
             if len(chosen) < options.items:
                 chosen.append(i)
         pairs = [pairs[i] for i in sorted(i for chosen in kept.values() for i in chosen)]
-    source = ", ".join(options.pairs)
+    source = f"{', '.join(options.pairs)}, read as {' and '.join(read.forms)}"
     if len(pairs) < total:
         source += f" ({total:,} pairs, of each construction {options.items} at most, drawn)"
+    if read.identical:
+        source += f"; left out, both sentences the same: {plural(read.identical, 'pair')}"
     return pairs, source
 
 

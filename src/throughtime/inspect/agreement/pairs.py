@@ -4,8 +4,10 @@ syneval    LM_syneval (Marvin & Linzen 2018): template, condition, good, bad [, 
 blimp      BLiMP (Warstadt et al. 2020): JSON lines with sentence_good and sentence_bad
 linzen     Linzen et al. 2016: a header with orig_sentence, verb, verb_pos, verb_index …, tabs
 gulordava  Gulordava et al. 2018: a header with prefix, form, class …; one row for each form, tabs
+gold       the same two in Gulordava's release: sentences in .text, forms in .gold, line by line
 pairs      good and bad, a tab between
 
+A form is told by what the first line holds; where that could be another thing, it is asked for.
 Every error names the file and the line.
 """
 
@@ -23,79 +25,87 @@ from typing import Any
 from ...data.lines import Line, read_lines
 from ...data.text import find_files
 from ...ground.errors import InputError
+from .line_aligned import aligned_pairs, aligned_suffix, aligned_with, is_gold, stem
+from .pair import Found, Pair, bare
 
 LINZEN = ("verb", "verb_pos", "verb_index")
 GULORDAVA = ("pattern", "constr_id", "sent_id", "form", "class", "prefix")
+SYNEVAL = ["template", "condition"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One item.
+class Collection:
+    """The pairs of some files, what the files are, and how many identical ones were left out."""
 
-    Between subject and verb stand `attractors` nouns, `opposed` of them of the other number.
-    `whole` says that the sentences end where the text ends, so that their end counts; `choice` is
-    (prefix, good word, bad word) where the file names them itself.
+    pairs: list[Pair]
+    forms: list[str]
+    identical: int
+
+
+def read_pairs(patterns: list[str], form: str = "auto") -> Collection:
+    """The pairs of files, globs and directories; two sentences that are the same are no pair.
+
+    Errors: `InputError` for a file without pairs, and for one that could be read in several ways.
     """
-
-    good: str
-    bad: str
-    construction: str
-    condition: str = ""
-    distance: int | None = None
-    attractors: int | None = None
-    opposed: int | None = None
-    whole: bool = True
-    choice: tuple[str, str, str] | None = None
-
-    def target(self) -> tuple[str, str, str]:
-        """What both share before the first word that differs, and the two words.
-
-        Punctuation at the end of those words is no part of them, unless it is all that differs. A
-        sentence that ends where the other goes on has the word "".
-        """
-        if self.choice:
-            return self.choice
-        good, bad = self.good.split(), self.bad.split()
-        t = next((t for t, (a, b) in enumerate(zip(good, bad)) if a != b), min(len(good), len(bad)))
-        a, b = (words[t] if t < len(words) else "" for words in (good, bad))
-        if bare(a) != bare(b):
-            a, b = bare(a), bare(b)
-        return " ".join(good[:t]), a, b
-
-
-def bare(word: str) -> str:
-    """A word without the punctuation after it; punctuation alone stays."""
-    return word.rstrip(".,;:!?\"')]»”’") or word
-
-
-def read_pairs(patterns: list[str], form: str = "auto") -> list[Pair]:
-    """The pairs of files, globs and directories; `InputError` if there are none."""
     found: list[Pair] = []
-    for path in find_files(patterns):
+    forms: dict[str, None] = {}
+    identical = 0
+    for path in sources(find_files(patterns), form):
         before = len(found)
-        found += read_file(path, form)
+        chosen, pairs = open_pairs(path, form)
+        forms[chosen] = None
+        for pair, where in pairs:
+            if not pair.good.strip() or not pair.bad.strip():
+                raise InputError(f"{where}: an empty sentence.")
+            if pair.good == pair.bad:
+                identical += 1
+            else:
+                found.append(pair)
         if len(found) == before:
             raise InputError(f"{path}: no pairs: expected sentences, good and bad.")
-    return found
+    return Collection(found, list(forms), identical)
 
 
-def read_file(path: Path, form: str) -> Iterator[Pair]:
-    """The pairs of one file."""
+def sources(paths: list[Path], form: str) -> list[Path]:
+    """The files that pairs are read from: of .text and .gold the latter, which leads to both."""
+    chosen: dict[Path, None] = {}
+    given = set(paths)
+    for path in paths:
+        kind = aligned_suffix(path)
+        gold = aligned_with(path, ".gold") if kind in (".text", ".eval") else None
+        if kind == ".eval" and (gold in given or aligned_with(path, ".text") in given):
+            continue  # the positions, which .gold has too
+        if kind == ".text" and gold is None:
+            raise InputError(f"{path}: expected {stem(path)}.gold beside it, with the forms.")
+        chosen[gold if kind == ".text" and gold else path] = None
+    for path in chosen if form == "auto" else ():
+        table = aligned_with(path, ".tab") if aligned_suffix(path) == ".gold" else None
+        if table in chosen:
+            raise InputError(
+                f"{path} and {table} hold the same items in two forms. Name one of the files, or "
+                "--format gold or gulordava."
+            )
+    if form in ("gold", "gulordava"):
+        named = [p for p in chosen if (aligned_suffix(p) == ".gold") == (form == "gold")]
+        return named or list(chosen)
+    return list(chosen)
+
+
+def open_pairs(path: Path, form: str) -> tuple[str, Found]:
+    """What a file is, and its pairs with the place of each."""
     lines = (line for line in read_lines(path) if line.text.strip())
     first = next(lines, None)
     if first is None:
-        return
-    reader = READERS[detect(first) if form == "auto" else form]
-    for pair, where in reader(chain([first], lines), path.name.removesuffix(".gz")):
-        if not pair.good.strip() or not pair.bad.strip():
-            raise InputError(f"{where}: an empty sentence.")
-        if pair.good == pair.bad:
-            raise InputError(f"{where}: both sentences are the same: {pair.good!r}.")
-        yield pair
+        raise InputError(f"{path}: no pairs: the file is empty.")
+    chosen = detect(first) if form == "auto" else form
+    lines = chain([first], lines)
+    if chosen == "gold":
+        return chosen, aligned_pairs(path, lines)
+    return chosen, READERS[chosen](lines, path.name.removesuffix(".gz"))
 
 
 def detect(first: Line) -> str:
-    """The form of a file from its first line."""
+    """The form of a file from its first line; `InputError` where there is doubt."""
     if first.text.lstrip().startswith("{"):
         return "blimp"
     fields = first.text.split("\t")
@@ -103,18 +113,29 @@ def detect(first: Line) -> str:
         return "linzen"
     if set(GULORDAVA) <= set(fields):
         return "gulordava"
-    if len(fields) == 2:
+    if is_gold(fields):
+        return "gold"
+    if len(fields) == 2 and (is_header(fields) or alike(*fields)):
         return "pairs"
-    if len(fields) >= 4:
+    if len(fields) >= 4 and (fields[:2] == SYNEVAL or alike(*fields[2:4])):
         return "syneval"
+    held = " | ".join(field[:30] for field in fields[:6])
     raise InputError(
         f"{first.where}: not a form of minimal pairs that is known by its first line: expected "
-        "JSON, a header of Linzen's or Gulordava's, or 2 or at least 4 tab-separated columns; got "
-        f"{len(fields)} column{'s' * (len(fields) != 1)}. Name the form with --form."
+        "JSON, a header of Linzen's or Gulordava's, a .gold file, or two sentences with words in "
+        "common in columns 1 and 2 of 2, or 3 and 4 of 4 or more; got "
+        f"{len(fields)} column{'s' * (len(fields) != 1)}: {held!r}. Name the form with --format."
     )
 
 
-Found = Iterator[tuple[Pair, str]]
+def alike(good: str, bad: str) -> bool:
+    """Whether two texts can be the readings of one sentence: they have a word in common."""
+    return not set(good.split()).isdisjoint(bad.split())
+
+
+def is_header(fields: list[str]) -> bool:
+    """Whether the columns are named good and bad."""
+    return [f.strip().lower().removeprefix("sentence_") for f in fields] == ["good", "bad"]
 
 
 def two_columns(lines: Iterator[Line], name: str) -> Found:
@@ -123,7 +144,7 @@ def two_columns(lines: Iterator[Line], name: str) -> Found:
         fields = line.text.split("\t")
         if len(fields) != 2:
             raise InputError(f"{line.where}: expected good, tab, bad; got {len(fields)} columns.")
-        if [f.strip().lower().removeprefix("sentence_") for f in fields] == ["good", "bad"]:
+        if is_header(fields):
             continue
         yield Pair(*fields, construction=name), line.where
 
@@ -138,9 +159,15 @@ def syneval(lines: Iterator[Line], name: str) -> Found:
                 f"{len(fields)} columns."
             )
         template, condition, good, *bad = fields
-        if (template, condition) == ("template", "condition"):
+        if [template, condition] == SYNEVAL:
             continue
         for k, sentence in enumerate(bad, 1):
+            if not alike(good, sentence):
+                raise InputError(
+                    f"{line.where}: expected two readings of one sentence in columns 3 and "
+                    f"{k + 3}; got {good[:60]!r} and {sentence[:60]!r}. Is this another form "
+                    "(--format)?"
+                )
             construction = template if k == 1 else f"{template} (bad {k})"
             yield Pair(good, sentence, construction, condition), line.where
 
@@ -162,7 +189,15 @@ def blimp(lines: Iterator[Line], name: str) -> Found:
             choice = (prefix.strip(), bare(words[0].strip()), bare(words[1].strip()))
         construction = str(item.get("UID", name))
         yield (
-            Pair(good, bad, construction, str(item.get("linguistics_term", "")), choice=choice),
+            Pair(
+                good,
+                bad,
+                construction,
+                str(item.get("linguistics_term", "")),
+                choice=choice,
+                field=str(item.get("field", "")),
+                phenomenon=str(item.get("linguistics_term", "")),
+            ),
             line.where,
         )
 
@@ -290,6 +325,7 @@ def gulordava(lines: Iterator[Line], name: str) -> Found:
                 opposed=whole_number(row, "n_attr", line),
                 whole=False,
                 choice=(prefix, good, bad),
+                origin={"generated": "nonce"}.get(row.get("type", ""), row.get("type", "")),
             ),
             line.where,
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...ground.wording import plural
 from ...tasks.task import Evaluation, aligned
-from .pairs import Pair
+from .pair import Pair
 
 
 def wilson(right: int, of: int, z: float = 1.959964) -> tuple[float, float]:
@@ -210,6 +210,9 @@ class Agreement(Evaluation):
 
 
 TABLES: dict[str, Callable[[Pair], Any]] = {
+    "by field": lambda pair: pair.field or None,
+    "by phenomenon": lambda pair: pair.phenomenon or None,
+    "original and nonce": lambda pair: pair.origin or None,
     "by construction": lambda pair: pair.construction,
     "by distance": lambda pair: pair.distance,
     "by attractors": lambda pair: pair.attractors,

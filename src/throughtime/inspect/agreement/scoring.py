@@ -27,7 +27,7 @@ from ...ground.errors import InputError
 from ...models.language import LanguageModel
 from ...ngram import WittenBell
 from ...tasks.language import Language
-from .pairs import Pair
+from .pair import Pair
 
 BATCH_TOKENS = 4096
 """Tokens read at a time, padding included: it changes no result beyond rounding."""
