@@ -61,6 +61,12 @@ def test_bursts_far_apart_are_no_trouble():
     assert said(Advisor(OptimConfig()), norms) == []
 
 
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_bursts_of_a_norm_that_harms_nothing_are_no_trouble(clip):
+    norms = [0.001] * RECENT + [0.1] * 5
+    assert said(Advisor(OptimConfig(clip_norm=clip)), norms) == []
+
+
 @pytest.mark.parametrize(
     ("train", "valid", "told_at"),
     [

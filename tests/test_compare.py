@@ -21,13 +21,14 @@ import throughtime as tt
 from throughtime.command.cli import main
 from throughtime.command.parsing import compare_command
 from throughtime.compare import floor, pool, sizes, spelling, worker
-from throughtime.compare.outcome import Finding, Row, spread
+from throughtime.compare.outcome import Finding, Row, correct_for_unknown, spread
 from throughtime.compare.plan import slug_of
-from throughtime.compare.table import table_of
+from throughtime.compare.table import few_steps, table_of
 from throughtime.config import from_dict, to_dict
 from throughtime.config.comparison import split
 from throughtime.ngram import witten_bell_nats
 from throughtime.tasks import task_class
+from throughtime.training.budget import Budget
 
 SMALL = [
     "--device", "cpu", "--model.hidden_size", "12", "--loop.batch_size", "4",
@@ -479,3 +480,37 @@ def test_spread_and_columns():
         "|  | f1 | parameters |", "| --- | ---: | ---: |", "| rnn | 0.6000 ± 0.1414 | 10 |",
     ]  # fmt: skip
     assert made.text().endswith("a note")
+
+
+def test_a_seed_with_few_steps_beside_its_siblings_is_told():
+    def finding(seed, steps):
+        return Finding(seed, {"steps": steps}, 1.0, [])
+
+    row = Row("gru", "", 10, findings=[finding(1, 3), finding(2, 200), finding(3, 210)])
+    (note,) = few_steps(row)
+    assert "gru, seed 1: 3 steps where its siblings made 200" in note
+    assert few_steps(Row("gru", "", 10, findings=[finding(1, 190), finding(2, 200)])) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "at", "by"),
+    [
+        ({"max_time": "4m", "epochs": 6}, (60, 100.0), "--epochs 6"),
+        ({"max_time": "4m", "epochs": 6}, (59, 240.0), "--max-time 4m"),
+        ({"max_steps": 7, "epochs": 6}, (7, 1.0), "--max-steps 7"),
+        ({}, (100, 1.0), "--epochs 10"),
+        ({"max_time": "4m"}, (10_000, 1.0), ""),
+    ],
+)
+def test_which_budget_ended_a_run(limits, at, by):
+    config = tt.LanguageConfig(train=["x"], out="x", **limits)
+    assert Budget(config, 10).spent_by(*at) == by
+
+
+def test_what_is_plotted_of_levels_has_its_unknown_words_spelled():
+    finding = Finding(1, {}, 1.0, [{"elapsed": 1.0, "step": 5, "bits_per_char": 2.0}])
+    row = Row("gru", "word", 1, findings=[finding], metrics=[{"bits_per_char": 1.5}])
+    row.facts = {"hidden_bits_per_char": 0.25}
+    correct_for_unknown([row])
+    assert finding.curve[0]["bits_per_char_spelled"] == 2.25
+    assert row.values("bits_per_char_spelled") == [1.75]

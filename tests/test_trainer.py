@@ -294,7 +294,7 @@ def test_a_bad_step_is_skipped_counted_and_survived(settings, monkeypatch):
     from throughtime.tasks.language import Language
 
     good = Language.loss
-    calls = iter(range(1000))
+    calls = iter(range(-1, 1000))  # the first is the warm-up
 
     def sometimes_nan(self, model, batch, carry):
         found = good(self, model, batch, carry)
@@ -312,7 +312,7 @@ def test_several_bad_steps_stop_at_the_last_good_checkpoint(settings, monkeypatc
     from throughtime.tasks.language import Language
 
     good = Language.loss
-    calls = iter(range(1000))
+    calls = iter(range(-1, 1000))  # the first is the warm-up
 
     def nan_for_good(self, model, batch, carry):
         found = good(self, model, batch, carry)
@@ -433,7 +433,7 @@ def test_a_kill_at_any_write_is_survived(settings, monkeypatch, after):
     tt.train(whole)
     real, k = os.replace, 0
     while True:
-        calls = iter(range(1000))
+        calls = iter(range(-1, 1000))  # the first is the warm-up
 
         def replace(a, b, k=k, calls=calls):
             if str(b).startswith(whole.out.removesuffix("whole") + "killed"):
@@ -668,9 +668,29 @@ def test_evaluations_leave_most_of_a_time_budget_to_training(settings, monkeypat
     assert 2 <= len(lines(settings().out, "valid")) <= 3
 
 
+def test_warming_up_changes_no_bit_and_is_not_on_the_clock(settings, monkeypatch):
+    warm_up, gone = trainers.Trainer._warm_up, []
+
+    def slow(trainer):
+        warm_up(trainer)
+        gone.append(all(p.grad is None for p in trainer.model.parameters()))
+        time.sleep(5)
+
+    monkeypatch.setattr(trainers.Trainer, "_warm_up", slow)
+    warm = settings(out="warm", max_time="4s")
+    tt.train(warm)
+    assert gone == [True]
+    assert lines(warm.out, "valid")[-1]["step"] == 12  # none of the four seconds was spent before
+    assert lines(warm.out, "ended")[0]["text"] == "--max-steps 12"
+    monkeypatch.setattr(trainers.Trainer, "_warm_up", lambda trainer: None)
+    cold = settings(out="cold")
+    tt.train(cold)
+    assert same_bits(weights(warm.out), weights(cold.out))
+
+
 def test_a_full_disk_leaves_the_last_good_checkpoint(settings, monkeypatch):
     config = settings(loop={"save_every": "1"})
-    calls = iter(range(1000))
+    calls = iter(range(-1, 1000))  # the first is the warm-up
     real = os.fsync
 
     def full(descriptor):

@@ -213,7 +213,7 @@ def write(
     page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
     write_text(out / "compare.md", page, pool.AGAIN)
     if findings:
-        drawn = "bits_per_char" if comparison.levels else score
+        drawn = "bits_per_char_spelled" if comparison.levels else score  # what can be compared
         name = table.UNITS.get((task, drawn), drawn.replace("_", " "))
         figure.draw(out, axis, drawn, name, rows, log=task in ("adding", "copy"))
     return Compared(out, rows, made)

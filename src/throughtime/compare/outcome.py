@@ -36,6 +36,8 @@ class Finding:
                 curve.append(line)
             elif kind == "train":
                 speed = line[f"{values['unit']}_per_second"]
+            elif kind == "ended":
+                values["ended"] = line["text"]
         return cls(seed, values, speed, curve)
 
     @property
@@ -118,7 +120,7 @@ def row_of(variant: Variant, findings: list[Finding], failures: list[str]) -> Ro
 def correct_for_unknown(rows: list[Row]) -> None:
     """Bits per character with every unknown word spelled out, beside those without."""
     for row in rows:
-        for metrics in row.metrics:
+        for metrics in [*row.metrics, *(point for f in row.findings for point in f.curve)]:
             if "bits_per_char" in metrics and "hidden_bits_per_char" in row.facts:
                 corrected = metrics["bits_per_char"] + row.facts["hidden_bits_per_char"]
                 metrics["bits_per_char_spelled"] = corrected

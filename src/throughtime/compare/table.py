@@ -16,6 +16,7 @@ UNITS = {
     ("lm", "loss"): "nats/token",
     ("adding", "loss"): "squared error",
     ("copy", "loss"): "nats/step",
+    ("lm", "bits_per_char_spelled"): "bits/character, <unk> spelled",
 }
 """What a task's score is called where its own name says too little."""
 
@@ -162,6 +163,8 @@ def notes_of(
         f"runs at once: {at_once}, threads of each: {threads}, cores: {cores}; speeds and time "
         "budgets depend on it",
     ]
+    if ends := sorted({v["ended"] for v in found if v.get("ended")}):
+        notes.append(f"the budget that ended the runs: {', '.join(ends)}")
     if any(row.horizon for row in rows):
         notes.append(
             "horizon: the lag from which the gradient of the last loss by the state is below 1% of "
@@ -181,8 +184,25 @@ def notes_of(
     if any(row.values("solved") for row in rows):
         notes.append(SOLVED[task])
     for row in rows:
+        notes += few_steps(row)
         notes += [f"{row.label} {row.at} failed: {why}" for why in row.failures]
     return notes
+
+
+FEW_STEPS = 0.25
+"""A run with less than this share of the median steps of its row says little beside the others."""
+
+
+def few_steps(row: Row) -> list[str]:
+    """A note for each seed that made far fewer steps than its siblings."""
+    steps = {f.seed: f.values["steps"] for f in row.findings}
+    usual = statistics.median(steps.values()) if steps else 0
+    return [
+        f"{' '.join(part for part in (row.label, row.at) if part)}, seed {seed}: {n:,} steps where "
+        f"its siblings made {usual:,.0f} (median): mean and deviation of the row say little"
+        for seed, n in steps.items()
+        if n < FEW_STEPS * usual
+    ]
 
 
 SOLVED = {

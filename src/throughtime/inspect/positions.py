@@ -45,6 +45,12 @@ class ContextErrors:
             enough = context
         return enough
 
+    def above(self, context: int) -> float:
+        """By which share of the last loss the losses from a context on are above it, at most."""
+        last = self.loss[-1]
+        beyond = [loss for k, loss in zip(self.contexts, self.loss) if k >= context]
+        return (max(beyond) - last) / last if last else 0.0
+
 
 @torch.no_grad()
 def errors_by_context(

@@ -163,11 +163,12 @@ def unit_parts(unit: Unit, layer: str, tokens: Any, task: Any) -> list[str]:
 def context_section(found: ContextErrors, noun: str) -> Section:
     """Loss by how much of the text was read before."""
     first, last, enough = found.loss[0], found.loss[-1], found.enough()
+    above = found.above(enough)
     longest = plural(found.contexts[-1], noun)
     finding = (
         f"The loss falls from {first:.2f} nats after {plural(found.contexts[0], noun)} of context "
-        f"to {last:.2f} after {longest}; from {plural(enough, noun)} on it is within 2% of that, "
-        "or within the error."
+        f"to {last:.2f} after {longest}; from {plural(enough, noun)} on it is at most "
+        f"{100 * above:.1f}% above that" + (", within the error." if above > 0.02 else ".")
         if first - last >= 0.005
         else f"Memory does not help: {first:.2f} nats after {plural(found.contexts[0], noun)} of "
         f"context, {last:.2f} after {longest}."

@@ -17,6 +17,9 @@ RECENT = 100
 BURST = 10.0
 """A gradient norm so many times the median of the recent ones is a burst."""
 
+HARMLESS = 1.0
+"""Where nothing is clipped, a gradient norm up to this is no burst; else up to the clipping."""
+
 BURSTS = 3
 """So many bursts within the recent steps are told."""
 
@@ -42,11 +45,12 @@ class Advisor:
     """Looks on, and speaks once of each kind of trouble; it changes nothing.
 
     Exploding gradients: at least `BURSTS` of the last `RECENT` steps had a norm above `BURST` times
-    the median of those steps. Overfitting: `RISES` evaluations in a row with a higher loss than the
-    best, while the training loss is below what it was then. Vanishing gradients: in `LOOKS` looks
-    inside in a row a stack's horizon was `SHORT`, and did not grow from the first to the last of
-    them; of fewer than `FEW` steps nothing is said. Stuck gates: as often, a gate was stuck in
-    `MANY` units of a layer. What was told is kept in the checkpoint.
+    the median of those steps, and above what is clipped (`HARMLESS` where nothing is). Overfitting:
+    `RISES` evaluations in a row with a higher loss than the best, while the training loss is below
+    what it was then. Vanishing gradients: in `LOOKS` looks inside in a row a stack's horizon was
+    `SHORT`, and did not grow from the first to the last of them; of fewer than `FEW` steps nothing
+    is said. Stuck gates: as often, a gate was stuck in `MANY` units of a layer. What was told is
+    kept in the checkpoint.
     """
 
     def __init__(self, config: OptimConfig) -> None:
@@ -73,7 +77,8 @@ class Advisor:
             return None
         finite = [n for n in self.norms if math.isfinite(n)]
         usual = median(finite) if finite else math.inf
-        bursts = [n for n in self.norms if not n <= BURST * usual]
+        limit = max(BURST * usual, self.config.clip_norm or HARMLESS)
+        bursts = [n for n in self.norms if not n <= limit]
         if len(bursts) < BURSTS:
             return None
         self.told.add("exploding")

@@ -9,8 +9,8 @@ from typing import Any
 from ..config import Every, seconds
 from ..ground.errors import InputError
 
-EVALUATION_SHARE = 0.2
-"""Of a time budget, evaluations may take so much before the next one is left out."""
+EVALUATION_SHARE = 0.1
+"""Of the time so far, evaluations may take so much, the next one included."""
 
 LOOKING_SHARE = 0.1
 """The same for looks inside."""
@@ -23,10 +23,11 @@ class Budget:
     """
 
     def __init__(self, config: Any, steps_per_epoch: int) -> None:
-        self.steps_per_epoch = steps_per_epoch
+        self.config, self.steps_per_epoch = config, steps_per_epoch
         self.max_seconds = seconds(config.max_time) if config.max_time else math.inf
         limits = (config.max_time, config.max_steps, config.epochs)
         epochs = 10.0 if all(limit is None for limit in limits) else config.epochs
+        self.epochs = epochs or math.inf
         steps = [config.max_steps, epochs and math.ceil(epochs * steps_per_epoch)]
         self.max_steps = min((s for s in steps if s is not None), default=math.inf)
         if self.max_seconds <= 0 or self.max_steps <= 0:
@@ -40,6 +41,16 @@ class Budget:
     def progress(self, step: int, elapsed: float) -> float:
         """The share of the budget spent."""
         return max(elapsed / self.max_seconds, step / self.max_steps)
+
+    def spent_by(self, step: int, elapsed: float) -> str:
+        """Which part of the budget is spent, as the option that sets it; "" where none is."""
+        if elapsed >= self.max_seconds:
+            return f"--max-time {self.config.max_time}"
+        if step < self.max_steps:
+            return ""
+        if self.config.max_steps is not None and step >= self.config.max_steps:
+            return f"--max-steps {self.config.max_steps}"
+        return f"--epochs {self.epochs:g}"
 
     def is_set(self, name: str) -> bool:
         """Whether an interval is set at all."""

@@ -58,6 +58,7 @@ class Trainer:
         looks = self.budget.is_set("inspect") and processes.rank == 0
         self.glancer = Glancer(task, self.model) if looks else None
         self.asked_to_stop = False  # by a signal, in this process
+        self.last_evaluation = 0.0  # seconds; those of the next are expected to be as many
         self.stopping = False  # agreed by all processes
         self.saved = ""  # where
         torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
@@ -69,8 +70,10 @@ class Trainer:
 
         Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
         """
-        self.wrapped = self._wrap()
         self.model.train()
+        if not self.spent():
+            self._warm_up()
+        self.wrapped = self._wrap()
         self.began = time.monotonic() - self.counters.elapsed
         self.speed_from = (time.monotonic(), self.counters.tokens)
         with contextlib.ExitStack() as stack:
@@ -90,6 +93,11 @@ class Trainer:
                     "--max-steps trains on."
                 )
             self._loop()
+            c = self.counters
+            if by := self.budget.spent_by(c.step, c.elapsed):
+                self.display.say(f"the budget is spent: {by}")
+                if self.metrics:
+                    self.metrics.write("ended", c.step, {"text": by})
             self._log()
             if self.counters.evaluated_step != self.counters.step:
                 self._evaluate()
@@ -101,6 +109,20 @@ class Trainer:
         self.processes.wait()
         return metrics
 
+    def _warm_up(self) -> None:
+        """Compile and allocate before the clock starts: the next batch there and back, for nothing.
+
+        Weights, optimizer, random state, carried state and batches stay as they were.
+        """
+        cuda = [self.device] if self.device.type == "cuda" else []
+        batch = self.task.batch(*divmod(self.counters.step, self.task.steps_per_epoch))
+        with torch.random.fork_rng(devices=cuda), self._precision():
+            loss, _, _ = self.task.loss(self.model, batch, self.carry)
+        loss.backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        if cuda:
+            torch.cuda.synchronize(self.device)
+
     def _loop(self) -> None:
         while not self.spent() and not self._gave_up():
             self._one_step()
@@ -109,7 +131,9 @@ class Trainer:
             if self._due("sample") and self.processes.rank == 0:
                 self._show_sample()
             c = self.counters
-            if self._due("eval") and self.budget.affords(c.evaluating, c.elapsed):
+            if self._due("eval") and self.budget.affords(
+                c.evaluating + self.last_evaluation, c.elapsed
+            ):
                 self._evaluate()
                 self.save()
             elif self._due("save"):
@@ -200,7 +224,8 @@ class Trainer:
                 self.folder.save_weights(self.model, self.folder.averaged(c.step))
         c.evaluated_step = c.step
         self.schedule.evaluated(improved)
-        c.evaluating += self._took()
+        self.last_evaluation = self._took()
+        c.evaluating += self.last_evaluation
         if self.metrics:
             self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
         mark = " (best)" if improved else f" (best {score.shown(c.best)} at step {c.best_step})"

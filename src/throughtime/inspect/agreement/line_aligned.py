@@ -61,8 +61,9 @@ def aligned_pairs(gold: Path, golds: Iterator[Line]) -> Found:
     sentences = (line for line in read_lines(text) if line.text.strip())
     for line, sentence in zip_longest(golds, sentences):
         if line is None or sentence is None:
-            here, there = (line, text) if line is not None else (sentence, gold)
-            raise InputError(f"{here.where}: {there} has no line for this one: it ends before.")
+            more, short = (line, text) if line is not None else (sentence, gold)
+            where = more.where if more is not None else gold
+            raise InputError(f"{where}: {short} has no line for this one: it ends before.")
         fields = line.text.split("\t")
         if not is_gold(fields):
             raise InputError(
