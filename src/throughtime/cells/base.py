@@ -6,6 +6,8 @@ W_g [v, x] + b_g and `w.p` a vector of the cell. The built-in cells are in `buil
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from collections import namedtuple
 from collections.abc import Callable
@@ -52,6 +54,43 @@ class Gate:
         return linear(v, self.W_a)
 
 
+_STATES: dict[str, Any] = {}
+"""Classes of states by the name under which torch.export and pickle write them down."""
+
+
+def _state_class(cls: type[Cell]) -> Any:
+    """`cls.State`: a named tuple that can be exported, pickled and copied."""
+    # built-in cells by their public home
+    name = f"{cls.__module__.removesuffix('.built_in')}.{cls.__qualname__}.State"
+
+    def reduced(state: Any) -> Any:
+        return read_state, (name, cls.state, tuple(state))
+
+    def copied(state: Any, memo: dict[int, Any]) -> Any:
+        return type(state)(*(copy.deepcopy(part, memo) for part in state))
+
+    made = namedtuple(f"{cls.__name__}State", cls.state, module=cls.__module__)
+    made.__qualname__ = f"{cls.__qualname__}.State"
+    made.__reduce__, made.__deepcopy__ = reduced, copied  # pyright: ignore
+    _register_namedtuple(made, serialized_type_name=name)
+    _STATES[name] = made
+    return made
+
+
+def read_state(name: str, parts: tuple[str, ...], values: tuple[Tensor, ...]) -> Any:
+    """A state as it was pickled. Where its cell is not imported, a named tuple of the same parts.
+
+    Nothing is imported for it, so that a file of states runs no code: `torch.load` takes it.
+    """
+    known = _STATES.get(name)
+    if known is None or known._fields != tuple(parts):
+        known = namedtuple("State", parts)
+    return known(*values)
+
+
+torch.serialization.add_safe_globals([read_state])
+
+
 class Cell:
     """Base of all cells. A subclass names its gates, its state and its vectors, and writes `step`.
 
@@ -63,9 +102,11 @@ class Cell:
                 gate_u = sigmoid(w.u(s.c, x))
                 return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
-    Shapes: x [B, n_x], each state and each gate [B, n]. Initial state: zeros. Initial weights:
-    W uniform in ±1/√n, b zero except where `initial_bias` names a gate, vectors uniform in ±1/√n.
-    A malformed declaration raises `InputError` when the class is made.
+    Shapes: x [B, n_x], each state and each gate [B, n]. Initial state: zeros, or what the cell's
+    own `initial_state` gives. Initial weights: W uniform in ±1/√n, b zero except where
+    `initial_bias` names a gate, vectors uniform in ±1/√n. A malformed declaration raises
+    `InputError` when the class is made; what `step` returns is looked at when the cell is first
+    used, and must be `self.State(…)`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +114,8 @@ class Cell:
     vectors: ClassVar[tuple[str, ...]] = ()
     initial_bias: ClassVar[dict[str, float]] = {}
     State: ClassVar[Any]
+    starts_at_zero: ClassVar[bool] = True
+    _start_reads_weights: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -93,10 +136,8 @@ class Cell:
             raise InputError(f"{cls.__name__} names a gate, a vector or a state twice.")
         if unknown := set(cls.initial_bias) - set(cls.gates):
             raise InputError(f"{cls.__name__}.initial_bias names no gate: {sorted(unknown)}.")
-        cls.State = namedtuple(f"{cls.__name__}State", cls.state)
-        # So that torch.export can write a model's state down; built-in cells by their public home.
-        home = cls.__module__.removesuffix(".built_in")
-        _register_namedtuple(cls.State, serialized_type_name=f"{home}.{cls.__qualname__}.State")
+        cls._look_at_initial_state()
+        cls.State = _state_class(cls)
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         """The equations: the state at t from x<t> and the state at t-1."""
@@ -121,9 +162,35 @@ class Cell:
             {name: uniform(n) for name in self.vectors},
         )
 
-    def initial_state(self, batch: int, hidden_size: int, **to: Any) -> Any:
-        """The state before the first step: zeros [B, n]."""
+    def initial_state(self, batch: int, hidden_size: int, *, w: Any = None, **to: Any) -> Any:
+        """The state before the first step, and after a reset: zeros [B, n].
+
+        A cell may override it: `self.State(…)` of [batch, hidden_size] each. `w`, the weights as
+        `step` reads them or None, lets a state be learned: `w.p.expand(batch, -1)` for a vector p.
+        `to` is passed to torch (dtype, device). An override without `w` is called without it.
+        """
         return self.State(*(torch.zeros(batch, hidden_size, **to) for _ in self.state))
+
+    def first_state(self, w: Weights, batch: int, **to: Any) -> Any:
+        """`initial_state` of a cell with these weights."""
+        n = w.W_a.shape[-1]
+        if self._start_reads_weights:
+            return self.initial_state(batch, n, w=self.bind(w), **to)
+        return self.initial_state(batch, n, **to)
+
+    @classmethod
+    def _look_at_initial_state(cls) -> None:
+        """Whether `initial_state` is the cell's own, and whether it takes the weights."""
+        cls.starts_at_zero = cls.initial_state is Cell.initial_state
+        signature = inspect.signature(cls.initial_state)
+        cls._start_reads_weights = not cls.starts_at_zero and "w" in signature.parameters
+        try:
+            signature.bind(cls, 1, 1, dtype=None, device=None)
+        except TypeError as error:
+            raise InputError(
+                f"{cls.__name__}.initial_state must be callable as initial_state(batch, "
+                f"hidden_size, w=None, **to), with dtype and device in `to`: {error}."
+            ) from error
 
     def bind(self, w: Weights) -> SimpleNamespace:
         """The weights as `step` reads them: a `Gate` for each gate, a tensor for each vector."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import ShapeError
+from .tracing import numbers_hidden
 
 
 def check(lengths: Tensor, T: int, B: int, device: torch.device) -> Tensor:
@@ -20,7 +21,7 @@ def check(lengths: Tensor, T: int, B: int, device: torch.device) -> Tensor:
             f"lengths must be integers of shape [{B}], one for each sequence; "
             f"got {lengths.dtype} {list(lengths.shape)}."
         )
-    if B and not torch.compiler.is_compiling() and (lengths.min() < 0 or lengths.max() > T):
+    if B and not numbers_hidden() and (lengths.min() < 0 or lengths.max() > T):
         raise ShapeError(
             f"lengths must lie between 0 and T = {T}; got {int(lengths.min())} "
             f"to {int(lengths.max())}."

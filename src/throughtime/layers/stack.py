@@ -23,12 +23,25 @@ class CellWeights(nn.Module):
         w = cell.weights(input_size, hidden_size)
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
         vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
-        self.vectors = nn.ParameterDict(vectors)  # made from a dict it would sort the names
+        self.vectors = Vectors(vectors)  # made from a dict it would sort the names
 
     def forward(self, weight_drop: float = 0.0) -> Weights:
-        """The weights; with DropConnect on W_a, drawn anew at each call, where asked for."""
+        """The weights; with DropConnect on W_a, drawn anew at each call, where asked for.
+
+        Called as a module, so that hooks run: pruning, normalised weights.
+        """
         W_a = F.dropout(self.W_a, weight_drop) if weight_drop else self.W_a
-        return Weights(self.W_x, W_a, self.b, dict(self.vectors.items()))
+        return Weights(self.W_x, W_a, self.b, self.vectors())
+
+
+class Vectors(nn.ParameterDict):
+    """The vectors of one cell by name; called, they are as its hooks make them."""
+
+    __call__ = nn.Module.__call__  # which torch takes from its dictionaries
+
+    def forward(self) -> dict[str, Tensor]:
+        """Every vector, [n]."""
+        return dict(self.items())
 
 
 class Stack(nn.Module):
@@ -47,7 +60,8 @@ class Stack(nn.Module):
     Shapes: x [T, B, input_size] → y [T, B, D·hidden_size], D = 2 if bidirectional else 1; the state
     is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered layer by layer,
     forward before backward, as in torch. lengths [B], reset [T, B] as in `tt.scan`.
-    Initial values: state zero; weights as in `tt.Cell`.
+    Initial values: state zero, or what the cell's `initial_state` gives; weights as in `tt.Cell`.
+    Hooks on `stack.weights[k]` run at each call: pruning, weight and spectral normalisation.
     Errors: `ShapeError`, `NonFiniteError` as in `tt.scan`; a bidirectional stack has no `step`.
     Source: Graves et al. 2013 (depth, both directions); Gal & Ghahramani 2016 (locked dropout);
     Merity et al. 2018 (weight drop). Oracle: torch.nn for its cells; the float64 reference.
@@ -95,10 +109,21 @@ class Stack(nn.Module):
         )
 
     def initial_state(self, batch: int) -> Any:
-        """Zeros [num_layers·D, batch, hidden_size] for each part of the cell's state."""
-        like = self.weights[0].W_a
-        shape = (self.num_layers * self.directions, batch, self.hidden_size)
-        return self.cell.State(*(like.new_zeros(shape) for _ in self.cell.state))
+        """The state before the first step, [num_layers·D, batch, hidden_size] for each part.
+
+        Zeros, or what the cell's own `initial_state` gives for each layer and direction.
+        """
+        like = next(self.parameters())
+        # weights as they are: their hooks run once a call
+        weights = None if self.cell.starts_at_zero else [CellWeights.forward(w) for w in self.weights]
+        return self._first_state(weights, batch, like)
+
+    def _first_state(self, weights: list[Weights] | None, batch: int, like: Tensor) -> Any:
+        if self.cell.starts_at_zero or weights is None:
+            shape = (self.num_layers * self.directions, batch, self.hidden_size)
+            return self.cell.State(*(like.new_zeros(shape) for _ in self.cell.state))
+        of = [scans.first_state(self.cell, w, batch, like.dtype, like.device) for w in weights]
+        return self.cell.State(*(torch.stack(parts) for parts in zip(*of)))
 
     def forward(
         self,
@@ -109,7 +134,8 @@ class Stack(nn.Module):
         reset: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """y and the final state of a whole batch of sequences."""
-        scans.check_kind(x, self.weights[0].W_x.dtype)
+        weights = self.current()
+        scans.check_kind(x, weights[0].W_x.dtype)
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             layout = "[B, T, " if self.batch_first else "[T, B, "
             raise ShapeError(f"x must be {layout}{self.input_size}]; got {list(x.shape)}.")
@@ -121,12 +147,10 @@ class Stack(nn.Module):
         if lengths is not None:
             lengths = ragged.check(lengths, T, B, x.device)
         scans.check_finite(x, lengths)
-        if state is None:
-            state = self.initial_state(B)
-        else:
+        if state is not None:
             shape = (self.num_layers * self.directions, B, self.hidden_size)
             state = scans.check_state(self.cell, state, shape)
-        y, state = self.run(x, state, lengths, reset)
+        y, state = self._scan(weights, x, state, lengths, reset)
         return (y.transpose(0, 1) if self.batch_first else y), state
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -140,24 +164,38 @@ class Stack(nn.Module):
                 "a bidirectional stack needs the entire sequence: it cannot step through a stream "
                 "or generate. Build the stack with bidirectional=False."
             )
-        scans.check_kind(x, self.weights[0].W_x.dtype)
+        weights = self.current()
+        scans.check_kind(x, weights[0].W_x.dtype)
         if x.dim() != 2 or x.shape[-1] != self.input_size:
             raise ShapeError(f"x must be [B, {self.input_size}], one step; got {list(x.shape)}.")
         scans.check_finite(x[None], None)
-        if state is None:
-            state = self.initial_state(x.shape[0])
-        else:
+        if state is not None:
             shape = (self.num_layers, x.shape[0], self.hidden_size)
             state = scans.check_state(self.cell, state, shape)
-        y, state = self.run(x[None], state, None, None)
+        y, state = self._scan(weights, x[None], state, None, None)
         return y[0], state
 
     def run(
         self, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
     ) -> tuple[Tensor, Any]:
         """`forward` without its checks; time-major."""
+        return self._scan(self.current(), x, state, lengths, reset)
+
+    def current(self) -> list[Weights]:
+        """The weights of one call, after their hooks, dropped where asked for."""
         weight_drop = self.weight_drop if self.training else 0.0
-        weights = [w.forward(weight_drop) for w in self.weights]
+        return [w(weight_drop) for w in self.weights]
+
+    def _scan(
+        self,
+        weights: list[Weights],
+        x: Tensor,
+        state: Any,
+        lengths: Tensor | None,
+        reset: Tensor | None,
+    ) -> tuple[Tensor, Any]:
+        if state is None:
+            state = self._first_state(weights, x.shape[1], weights[0].W_a)
 
         def between(layer: int, y: Tensor, x: Tensor) -> Tensor:
             if self.skips and layer > 0:

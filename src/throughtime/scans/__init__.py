@@ -3,12 +3,14 @@
 - `compiled`: native code made from the equations, any cell, on the CPU.
 - `reference`: the equations in a Python loop. Any cell, any device; the oracle; never optimised.
 - `native`: torch's own kernels (oneDNN, cuDNN), for the cells that torch has.
-- `auto`: the fastest that can run; `why_not` tells why one cannot. Nothing is tried and caught.
+- `auto`: the cheapest that can run, by an estimate; `why_not` tells why one cannot. Nothing is
+  tried and caught.
+
+What a backend is: `contract.py`.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,15 +18,24 @@ from torch import Tensor
 
 from ..cells import Cell, Weights
 from ..ground import lengths as ragged
-from ..ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError, one_of
+from ..ground.errors import BackendUnavailable, one_of
 from . import compiled, native, reference
+from .checks import as_cell as as_cell
+from .checks import check_finite as check_finite
+from .checks import check_kind as check_kind
+from .checks import check_reset as check_reset
+from .checks import check_shapes as check_shapes
+from .checks import check_state as check_state
+from .checks import first_state as first_state
+from .contract import Backend, Problem, Runnable
+from .steps import check_step
 
-BACKENDS: dict[str, ModuleType] = {
+BACKENDS: dict[str, Backend] = {
     "compiled": compiled,
     "native": native,
     "reference": reference,
 }
-"""The backends, fastest first: each has `why_not(cell, w, x)` and `run(…)`."""
+"""The backends; in a graph, where costs are not known, the first that can run is taken."""
 
 
 def scan(
@@ -41,10 +52,10 @@ def scan(
 
     Shapes: x [T, B, n_x]; w as `cell.weights(n_x, n)` makes them; each part of `state` [B, n];
     lengths [B], integers on any device, zero allowed; reset [T, B], boolean, true where a new
-    sequence starts inside a stream (the state is zero before that step).
+    sequence starts inside a stream (the state before that step is the initial one).
     Returns y [T, B, n], the first part of the state at each step, zero beyond a sequence's length;
     and the state after each sequence's own last step (the initial one for length 0).
-    Initial state: zeros where `state` is None.
+    Initial state: the cell's `initial_state`, zeros as a rule, where `state` is None.
 
     Errors: `ShapeError` names the expected and the given shape; `NonFiniteError` where x is data
     on the CPU (it carries no gradient) and holds NaN or infinity outside the padding;
@@ -58,7 +69,7 @@ def scan(
     reset = check_reset(reset, T, B, x.device)
     check_finite(x, lengths)
     if state is None:
-        state = cell.initial_state(B, n, dtype=x.dtype, device=x.device)
+        state = first_state(cell, w, B, x.dtype, x.device)
     else:
         state = check_state(cell, state, (B, n))
     return run(cell, w, x, state, lengths, reset, backend)
@@ -74,25 +85,61 @@ def run(
     backend: str,
 ) -> tuple[Tensor, Any]:
     """`scan` without its checks, for callers that have made them."""
-    module = choose(backend, cell, w, x)
-    if module is compiled or state[0].dtype == x.dtype:
-        return module.run(cell, w, x, state, lengths, reset)
-    # a state in float32 beside half precision: only compiled scans carry it as it is
-    same = cell.State(*(part.to(x.dtype) for part in state))
-    y, final = module.run(cell, w, x, same, lengths, reset)
+    restart = None
+    if reset is not None and not cell.starts_at_zero:
+        restart = first_state(cell, w, x.shape[1], x.dtype, x.device)
+    problem = plain(Problem(cell, w, x, state, lengths, reset, restart))
+    if not torch.jit.is_tracing():
+        cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
+    way = choose(backend, problem)
+    if way.carries_float32 or state[0].dtype == x.dtype:
+        return way.run(problem)
+    rounded = problem._replace(
+        state=rounded_to(x.dtype, cell, problem.state), restart=rounded_to(x.dtype, cell, restart)
+    )
+    y, final = way.run(rounded)
     return y, cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 
-def choose(backend: str, cell: Cell, w: Weights, x: Tensor) -> ModuleType:
-    """The module of `backend`; for "auto" the fastest that can run."""
-    if backend == "auto":
-        first = native if compiled.is_slower(x) else compiled
-        order = sorted(BACKENDS.values(), key=lambda module: module is not first)
-        return next(module for module in order if module.why_not(cell, w, x) is None)
-    module = BACKENDS[one_of("backend", backend, ("auto", *BACKENDS))]
-    if reason := module.why_not(cell, w, x):
-        raise BackendUnavailable(f"backend {backend!r} cannot run this scan: {reason}")
-    return module
+def plain(problem: Problem) -> Problem:
+    """The problem with views that negate their numbers (`torch._neg_view`) made numbers."""
+    if torch.compiler.is_compiling():
+        return problem  # torch does it
+    cell, w, x, state, lengths, reset, restart = problem
+    parts = (x, *w[:3], *w.vectors.values(), *state, *(restart or ()))
+    if not any(part.is_neg() for part in parts):
+        return problem
+    w = Weights(
+        *(part.resolve_neg() for part in w[:3]), {k: v.resolve_neg() for k, v in w.vectors.items()}
+    )
+    state, restart = (
+        given and cell.State(*(part.resolve_neg() for part in given)) for given in (state, restart)
+    )
+    return Problem(cell, w, x.resolve_neg(), state, lengths, reset, restart)
+
+
+def rounded_to(dtype: torch.dtype, cell: Cell, state: Any) -> Any:
+    """The state in another dtype."""
+    return None if state is None else cell.State(*(part.to(dtype) for part in state))
+
+
+def choose(backend: str, problem: Problem) -> Runnable:
+    """The way of `backend` to run the problem; for "auto" the cheapest of all."""
+    if backend != "auto":
+        way = BACKENDS[one_of("backend", backend, ("auto", *BACKENDS))].prepare(problem)
+        if isinstance(way, str):
+            raise BackendUnavailable(f"backend {backend!r} cannot run this scan: {way}")
+        return way
+    ways = [prepared.prepare(problem) for prepared in BACKENDS.values()]
+    able = [way for way in ways if not isinstance(way, str)]
+    if torch.compiler.is_compiling():
+        return able[0]
+    return min(able, key=lambda way: way.cost(problem))
+
+
+def torchs() -> list[str]:
+    """The backends whose kernels are those of torch.nn's own layers."""
+    return [name for name, backend in BACKENDS.items() if backend.TORCHS]
 
 
 def why_not(
@@ -105,94 +152,8 @@ def why_not(
 
     Without `x` and `w` the answer is about the cell alone, for float32 on the CPU.
     """
-    module = BACKENDS[one_of("backend", backend, BACKENDS)]
+    chosen = BACKENDS[one_of("backend", backend, BACKENDS)]
     cell = as_cell(cell)
     x = torch.empty(0, 0, 0) if x is None else x
-    return module.why_not(cell, cell.weights(0, 0) if w is None else w, x)
-
-
-def as_cell(cell: Cell | type[Cell]) -> Cell:
-    """A cell from a cell or from a class of cells with its default options."""
-    if isinstance(cell, type) and issubclass(cell, Cell):
-        return cell()
-    if not isinstance(cell, Cell):
-        raise InputError(f"cell must be a tt.Cell such as tt.LSTM or tt.LSTM(), got {cell!r}.")
-    return cell
-
-
-def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
-    """Raise `ShapeError` unless x and w fit the cell; return T, B, n."""
-    check_kind(x, w.W_x.dtype)
-    if x.dim() != 3:
-        raise ShapeError(f"x must be [T, B, n_x], three dimensions; got {list(x.shape)}.")
-    G, n = len(cell.gates), w.W_a.shape[-1]
-    n_x = x.shape[-1]
-    expected = {"W_x": (G * n, n_x), "W_a": (G * n, n), "b": (G * n,)}
-    given = {"W_x": w.W_x.shape, "W_a": w.W_a.shape, "b": w.b.shape}
-    for name in cell.vectors:
-        expected[name] = (n,)
-        if name not in w.vectors:
-            raise ShapeError(f"{cell!r} needs the vector {name} [{n}]; the weights have none.")
-        given[name] = w.vectors[name].shape
-    for name, shape in expected.items():
-        if tuple(given[name]) != shape:
-            raise ShapeError(
-                f"{name} must be {list(shape)} for {cell!r} with n = {n} and x of width {n_x}; "
-                f"got {list(given[name])}."
-            )
-    return x.shape[0], x.shape[1], n
-
-
-def check_kind(x: Any, dtype: torch.dtype) -> None:
-    """Raise `InputError` unless x is a tensor of the weights' dtype (autocast converts)."""
-    if not isinstance(x, Tensor):
-        raise InputError(f"x must be a tensor, got {type(x).__name__}.")
-    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-        raise InputError(f"x must be {dtype}, as the weights are; got {x.dtype}.")
-
-
-def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
-    """The state as `cell.State`; raise `ShapeError` unless each part has `shape`."""
-    parts = (state,) if isinstance(state, Tensor) else tuple(state)
-    names = getattr(state, "_fields", None)
-    if len(parts) != len(cell.state) or names not in (None, cell.state):
-        came = ", ".join(names) if names else f"{len(parts)} without names"
-        raise ShapeError(
-            f"the state of {cell!r} has the parts {', '.join(cell.state)}; got {came}."
-        )
-    for name, part in zip(cell.state, parts):
-        if tuple(part.shape) != shape:
-            raise ShapeError(f"state {name} must be {list(shape)}; got {list(part.shape)}.")
-    return cell.State(*parts)
-
-
-def check_reset(reset: Tensor | None, T: int, B: int, device: torch.device) -> Tensor | None:
-    """Raise `ShapeError` unless reset is None or boolean [T, B]."""
-    if reset is None:
-        return None
-    if reset.dtype != torch.bool or tuple(reset.shape) != (T, B):
-        raise ShapeError(
-            f"reset must be boolean [{T}, {B}]; got {reset.dtype} {list(reset.shape)}."
-        )
-    return reset.to(device)
-
-
-def check_finite(x: Tensor, lengths: Tensor | None) -> None:
-    """Raise `NonFiniteError` for NaN or infinity in data: on the CPU, without a gradient.
-
-    Activations are left alone: a network that explodes in training is the trainer's to detect.
-    """
-    if x.requires_grad or x.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    if x.numel() == 0 or bool(torch.isfinite(x.sum())):
-        return
-    bad = ~torch.isfinite(x)
-    if lengths is not None:
-        bad &= ragged.mask(lengths, x.shape[0])[..., None]
-    if bad.any():
-        t, b, i = bad.nonzero()[0].tolist()
-        raise NonFiniteError(
-            f"x holds {int(bad.sum())} values that are NaN or infinite, the first at "
-            f"t = {t}, sequence {b}, feature {i}: {float(x[t, b, i])}. Clean the data, or mask it "
-            "with lengths."
-        )
+    way = chosen.prepare(Problem(cell, cell.weights(0, 0) if w is None else w, x))
+    return way if isinstance(way, str) else None

@@ -14,24 +14,35 @@ import torch
 from torch import Tensor
 
 from ..cells import LSTM, RNN, Cell, GRUResetAfter, Weights
+from ..ground.tracing import transformed
+from .contract import Problem, Runnable
 
 CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
 """What torch has, with cuDNN's numbers for them."""
 
+TORCHS = True
+
 _VF = torch._VF  # the functions behind torch.nn.LSTM, GRU, RNN and their cells
 
 
-def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
+def prepare(problem: Problem) -> Runnable | str:
     """torch has the RNN, the GRU that resets after the product, and the LSTM with tanh output."""
+    cell, _, x, *_ = problem
     if not any(cell == known for known in CELLS):
         return (
             f"torch has no kernel for {cell!r}; it has RNN(), GRUResetAfter() and "
             "LSTM(output='tanh')."
         )
+    if transformed():
+        return "torch's kernels have no rule for torch.func's transforms and forward derivatives."
     half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     if half and cell == LSTM() and x.device.type == "cpu" and not has_half_lstm():
         return "oneDNN has no bfloat16 LSTM for this processor, which autocast asks for."
-    return None
+    return Runnable(run, cost, torchs=TORCHS)
+
+
+def cost(problem: Problem) -> float:
+    return 0.0 if problem.x.shape[0] == 1 and problem.x.dtype != torch.bfloat16 else 2.0
 
 
 @functools.cache
@@ -40,28 +51,27 @@ def has_half_lstm() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def run(
-    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
-) -> tuple[Tensor, Any]:
+def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`."""
+    cell, w, x, state, lengths, reset, _ = problem
     T, B, _ = x.shape
     if T == 0:
         return x.new_zeros(0, B, w.W_a.shape[-1]), state
     if lengths is None and reset is None:
         return piece(cell, w, x, state)
-    return in_pieces(cell, w, x, state, lengths, reset)
+    return in_pieces(problem)
 
 
-def in_pieces(
-    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
-) -> tuple[Tensor, Any]:
+def in_pieces(problem: Problem) -> tuple[Tensor, Any]:
     """Cut time where a sequence ends or is reset; run each piece on the sequences alive in it."""
+    cell, w, x, state, lengths, reset, restart = problem
     T, B, _ = x.shape
     lengths = torch.full((B,), T, device=x.device) if lengths is None else lengths
     order = lengths.argsort(descending=True, stable=True)
     x, lengths = x[:, order], lengths[order]
     state = [part[order] for part in state]
     cuts = {0, *lengths.tolist()}
+    restart = [part[order] for part in restart] if restart else [x.new_zeros(B, 1)] * len(state)
     if reset is not None:
         reset = reset[:, order]
         cuts |= set(reset.any(1).nonzero()[:, 0].tolist())
@@ -73,7 +83,7 @@ def in_pieces(
         before = [part[:alive] for part in state]
         if reset is not None:
             new = reset[start, :alive, None]
-            before = [torch.where(new, part.new_zeros(()), part) for part in before]
+            before = [torch.where(new, r[:alive], part) for r, part in zip(restart, before)]
         y, after = piece(cell, w, x[start:end, :alive], cell.State(*before))
         ys.append(torch.nn.functional.pad(y, (0, 0, 0, B - alive)))
         state = [torch.cat([new, old[alive:]]) for new, old in zip(after, state)]

@@ -7,31 +7,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cells import Cell, Weights
 from ..ground import lengths as ragged
+from .contract import Problem, Runnable
+
+TORCHS = False
 
 
-def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
+def prepare(problem: Problem) -> Runnable:
     """The reference runs every cell everywhere."""
-    return None
+    return Runnable(run, cost)
 
 
-def run(
-    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
-) -> tuple[Tensor, Any]:
+def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`."""
+    cell, w, x, state, lengths, reset, restart = problem
     T, B, _ = x.shape
     alive = None
     if lengths is not None:
         x = ragged.zero_padding(x, lengths)
         alive = ragged.mask(lengths, T)[..., None]
     bound = cell.bind(w)
+    zeros = (x.new_zeros(()),) * len(cell.state)
     ys = []
     for t in range(T):
         before = state
         if reset is not None:
-            zero = x.new_zeros(())
-            before = cell.State(*(torch.where(reset[t][:, None], zero, s) for s in state))
+            new = reset[t][:, None]
+            before = cell.State(*(torch.where(new, r, s) for r, s in zip(restart or zeros, state)))
         after = cell.step(bound, x[t], before)
         if alive is None:
             state = after
@@ -41,3 +43,8 @@ def run(
             ys.append(torch.where(alive[t], after[0], after[0].new_zeros(())))
     y = torch.stack(ys) if ys else x.new_zeros(0, B, w.W_a.shape[-1])
     return y, state
+
+
+def cost(problem: Problem) -> float:
+    """Seconds: a microsecond or two for each operation of Python's."""
+    return 10.0

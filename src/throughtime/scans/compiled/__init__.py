@@ -10,17 +10,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from ...cells import Cell, Weights
 from ...ground.errors import InputError
+from ...ground.tracing import transformed
+from ..contract import Problem, Runnable
+from ..restarts import by_rows
 from . import build, call, operator, programs
 
+TORCHS = False
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
-def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
+def prepare(problem: Problem) -> Runnable | str:
     """Compiled scans run on the CPU, for pointwise equations, where there is a C++ compiler."""
+    return why_not(problem) or Runnable(run, cost, carries_float32=True)
+
+
+def why_not(problem: Problem) -> str | None:
+    """The reason, or None."""
+    cell, w, x, *_ = problem
     if x.device.type != "cpu":
         return f"compiled scans run on the CPU; x is on {x.device}."
     dtype = autocast_dtype(x)
@@ -28,10 +36,12 @@ def why_not(cell: Cell, w: Weights, x: Tensor) -> str | None:
         return f"compiled scans are for float32, float64 and bfloat16; x is {dtype}."
     if autocast_dtype(w.W_x) != dtype:
         return f"x is {dtype}, W_x {autocast_dtype(w.W_x)}."
-    if not torch.compiler.is_compiling() and (
-        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    ):
+    if transformed():
         return "compiled scans have no rule for torch.func's transforms and forward derivatives."
+    if torch.jit.is_tracing():
+        return "torch.jit.trace sees torch's own operations only; torch.export takes compiled scans."
+    if torch.compiler.is_compiling() and problem.restart is not None:
+        return "a reset to a state that is not zero has no place in a graph of torch.compile."
     if cell.ask(programs.reads_x) and x.shape[-1] != w.W_a.shape[-1]:
         return (
             f"{cell!r} reads x itself, which must then be as wide as the state: "
@@ -47,10 +57,11 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cpu")
 
 
-def run(
-    cell: Cell, w: Weights, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
-) -> tuple[Tensor, Any]:
+def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`. Autocast rounds x and the matrices, not the bias or the state."""
+    if problem.restart is not None:
+        return by_rows(run, problem)
+    cell, w, x, state, lengths, reset, _ = problem
     x, *matrices = (part.to(autocast_dtype(part)) for part in (x, w.W_x, w.W_a))
     parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
     check_kinds(x, parts)
@@ -81,12 +92,8 @@ def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
             )
 
 
-def is_slower(x: Tensor) -> bool:
-    """Whether torch's kernels, where it has the cell, are the faster ones: for a step alone.
-
-    In half precision not even then: ours carry the state in float32.
-    """
-    return x.shape[0] == 1 and autocast_dtype(x) != torch.bfloat16
+def cost(problem: Problem) -> float:
+    return 1.0
 
 
 def library_dtype(dtype: torch.dtype) -> torch.dtype:

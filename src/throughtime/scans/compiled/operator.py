@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from ...cells import Weights
+from ...ground.tracing import batched, transformed
 from .. import reference
+from ..contract import Problem
 from . import programs
 from .call import kept_size, real_dtype, scan, scan_backward
 
@@ -111,7 +113,8 @@ def _differentiate(
     """The gradients by x, W_x, W_a, b, the vectors and the states."""
     x, W_x, W_a, b, *rest, y, kept, lengths, reset = ctx.saved_tensors
     inputs = (x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], lengths, reset)
-    if torch.is_grad_enabled():  # the derivative of this derivative may be asked for
+    if torch.is_grad_enabled() or transformed() or any(map(batched, given)):
+        # the derivative of this derivative may be asked for, or many gradients at once
         return _by_reference(ctx.program, given, inputs, wanted)
     backward = scan_backward if _plain(x) else torch.ops.throughtime.scan_backward
     found = backward(ctx.program, given[0], list(given[1:]), *inputs, y, kept, list(wanted))
@@ -137,12 +140,14 @@ def _by_reference(
     """The same gradients through the equations in Python, which can be differentiated again."""
     x, W_x, W_a, b, vectors, state, lengths, reset = inputs
     # Aliases, so that an input which depends on another is not counted twice.
-    leaves = [leaf.view_as(leaf) for leaf in (x, W_x, W_a, b, *vectors, *state)]
-    x, W_x, W_a, b, *rest = (leaf.to(x.dtype) for leaf in leaves)
+    with torch.enable_grad():
+        leaves = [leaf.view_as(leaf) for leaf in (x, W_x, W_a, b, *vectors, *state)]
+        x, W_x, W_a, b, *rest = (leaf.to(x.dtype) for leaf in leaves)
     cell = programs.CELLS[program]
     w = Weights(W_x, W_a, b, dict(zip(cell.vectors, rest)))
     start = cell.State(*rest[len(vectors) :])
-    y, final = reference.run(cell, w, x, start, lengths, reset)
+    with torch.enable_grad():
+        y, final = reference.run(Problem(cell, w, x, start, lengths, reset))
     results = [
         (r, g.to(r.dtype)) for r, g in zip((y, *final), given) if g is not None and r.requires_grad
     ]
@@ -152,7 +157,7 @@ def _by_reference(
             [r for r, _ in results],
             asked,
             [g for _, g in results],
-            create_graph=True,
+            create_graph=torch.is_grad_enabled(),
             allow_unused=True,
         )
         if results

@@ -1,0 +1,24 @@
+"""Whether tensors have numbers to look at now, or torch follows what is done with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def transformed() -> bool:
+    """Whether torch.func (vmap, grad, jvp, …), batched gradients or forward derivatives are on."""
+    return not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    )
+
+
+def batched(tensor: Tensor | None) -> bool:
+    """Whether a gradient is many at once: `is_grads_batched`, `jacobian(vectorize=True)`."""
+    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
+
+
+def numbers_hidden() -> bool:
+    """Whether a question to a tensor's numbers would fail, or be fixed in a graph."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed()

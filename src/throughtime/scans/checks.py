@@ -1,0 +1,109 @@
+"""What `scan` and the stacks look at before they run: kinds, shapes, states, numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..cells import Cell, Weights
+from ..ground import lengths as ragged
+from ..ground.errors import InputError, NonFiniteError, ShapeError
+from ..ground.tracing import numbers_hidden
+from .steps import check_made
+
+
+def as_cell(cell: Cell | type[Cell]) -> Cell:
+    """A cell from a cell or from a class of cells with its default options."""
+    if isinstance(cell, type) and issubclass(cell, Cell):
+        return cell()
+    if not isinstance(cell, Cell):
+        raise InputError(f"cell must be a tt.Cell such as tt.LSTM or tt.LSTM(), got {cell!r}.")
+    return cell
+
+
+def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
+    """Raise `ShapeError` unless x and w fit the cell; return T, B, n."""
+    check_kind(x, w.W_x.dtype)
+    if x.dim() != 3:
+        raise ShapeError(f"x must be [T, B, n_x], three dimensions; got {list(x.shape)}.")
+    G, n = len(cell.gates), w.W_a.shape[-1]
+    n_x = x.shape[-1]
+    expected = {"W_x": (G * n, n_x), "W_a": (G * n, n), "b": (G * n,)}
+    given = {"W_x": w.W_x.shape, "W_a": w.W_a.shape, "b": w.b.shape}
+    for name in cell.vectors:
+        expected[name] = (n,)
+        if name not in w.vectors:
+            raise ShapeError(f"{cell!r} needs the vector {name} [{n}]; the weights have none.")
+        given[name] = w.vectors[name].shape
+    for name, shape in expected.items():
+        if tuple(given[name]) != shape:
+            raise ShapeError(
+                f"{name} must be {list(shape)} for {cell!r} with n = {n} and x of width {n_x}; "
+                f"got {list(given[name])}."
+            )
+    return x.shape[0], x.shape[1], n
+
+
+def check_kind(x: Any, dtype: torch.dtype) -> None:
+    """Raise `InputError` unless x is a tensor of the weights' dtype (autocast converts)."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"x must be a tensor, got {type(x).__name__}.")
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(f"x must be {dtype}, as the weights are; got {x.dtype}.")
+
+
+def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
+    """The state as `cell.State`; raise `ShapeError` unless each part has `shape`."""
+    parts = (state,) if isinstance(state, Tensor) else tuple(state)
+    names = getattr(state, "_fields", None)
+    if len(parts) != len(cell.state) or names not in (None, cell.state):
+        came = ", ".join(names) if names else f"{len(parts)} without names"
+        raise ShapeError(
+            f"the state of {cell!r} has the parts {', '.join(cell.state)}; got {came}."
+        )
+    for name, part in zip(cell.state, parts):
+        if tuple(part.shape) != shape:
+            raise ShapeError(f"state {name} must be {list(shape)}; got {list(part.shape)}.")
+    return cell.State(*parts)
+
+
+def first_state(cell: Cell, w: Weights, B: int, dtype: torch.dtype, device: torch.device) -> Any:
+    """The state [B, n] before the first step, checked where the cell itself says what it is."""
+    state = cell.first_state(w, B, dtype=dtype, device=device)
+    if not cell.starts_at_zero:
+        check_made("initial_state", cell, state, (B, w.W_a.shape[-1]), (dtype, w.W_a.dtype))
+    return state
+
+
+def check_reset(reset: Tensor | None, T: int, B: int, device: torch.device) -> Tensor | None:
+    """Raise `ShapeError` unless reset is None or boolean [T, B]."""
+    if reset is None:
+        return None
+    if reset.dtype != torch.bool or tuple(reset.shape) != (T, B):
+        raise ShapeError(
+            f"reset must be boolean [{T}, {B}]; got {reset.dtype} {list(reset.shape)}."
+        )
+    return reset.to(device)
+
+
+def check_finite(x: Tensor, lengths: Tensor | None) -> None:
+    """Raise `NonFiniteError` for NaN or infinity in data: on the CPU, without a gradient.
+
+    Activations are left alone: a network that explodes in training is the trainer's to detect.
+    """
+    if x.requires_grad or x.device.type != "cpu" or numbers_hidden():
+        return
+    if x.numel() == 0 or bool(torch.isfinite(x.sum())):
+        return
+    bad = ~torch.isfinite(x)
+    if lengths is not None:
+        bad &= ragged.mask(lengths, x.shape[0])[..., None]
+    if bad.any():
+        t, b, i = bad.nonzero()[0].tolist()
+        raise NonFiniteError(
+            f"x holds {int(bad.sum())} values that are NaN or infinite, the first at "
+            f"t = {t}, sequence {b}, feature {i}: {float(x[t, b, i])}. Clean the data, or mask it "
+            "with lengths."
+        )

@@ -1,0 +1,91 @@
+"""What a cell's own methods return, looked at once: names, shapes and dtypes of the state."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+from ..cells import Cell, Weights
+from ..ground import terminal
+from ..ground.errors import InputError, ShapeError
+
+_known: set[Any] = set()
+"""Cells, widths and dtypes whose `step` has been looked at."""
+
+
+def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
+    """Run `step` once on zeros, at the first use of a cell at these widths.
+
+    Raises `InputError` or `ShapeError` where it does not return the state; warns of gates and
+    vectors that it does not read. What `step` itself raises is left to the scan, which says where.
+    """
+    plain = all(isinstance(v, Hashable) and not isinstance(v, Tensor) for v in vars(cell).values())
+    key = (cell if plain else type(cell), n_x, n, dtype)
+    if key in _known:
+        return
+    B = 3 if n == 2 else 2  # so that units are not taken for sequences
+    w = _Reads(cell.bind(_zero_weights(cell, n_x, n, dtype)))
+    quiet = (torch.no_grad(), torch.autocast("cpu", enabled=False), torch.random.fork_rng([]))
+    with _disable_current_modes(), quiet[0], quiet[1], quiet[2]:
+        try:
+            made = cell.step(
+                w,
+                torch.zeros(B, n_x, dtype=dtype, device="cpu"),
+                cell.State(*(torch.zeros(B, n, dtype=dtype, device="cpu") for _ in cell.state)),
+            )
+        except Exception:  # noqa: BLE001  the user's own equations: the scan meets it too
+            return
+    check_made("step", cell, made, (B, n), (dtype,))
+    _known.add(key)
+    if unread := [name for name in (*cell.gates, *cell.vectors) if name not in w.read]:
+        terminal.warn(
+            f"{cell!r} names {', '.join(unread)}, which its step does not read: parameters that "
+            "nothing trains."
+        )
+
+
+def check_made(
+    method: str, cell: Cell, made: Any, shape: tuple[int, int], dtypes: tuple[torch.dtype, ...]
+) -> None:
+    """Raise `InputError` or `ShapeError` unless `made`, by a method of the cell, is its state."""
+    of = f"{type(cell).__name__}.{method}"
+    must = f"{of} must return self.State({', '.join(f'{name}=…' for name in cell.state)})"
+    if getattr(made, "_fields", None) != cell.state:
+        came = type(made).__name__ if made is not None else "None"
+        came = "a plain tuple" if type(made) is tuple else came
+        raise InputError(f"{must}; it returned {came}.")
+    for name, part in zip(cell.state, made):
+        if not isinstance(part, Tensor):
+            raise InputError(f"{must}, tensors; {name} is of type {type(part).__name__}.")
+        if tuple(part.shape) != shape:
+            raise ShapeError(
+                f"{must}: state {name} must be {list(shape)}, [batch, n]; it came as "
+                f"{list(part.shape)}."
+            )
+        if part.dtype not in dtypes:
+            raise InputError(
+                f"{must}: state {name} must be {dtypes[0]}, as x is; it came as {part.dtype}."
+            )
+
+
+def _zero_weights(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> Weights:
+    """Weights of zeros that take no memory."""
+    zero, rows = torch.zeros((), dtype=dtype, device="cpu"), len(cell.gates) * n
+    vectors = {name: zero.expand(n) for name in cell.vectors}
+    return Weights(zero.expand(rows, n_x), zero.expand(rows, n), zero.expand(rows), vectors)
+
+
+class _Reads:
+    """Bound weights that remember which of them were read."""
+
+    def __init__(self, bound: SimpleNamespace) -> None:
+        self.bound, self.read = bound, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self.bound, name)
