@@ -23,9 +23,11 @@ from cases import (
     outcome,
     problem,
 )
+from throughtime import scans
 from throughtime.ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
-from throughtime.scans import BACKENDS
+from throughtime.scans import BACKENDS, reference
 from throughtime.scans.compiled import build
+from throughtime.scans.contract import Runnable
 
 every_pair = pytest.mark.parametrize(("cell", "backend"), PAIRS, ids=repr)
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
@@ -330,15 +332,39 @@ def test_the_reference_runs_every_cell(cell):
     assert tt.why_not("reference", type(cell)) is None
 
 
-def test_auto_takes_the_fastest_backend_that_can_run(monkeypatch):
+def test_auto_takes_the_cheapest_backend_that_can_run(monkeypatch):
     p = problem(tt.LSTM())
     asked = []
-    for name, module in BACKENDS.items():
-        run = module.run
-        monkeypatch.setattr(module, "run", lambda *a, n=name, r=run: asked.append(n) or r(*a))
-    able = [name for name in BACKENDS if tt.why_not(name, tt.LSTM, p.x, p.w) is None]
-    tt.scan(tt.LSTM, p.w, p.x)
-    assert asked == able[:1]
+    for cheapest in BACKENDS:
+        ways = {
+            name: Fake(name, 1.0 if name == cheapest else 2.0, asked) for name in (*BACKENDS, "new")
+        }
+        ways["barred"] = Fake("barred", 0.5, asked, reason="it is barred.")
+        monkeypatch.setattr(scans, "BACKENDS", ways)
+        tt.scan(tt.LSTM, p.w, p.x)
+        assert asked.pop() == cheapest
+        assert not asked
+    assert tt.why_not("barred", tt.LSTM) == "it is barred."
+    with pytest.raises(BackendUnavailable, match=r"'barred' cannot run this scan: it is barred\."):
+        tt.scan(tt.LSTM, p.w, p.x, backend="barred")
+    tt.scan(tt.LSTM, p.w, p.x, backend="new")
+    assert asked == ["new"]
+
+
+class Fake:
+    """A backend made for a test: whoever writes one needs `prepare` and one line."""
+
+    TORCHS = False
+
+    def __init__(self, name, cost, asked, reason=None):
+        self.name, self.cost, self.asked, self.reason = name, cost, asked, reason
+
+    def prepare(self, problem):
+        return self.reason or Runnable(self.run, lambda problem: self.cost)
+
+    def run(self, problem):
+        self.asked.append(self.name)
+        return reference.run(problem)
 
 
 # What scan refuses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .base import Bound as Bound
 from .base import Cell as Cell
 from .base import Gate as Gate
 from .base import Weights as Weights

@@ -12,7 +12,6 @@ import math
 from collections import namedtuple
 from collections.abc import Callable
 from keyword import iskeyword
-from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -89,6 +88,14 @@ def read_state(name: str, parts: tuple[str, ...], values: tuple[Tensor, ...]) ->
 
 
 torch.serialization.add_safe_globals([read_state])
+
+
+class Bound:
+    """A cell's weights by name: a `Gate` for each gate, a tensor for each vector."""
+
+    def __init__(self, named: dict[str, Any]) -> None:
+        for name, value in named.items():  # torch.compile follows no SimpleNamespace
+            setattr(self, name, value)
 
 
 class Cell:
@@ -192,12 +199,12 @@ class Cell:
                 f"hidden_size, w=None, **to), with dtype and device in `to`: {error}."
             ) from error
 
-    def bind(self, w: Weights) -> SimpleNamespace:
+    def bind(self, w: Weights) -> Bound:
         """The weights as `step` reads them: a `Gate` for each gate, a tensor for each vector."""
         gates = zip(
             self.gates, *(part.chunk(len(self.gates)) for part in (w.W_x, w.W_a, w.b)), strict=True
         )
-        return SimpleNamespace(**{g: Gate(*parts) for g, *parts in gates}, **w.vectors)
+        return Bound({g: Gate(*parts) for g, *parts in gates} | w.vectors)
 
     def ask(self, question: Callable[..., Any], *given: Any) -> Any:
         """`question(self, *given)`; for torch.compile its answer is a constant of the cell."""

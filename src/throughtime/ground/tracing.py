@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 
 
@@ -16,9 +17,14 @@ def transformed() -> bool:
 
 def batched(tensor: Tensor | None) -> bool:
     """Whether a gradient is many at once: `is_grads_batched`, `jacobian(vectorize=True)`."""
-    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
+    return tensor is not None and is_legacy_batchedtensor(tensor)
+
+
+def jit_tracing() -> bool:
+    """Whether torch.jit.trace records."""
+    return torch._C._get_tracing_state() is not None
 
 
 def numbers_hidden() -> bool:
     """Whether a question to a tensor's numbers would fail, or be fixed in a graph."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed()
+    return torch.compiler.is_compiling() or jit_tracing() or transformed()

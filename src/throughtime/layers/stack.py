@@ -37,7 +37,8 @@ class CellWeights(nn.Module):
 class Vectors(nn.ParameterDict):
     """The vectors of one cell by name; called, they are as its hooks make them."""
 
-    __call__ = nn.Module.__call__  # which torch takes from its dictionaries
+    # torch's dictionaries refuse to be called
+    __call__: Callable[[], dict[str, Tensor]] = nn.Module.__call__  # pyright: ignore
 
     def forward(self) -> dict[str, Tensor]:
         """Every vector, [n]."""
@@ -115,7 +116,9 @@ class Stack(nn.Module):
         """
         like = next(self.parameters())
         # weights as they are: their hooks run once a call
-        weights = None if self.cell.starts_at_zero else [CellWeights.forward(w) for w in self.weights]
+        weights = (
+            None if self.cell.starts_at_zero else [CellWeights.forward(w) for w in self.weights]
+        )
         return self._first_state(weights, batch, like)
 
     def _first_state(self, weights: list[Weights] | None, batch: int, like: Tensor) -> Any:

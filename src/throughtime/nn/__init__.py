@@ -5,7 +5,8 @@ LSTMCell, GRUCell, RNNCell and what else has no time loop are torch's own.
 
 from __future__ import annotations
 
-from torch.nn import *  # noqa: F403  whatever this torch has
+# whatever this torch has
+from torch.nn import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 from .faces import GRU as GRU
 from .faces import LSTM as LSTM

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..cells import Cell, Weights
 from ..ground import lengths as ragged
 from ..ground.errors import BackendUnavailable, one_of
+from ..ground.tracing import jit_tracing
 from . import compiled, native, reference
 from .checks import as_cell as as_cell
 from .checks import check_finite as check_finite
@@ -89,15 +90,15 @@ def run(
     if reset is not None and not cell.starts_at_zero:
         restart = first_state(cell, w, x.shape[1], x.dtype, x.device)
     problem = plain(Problem(cell, w, x, state, lengths, reset, restart))
-    if not torch.jit.is_tracing():
+    if not jit_tracing():
         cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
     way = choose(backend, problem)
-    if way.carries_float32 or state[0].dtype == x.dtype:
+    if way.carries_float32:
         return way.run(problem)
-    rounded = problem._replace(
-        state=rounded_to(x.dtype, cell, problem.state), restart=rounded_to(x.dtype, cell, restart)
-    )
-    y, final = way.run(rounded)
+    if state[0].dtype != x.dtype:
+        before, anew = (rounded_to(x.dtype, cell, s) for s in (problem.state, problem.restart))
+        problem = problem._replace(state=before, restart=anew)
+    y, final = way.run(problem)
     return y, cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 
@@ -109,9 +110,8 @@ def plain(problem: Problem) -> Problem:
     parts = (x, *w[:3], *w.vectors.values(), *state, *(restart or ()))
     if not any(part.is_neg() for part in parts):
         return problem
-    w = Weights(
-        *(part.resolve_neg() for part in w[:3]), {k: v.resolve_neg() for k, v in w.vectors.items()}
-    )
+    vectors = {name: vector.resolve_neg() for name, vector in w.vectors.items()}
+    w = Weights(w.W_x.resolve_neg(), w.W_a.resolve_neg(), w.b.resolve_neg(), vectors)
     state, restart = (
         given and cell.State(*(part.resolve_neg() for part in given)) for given in (state, restart)
     )
@@ -132,7 +132,7 @@ def choose(backend: str, problem: Problem) -> Runnable:
         return way
     ways = [prepared.prepare(problem) for prepared in BACKENDS.values()]
     able = [way for way in ways if not isinstance(way, str)]
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or jit_tracing():
         return able[0]
     return min(able, key=lambda way: way.cost(problem))
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ..cells import LSTM, RNN, Cell, GRUResetAfter, Weights
-from ..ground.tracing import transformed
+from ..ground.tracing import jit_tracing, transformed
 from .contract import Problem, Runnable
 
 CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
 """What torch has, with cuDNN's numbers for them."""
 
-TORCHS = True
+TORCHS: bool = True
 
 _VF = torch._VF  # the functions behind torch.nn.LSTM, GRU, RNN and their cells
 
@@ -35,14 +35,24 @@ def prepare(problem: Problem) -> Runnable | str:
         )
     if transformed():
         return "torch's kernels have no rule for torch.func's transforms and forward derivatives."
-    half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    if half and cell == LSTM() and x.device.type == "cpu" and not has_half_lstm():
+    if half_by_autocast(x) and cell == LSTM() and not has_half_lstm():
         return "oneDNN has no bfloat16 LSTM for this processor, which autocast asks for."
     return Runnable(run, cost, torchs=TORCHS)
 
 
 def cost(problem: Problem) -> float:
-    return 0.0 if problem.x.shape[0] == 1 and problem.x.dtype != torch.bfloat16 else 2.0
+    """Beside the others: a step alone is cheaper by torch's cells, which pack no weights."""
+    half = problem.x.dtype == torch.bfloat16 or half_by_autocast(problem.x)
+    return 0.0 if problem.x.shape[0] == 1 and not half else 2.0
+
+
+def half_by_autocast(x: Tensor) -> bool:
+    """Whether autocast is on, on the CPU, in bfloat16."""
+    return (
+        x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
 
 
 @functools.cache
@@ -95,12 +105,15 @@ def in_pieces(problem: Problem) -> tuple[Tensor, Any]:
 def piece(cell: Cell, w: Weights, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """One call of torch's kernel over x [T, B, n_x], nothing beginning or ending inside."""
     parameters = [w.W_x, w.W_a, w.b, second_bias(cell, w)]
-    if x.shape[0] == 1:  # torch's layers repack the weights at every call, its cells do not
+    # torch's layers repack the weights at every call, its cells do not, but know no autocast
+    if x.shape[0] == 1 and not half_by_autocast(x):
         return one_step(cell, parameters, x[0], state)
     carried = [part[None].contiguous() for part in state]
     if torch.cudnn_is_acceptable(x):
         return by_cudnn(cell, parameters, x, carried)
-    options = (True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    # a traced graph may be called with gradients or without
+    keep = torch.is_grad_enabled() or jit_tracing()
+    options = (True, 1, 0.0, keep, False, False)
     if isinstance(cell, LSTM):
         y, a, c = _VF.lstm(x, carried, parameters, *options)
         return y, cell.State(a=a[0], c=c[0])

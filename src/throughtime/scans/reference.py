@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..ground import lengths as ragged
+from ..ground.tracing import jit_tracing
 from .contract import Problem, Runnable
 
-TORCHS = False
+TORCHS: bool = False
 
 
 def prepare(problem: Problem) -> Runnable:
@@ -22,6 +24,13 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`."""
     cell, w, x, state, lengths, reset, restart = problem
     T, B, _ = x.shape
+    if jit_tracing():
+        warnings.warn(
+            f"torch.jit.trace records this loop of {int(T)} steps and takes no other number of "
+            "them; torch.export does.",
+            torch.jit.TracerWarning,  # pyright: ignore[reportPrivateImportUsage]
+            stacklevel=2,
+        )
     alive = None
     if lengths is not None:
         x = ragged.zero_padding(x, lengths)
@@ -46,5 +55,5 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
 
 
 def cost(problem: Problem) -> float:
-    """Seconds: a microsecond or two for each operation of Python's."""
+    """Above all others."""
     return 10.0

@@ -16,9 +16,7 @@ from ..ground import lengths as ragged
 from .contract import Problem
 
 
-def by_rows(
-    run: Callable[[Problem], tuple[Tensor, Any]], problem: Problem
-) -> tuple[Tensor, Any]:
+def by_rows(run: Callable[[Problem], tuple[Tensor, Any]], problem: Problem) -> tuple[Tensor, Any]:
     """`run` on the pieces of `problem` as rows of one ragged batch; results as of the whole."""
     cell, w, x, state, lengths, reset, restart = problem
     T, B, _ = x.shape

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ..cells import Cell, Weights
+from ..cells import Bound, Cell, Weights
 from ..ground import terminal
 from ..ground.errors import InputError, ShapeError
 
@@ -83,7 +82,7 @@ def _zero_weights(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> Weights:
 class _Reads:
     """Bound weights that remember which of them were read."""
 
-    def __init__(self, bound: SimpleNamespace) -> None:
+    def __init__(self, bound: Bound) -> None:
         self.bound, self.read = bound, set[str]()
 
     def __getattr__(self, name: str) -> Any:
