@@ -242,9 +242,14 @@ def test_gates_and_vectors_that_nothing_reads_are_told_once(capsys):
     for _ in range(2):
         stack(torch.randn(4, 2, 5))
     err = capsys.readouterr().err
-    assert err.count("Wasteful() names u, p, which its step does not read") == 2  # two widths
+    assert err.count("Wasteful() names u, p, which its step does not read") == 1
     stack(torch.randn(4, 2, 5))
     assert "Wasteful" not in capsys.readouterr().err
+
+
+def test_a_vector_that_the_initial_state_reads_is_read(capsys):
+    tt.Stack(Learned, 4, 9)(torch.randn(3, 2, 4))
+    assert "Learned" not in capsys.readouterr().err.replace("compiled Learned", "")
 
 
 def test_the_first_look_leaves_the_random_numbers_alone():

@@ -122,7 +122,7 @@ class Cell:
     initial_bias: ClassVar[dict[str, float]] = {}
     State: ClassVar[Any]
     starts_at_zero: ClassVar[bool] = True
-    _start_reads_weights: ClassVar[bool] = False
+    start_reads_weights: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -181,7 +181,7 @@ class Cell:
     def first_state(self, w: Weights, batch: int, **to: Any) -> Any:
         """`initial_state` of a cell with these weights."""
         n = w.W_a.shape[-1]
-        if self._start_reads_weights:
+        if self.start_reads_weights:
             return self.initial_state(batch, n, w=self.bind(w), **to)
         return self.initial_state(batch, n, **to)
 
@@ -190,7 +190,7 @@ class Cell:
         """Whether `initial_state` is the cell's own, and whether it takes the weights."""
         cls.starts_at_zero = cls.initial_state is Cell.initial_state
         signature = inspect.signature(cls.initial_state)
-        cls._start_reads_weights = not cls.starts_at_zero and "w" in signature.parameters
+        cls.start_reads_weights = not cls.starts_at_zero and "w" in signature.parameters
         try:
             signature.bind(cls, 1, 1, dtype=None, device=None)
         except TypeError as error:

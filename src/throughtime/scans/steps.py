@@ -16,6 +16,9 @@ from ..ground.errors import InputError, ShapeError
 _known: set[Any] = set()
 """Cells, widths and dtypes whose `step` has been looked at."""
 
+_told: set[Any] = set()
+"""Cells of which it was said that they do not read all their parameters."""
+
 
 def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
     """Run `step` once on zeros, at the first use of a cell at these widths.
@@ -37,11 +40,15 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
                 torch.zeros(B, n_x, dtype=dtype, device="cpu"),
                 cell.State(*(torch.zeros(B, n, dtype=dtype, device="cpu") for _ in cell.state)),
             )
+            if cell.start_reads_weights:
+                cell.initial_state(B, n, w=w, dtype=dtype, device="cpu")
         except Exception:  # noqa: BLE001  the user's own equations: the scan meets it too
             return
     check_made("step", cell, made, (B, n), (dtype,))
     _known.add(key)
-    if unread := [name for name in (*cell.gates, *cell.vectors) if name not in w.read]:
+    unread = [name for name in (*cell.gates, *cell.vectors) if name not in w.read]
+    if unread and key[0] not in _told:
+        _told.add(key[0])
         terminal.warn(
             f"{cell!r} names {', '.join(unread)}, which its step does not read: parameters that "
             "nothing trains."
