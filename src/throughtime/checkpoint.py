@@ -98,8 +98,8 @@ class RunFolder:
         return str(values.pop("task")), values
 
     def file(self, name: str) -> Path:
-        """A task's own file in the folder, one of `TASK_FILES`."""
-        if name not in TASK_FILES:
+        """A task's file in the folder: the vocabulary, or one of `TASK_FILES`."""
+        if name not in (self.tokenizer.name, *TASK_FILES):
             raise ValueError(f"{name} is not listed in TASK_FILES: --overwrite would leave it")
         return self.path / name
 

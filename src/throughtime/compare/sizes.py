@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from ..cells.names import find_cell
 from ..ground.errors import InputError
 
 LARGEST = 1 << 16
@@ -22,10 +21,8 @@ def parameters(task: Any, config: Any) -> int:
     model itself, whatever its shape, at no cost in memory.
     """
     other = copy.copy(task)
-    other.config, other.cell = config, find_cell(config.cell)
-    for name, value in vars(config.model).items():
-        if name.endswith("_cell"):  # a second cell (of characters, of a decoder) like the first
-            setattr(other, name, find_cell(value or config.cell))
+    other.config = config
+    other.find_cells()
     other.device = torch.device("meta")
     with torch.device("meta"):
         model = other.build_model()

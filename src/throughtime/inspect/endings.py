@@ -153,7 +153,7 @@ def of_conditional(task: Conditional, found: Any) -> Any:
     """The loss of a sequence's last token, the LONGEST-th at most."""
 
     def batch(model: Any, some: np.ndarray) -> Batch:
-        tokens, targets, lengths, conditions = (p.to(task.device) for p in task.padded(found, some))
+        tokens, targets, lengths, conditions = task.inputs(found, some)
         lengths = lengths.clamp(max=LONGEST)
         tokens, targets = tokens[:LONGEST], targets[:LONGEST]
 
@@ -189,7 +189,7 @@ def of_translation(task: Translation, pairs: Any) -> Any:
     """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
 
     def batch(model: Any, some: np.ndarray) -> Batch:
-        tensors = task.tensors(pairs, some)
+        tensors = task.inputs(pairs, some)
         _, source_lengths, _, targets, lengths = tensors
 
         def whole() -> Tensor:
@@ -210,7 +210,7 @@ def of_translation(task: Translation, pairs: Any) -> Any:
         "encoder": "the loss of the whole translation",
         "decoder": "the loss of the last token, <eos>",
     }
-    lengths = np.where(pairs.source.lengths > 0, pairs.longest, 0)
+    lengths = np.where(pairs.source.lengths > 0, pairs.lengths, 0)
     return lengths, of, batch
 
 
@@ -219,10 +219,10 @@ def of_synthetic(task: Synthetic, drawn: Any) -> Any:
     T = np.full(drawn.x.shape[1], len(drawn.x)) if drawn.lengths is None else drawn.lengths
 
     def batch(model: Any, some: np.ndarray) -> Batch:
-        b = task.on_device(drawn, some)
+        x, x_lengths, targets = task.inputs(drawn, some)
 
         def loss() -> Tensor:
-            found = model.losses(model.outputs(b.x, b.lengths), b.targets)
+            found = model.losses(model.outputs(x, x_lengths), targets)
             return (found[-1] if task.at_each_step else found).sum()
 
         lengths = torch.from_numpy(T[some]).to(task.device)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
-from ..data.batches import Batches, Ragged, by_length
+from ..data.batches import Ragged
 from ..data.labelled import Record, format_of
 from ..data.labels import Labels
 from ..data.lines import Inputs
@@ -22,14 +21,12 @@ from ..data.splits import also_in, hold_out
 from ..data.text import find_files
 from ..ground import terminal
 from ..ground.errors import InputError, one_of
-from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import Numbers, Texts
-from .task import Evaluation, Loss, Prediction, Score, Task, aligned, batches_of, figures
-
-EVALUATION_TOKENS = 1 << 14
-"""Tokens looked at together when nothing is learned, padding included."""
+from .example_task import ExampleTask
+from .task import Evaluation, Prediction, Score, aligned, figures
 
 MANY, EACH = 20, 5
 """More labels than the first, with fewer examples than the second each on average, are doubted."""
@@ -39,7 +36,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Examples:
+class LabelledSequences:
     """N sequences and the ids of their labels; ids from K on are labels unseen in training."""
 
     sequences: Ragged
@@ -47,107 +44,116 @@ class Examples:
     names: Sequence[str]
     """Of all those labels."""
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """[N]."""
+        return self.sequences.lengths
+
     def __len__(self) -> int:
         return len(self.labels)
 
+    def pad(self, some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Sequences [T, B, …], lengths [B], labels [B]."""
+        return *self.sequences.pad(some), torch.from_numpy(self.labels[some])
 
-class Classification(Task):
-    """A classifier's data, loss and metrics. `Task` says what each part is for."""
+    def fingerprint(self) -> str:
+        """Of sequences and labels."""
+        return f"{self.sequences.fingerprint()}-{Ragged.of([self.labels]).fingerprint()}"
+
+
+class Classification(ExampleTask):
+    """A classifier's data, loss and metrics. `ExampleTask` says what each part is for."""
 
     unit = "examples"
-    train: Examples
-    valid: Examples
-    batches: Batches
+    kept: ClassVar = {"labels.json": "labels"}
+    evaluation_tokens = 1 << 14
+    train: LabelledSequences
+    valid: LabelledSequences
+    labels: Labels
     known: int
     """Validation examples that training has too."""
+    weights: Tensor | None = None
+    """[K], what examples of each label weigh in training."""
 
     def __init__(
         self,
         config: ClassifierConfig,
-        source: Texts | Numbers,
-        labels: Labels,
         device: torch.device | None = None,
         folder: RunFolder | None = None,
     ) -> None:
-        self.config, self.source, self.labels = config, source, labels
-        self.cell = find_cell(config.cell, folder.path if folder else None)
-        self.device = device or torch.device("cpu")
+        super().__init__(config, device, folder)
+        self.source = Numbers(config) if config.level == "numbers" else Texts(config)
         self.score = Score(
             config.score,
             higher_is_better=config.score != "loss",
             percent=config.score == "accuracy",
         )
 
-    # ---- training -----------------------------------------------------------------------------
+    # ---- data ---------------------------------------------------------------------------------
 
-    @classmethod
-    def prepare(
-        cls,
-        config: ClassifierConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Classification:
-        """The task with its data: vocabulary and labels are those of the training examples."""
-        processes = processes or Processes()
-        kind = Numbers if config.level == "numbers" else Texts
-        train = kind.read(config, config.train)
-        labels = Labels.of(str(record.label) for record in train)
-        warn_of_many(config, labels, len(train))
-        if config.valid:
-            source = kind.of(config, train)
-            valid = source.read_more(config.valid, labels.names)
-        else:
-            train, valid = split(config, train)
-            source = kind.of(config, train)
-            labels = Labels.of(str(record.label) for record in train)
-        if labels.ids.keys().isdisjoint(str(record.label) for record in valid):
-            terminal.warn("no validation example has a label that training has.")
-        if len(labels) < 2:
-            raise InputError(
-                f"all {len(train):,} training examples have the label {labels.names[0]!r}: there "
-                "is nothing to tell apart."
+    def read(self, patterns: list[str]) -> list[Record]:
+        """Labelled texts or sequences of numbers."""
+        return self.source.read(patterns)
+
+    def read_more(self, patterns: list[str]) -> list[Record]:
+        """The same, with the labels and columns of training known."""
+        return self.source.read(patterns, self.labels.names)
+
+    def doubt(self, examples: list[Record]) -> None:
+        """Say so where labels are so many that they may be something else."""
+        config, count = self.config, len(examples)
+        labels = Labels.of(str(record.label) for record in examples)
+        if len(labels) > MANY and EACH * len(labels) > count:
+            files = [] if config.level == "numbers" else find_files(config.train)
+            several = any(format_of(path, config.data.format) == "lines" for path in files)
+            terminal.warn(
+                f"{len(labels):,} labels in {count:,} examples, as in "
+                f"{', '.join(labels.names[:3])}: are they labels?"
+                + " If each file is a class: --data.format files."
+                * several
             )
-        task = cls(config, source, labels, device, resumed)
-        task.train, task.valid = task.encode(train), task.encode(valid)
-        task.known = also_in(train, valid)
-        task.batches = batches_of(task.train.sequences.lengths, config, processes)
-        return task
 
-    @classmethod
-    def load(
-        cls, config: ClassifierConfig, folder: RunFolder, device: torch.device
-    ) -> Classification:
-        """The task of a run, without its data."""
-        kind = Numbers if config.level == "numbers" else Texts
-        labels = Labels.load(folder.file("labels.json"))
-        return cls(config, kind.load(config, folder), labels, device, folder)
+    def split(self, examples: list[Record]) -> tuple[list[Record], list[Record]]:
+        """A share of each label is held out."""
+        data = self.config.data
+        together = data.equal_together
+        return hold_out(examples, data.holdout, data.split_seed, equal_together=together)
+
+    def learn(self, train: list[Record]) -> None:
+        """The labels, what they weigh, and what the source learns."""
+        self.source.learn(train)
+        self.labels = Labels.of(str(record.label) for record in train)
+        if len(self.labels) < 2:
+            raise InputError(
+                f"all {len(train):,} training examples have the label {self.labels.names[0]!r}: "
+                "there is nothing to tell apart."
+            )
+        self.weights = self.class_weights([str(record.label) for record in train])
+
+    def encode(self, examples: list[Record], *, training: bool = False) -> LabelledSequences:
+        """Sequences and labels as numbers; what is cut off is said."""
+        sequences = self.source.encode(examples)
+        given = [str(record.label) for record in examples]
+        names = [*self.labels.names, *sorted(set(given) - set(self.labels.names))]
+        return LabelledSequences(sequences, Labels(names).encode(given), names)
+
+    def look_over(self, train: list[Record], valid: list[Record]) -> None:
+        """Validation examples of no known label, and how many training has too."""
+        if (self.valid.labels >= len(self.labels)).all():
+            terminal.warn("no validation example has a label that training has.")
+        self.known = also_in(train, valid)
 
     def save(self, folder: RunFolder) -> None:
-        """Write the vocabulary, the labels, and the source of a cell of the user's own."""
-        folder.keep(source_file(self.config.cell, folder.path))
+        """Write the labels and what the source has learned."""
+        super().save(folder)
         self.source.save(folder)
-        folder.save_text(folder.file("labels.json"), self.labels.to_json())
 
-    def encode(self, records: list[Record]) -> Examples:
-        """Sequences and labels as numbers; what is cut off is said."""
-        sequences = self.source.encode(records)
-        given = [str(record.label) for record in records]
-        names = [*self.labels.names, *sorted(set(given) - set(self.labels.names))]
-        return Examples(sequences, Labels(names).encode(given), names)
+    def restore(self, folder: RunFolder) -> None:
+        """Read them."""
+        self.labels = Labels.load(folder.file("labels.json"))
+        self.source.restore(folder)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in a pass over the examples."""
-        return len(self.batches)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the training and validation data."""
-        parts = [self.train.sequences, Ragged.of([self.train.labels]), self.valid.sequences]
-        parts.append(Ragged.of([self.valid.labels]))
-        return "-".join(part.fingerprint() for part in parts)
+    # ---- training -----------------------------------------------------------------------------
 
     def summary(self) -> str:
         """The data in one line."""
@@ -167,40 +173,29 @@ class Classification(Task):
     def build_model(self) -> Classifier:
         """The untrained network, on the device."""
         inputs = self.source.build_input()
-        weights = self.class_weights() if hasattr(self, "train") else None
-        model = Classifier(self.cell, inputs, len(self.labels), self.config.model, weights)
-        if isinstance(self.source, Texts):
-            self.source.begin(inputs)
+        model = Classifier(self.cell, inputs, len(self.labels), self.config.model, self.weights)
+        self.source.begin(inputs)
         return model.to(self.device)
 
-    def class_weights(self) -> Tensor | None:
-        """[K], of mean 1 over the training examples, or None where all weigh the same."""
+    def class_weights(self, given: Sequence[str]) -> Tensor | None:
+        """[K], of mean 1 over the labels given, or None where all weigh the same."""
         if not self.config.class_weights:
             return None
-        counts = np.bincount(self.train.labels, minlength=len(self.labels))
-        given = self.config.weights_by_label()
-        for label in given:
+        counts = np.bincount(self.labels.encode(given), minlength=len(self.labels))
+        asked = self.config.weights_by_label()
+        for label in asked:
             one_of("label in class_weights", label, self.labels.names)
-        weights = np.array([given.get(name, 1.0) for name in self.labels.names])
-        if not given:
+        weights = np.array([asked.get(name, 1.0) for name in self.labels.names])
+        if not asked:
             weights = 1 / counts
-        weights *= len(self.train) / (counts * weights).sum()
+        weights *= len(given) / (counts * weights).sum()
         return torch.from_numpy(weights.astype(np.float32))
 
-    def batch(self, epoch: int, i: int) -> tuple[Tensor, Tensor, Tensor, bool]:
-        """Sequences [T, B, …], lengths [B], labels [B], and whether they count."""
-        share = self.batches.share(epoch, i)
-        x, lengths = self.train.sequences.pad(share.examples)
-        labels = torch.from_numpy(self.train.labels[share.examples])
-        on = self.device
-        return x.to(on), lengths.to(on), labels.to(on), share.counts
-
-    def loss(self, model: Any, batch: tuple[Tensor, Tensor, Tensor, bool], carry: Any) -> Loss:
-        """Mean nats over the examples, or the mean that class weights make of them."""
-        x, lengths, labels, counts = batch
-        weights = getattr(model, "module", model).class_weights
-        size = len(labels) if weights is None else float(weights[labels].sum())
-        return Loss(model(x, lengths, labels), size if counts else 0)
+    def size(self, examples: LabelledSequences, some: np.ndarray) -> float:
+        """How many they are, or what class weights make of them."""
+        if self.weights is None:
+            return len(some)
+        return float(self.weights[torch.from_numpy(examples.labels[some])].sum())
 
     def validate(self, model: Classifier, *, quick: bool) -> dict[str, float]:
         """Accuracy, macro F1, loss and calibration error of the validation examples."""
@@ -215,28 +210,16 @@ class Classification(Task):
 
     # ---- a finished run -----------------------------------------------------------------------
 
-    def to_measure(self, data: list[str] | None) -> Examples:
-        """The examples of files; None: the run's own for validation."""
-        config = self.config
-        if data is not None or config.valid:
-            return self.encode(self.source.read_more(data or config.valid, self.labels.names))
-        return self.encode(split(config, self.source.read(config, config.train))[1])
-
-    def measure(self, model: Classifier, examples: Examples) -> Measured:
+    def measure(self, model: Classifier, examples: LabelledSequences) -> Measured:
         """Metrics, whatever the batch size and the order."""
-        return measure(self.log_probabilities(model, examples.sequences), examples.labels)
+        return measure(self.log_probabilities(model, examples), examples.labels)
 
-    @torch.inference_mode()
-    def log_probabilities(self, model: Classifier, sequences: Ragged) -> np.ndarray:
-        """[N, K], in the order of the sequences."""
-        training = model.training
-        model.eval()
-        found = np.empty((len(sequences), len(self.labels)))
-        for some in by_length(sequences.lengths, EVALUATION_TOKENS):
-            x, lengths = sequences.pad(some)
-            logs = model.log_probabilities(x.to(self.device), lengths.to(self.device))
-            found[some] = logs.cpu().numpy()
-        model.train(training)
+    def log_probabilities(self, model: Classifier, examples: LabelledSequences) -> np.ndarray:
+        """[N, K], in the order of the examples."""
+        found = np.empty((len(examples), len(self.labels)))
+        with evaluating(model):
+            for some, (x, lengths, _) in self.in_batches(examples):
+                found[some] = model.log_probabilities(x, lengths).cpu().numpy()
         return found
 
     def evaluate(
@@ -267,7 +250,7 @@ class Classification(Task):
         """The most probable label of each text or sequence, and the probabilities of all."""
         names = self.labels.names
         for records in self.source.arriving(inputs, options):
-            found = np.exp(self.log_probabilities(model, self.source.encode(records)))
+            found = np.exp(self.log_probabilities(model, self.encode(records)))
             for record, row in zip(records, found):
                 label, probability = names[int(row.argmax())], float(row.max())
                 values: dict[str, Any] = {"label": label, "probability": probability}
@@ -277,23 +260,6 @@ class Classification(Task):
                     values |= {"sequence": record.name, "where": record.where}
                     text += f"\t{' '.join(record.name.split())}"
                 yield Prediction(text, values)
-
-
-def warn_of_many(config: ClassifierConfig, labels: Labels, count: int) -> None:
-    """Say so where labels are so many that they may be something else."""
-    if len(labels) > MANY and EACH * len(labels) > count:
-        files = [] if config.level == "numbers" else find_files(config.train)
-        several = any(format_of(path, config.data.format) == "lines" for path in files)
-        terminal.warn(
-            f"{len(labels):,} labels in {count:,} examples, as in {', '.join(labels.names[:3])}: "
-            "are they labels?" + " If each file is a class: --data.format files." * several
-        )
-
-
-def split(config: ClassifierConfig, records: list[Record]) -> tuple[list[Record], list[Record]]:
-    """Training and validation records, where no validation file is given."""
-    data = config.data
-    return hold_out(records, data.holdout, data.split_seed, equal_together=data.equal_together)
 
 
 @dataclass(frozen=True)

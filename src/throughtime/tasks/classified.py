@@ -32,50 +32,42 @@ class Texts:
     covered = ""
     """How many words have a vector."""
 
-    def __init__(self, config: ClassifierConfig, vocabulary: Vocabulary) -> None:
-        self.config, self.vocabulary = config, vocabulary
+    vocabulary: Vocabulary
 
-    @classmethod
-    def of(cls, config: ClassifierConfig, train: list[Record]) -> Texts:
-        """With the vocabulary of the training examples; words that have a vector are in it."""
-        data = config.data
-        vectors = vectors_as_wide(data.vectors, data.vectors_limit, config.model.embedding_size)
-        vocabulary = Vocabulary.of_texts(
+    def __init__(self, config: ClassifierConfig) -> None:
+        self.config = config
+
+    def learn(self, train: list[Record]) -> None:
+        """The vocabulary of the training examples; words that have a vector are in it."""
+        data = self.config.data
+        width = self.config.model.embedding_size
+        self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
+        self.vocabulary = Vocabulary.of_texts(
             (record.content for record in train),
-            config.level,
+            self.config.level,
             size=data.vocab_size,
             min_count=data.min_count,
             lowercase=data.lowercase,
             words=data.words,
         )
-        if vectors is None:
-            return cls(config, vocabulary)
-        texts = cls(config, vectors.extend(vocabulary))
-        texts.vectors, texts.covered = vectors, vectors.covering(vocabulary)
-        return texts
-
-    @classmethod
-    def load(cls, config: ClassifierConfig, folder: RunFolder) -> Texts:
-        """With the vocabulary of a run."""
-        return cls(config, Vocabulary.load(folder.tokenizer, config.level))
+        if self.vectors is not None:
+            self.covered = self.vectors.covering(self.vocabulary)
+            self.vocabulary = self.vectors.extend(self.vocabulary)
 
     def save(self, folder: RunFolder) -> None:
         """Write the vocabulary."""
         folder.save_text(folder.tokenizer, self.vocabulary.to_json())
 
-    @staticmethod
-    def read(
-        config: ClassifierConfig, patterns: list[str], labels: Iterable[str] = ()
-    ) -> list[Record]:
+    def restore(self, folder: RunFolder) -> None:
+        """Read the vocabulary of a run."""
+        self.vocabulary = Vocabulary.load(folder.tokenizer, self.config.level)
+
+    def read(self, patterns: list[str], labels: Iterable[str] = ()) -> list[Record]:
         """Labelled texts; `labels` are those known already."""
-        data = config.data
+        data = self.config.data
         check_encoding(data.encoding)
         rows = Rows(data.format, data.text, data.label, data.header, data.encoding)
         return read_labelled(patterns, rows, labels)
-
-    def read_more(self, patterns: list[str], labels: Iterable[str]) -> list[Record]:
-        """Labelled texts to evaluate with."""
-        return self.read(self.config, patterns, labels)
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """Tokens of each text, as many as the configuration lets through."""
@@ -133,30 +125,35 @@ class Texts:
 class Numbers:
     """Sequences of numbers, standardised by the mean and deviation of the training examples."""
 
-    def __init__(self, config: ClassifierConfig, size: int, columns: Sequence[str] = ()) -> None:
-        """`columns` are the names of the numbers, where training had them from a table."""
-        self.config, self.size, self.columns = config, size, tuple(columns)
-        self.mean, self.deviation = torch.zeros(size), torch.ones(size)
+    size = 0
+    """Of a step."""
+    columns: tuple[str, ...] = ()
+    """The names of the numbers, where training had them from a table."""
 
-    @classmethod
-    def of(cls, config: ClassifierConfig, train: list[Record]) -> Numbers:
-        """With the columns of the training examples, or as wide as they are."""
+    def __init__(self, config: ClassifierConfig) -> None:
+        self.config = config
+
+    def learn(self, train: list[Record]) -> None:
+        """The columns of the training examples, or how wide they are; mean and deviation."""
         named = next((record.columns for record in train if record.columns), ())
-        source = cls(config, train[0].content.shape[1], named)
+        self.has(train[0].content.shape[1], named)
         steps = np.concatenate([record.content for record in train]).astype(np.float64)
         if len(steps):
             deviation = steps.std(0)
-            source.mean = torch.from_numpy(steps.mean(0)).float()
-            source.deviation = torch.from_numpy(np.where(deviation > 0, deviation, 1.0)).float()
-        return source
+            self.mean = torch.from_numpy(steps.mean(0)).float()
+            self.deviation = torch.from_numpy(np.where(deviation > 0, deviation, 1.0)).float()
 
-    @classmethod
-    def load(cls, config: ClassifierConfig, folder: RunFolder) -> Numbers:
-        """With the columns of a run; mean and deviation come with its weights."""
+    def has(self, size: int, columns: Sequence[str]) -> None:
+        """A step is so many numbers, of these names."""
+        self.size, self.columns = size, tuple(columns)
+        self.mean, self.deviation = torch.zeros(size), torch.ones(size)
+
+    def restore(self, folder: RunFolder) -> None:
+        """Read the columns of a run; mean and deviation come with its weights."""
         path = folder.file("features.json")
         try:
             said = json.loads(path.read_text("utf-8"))
-            return cls(config, int(said["size"]), said.get("columns", ()))
+            self.has(int(said["size"]), said.get("columns", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
@@ -165,14 +162,8 @@ class Numbers:
         said = {"size": self.size, "columns": self.columns}
         folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
 
-    @staticmethod
-    def read(config: ClassifierConfig, patterns: list[str]) -> list[Record]:
-        """Labelled sequences, to train on."""
-        data = config.data
-        return read_numbers(patterns, Columns(data.sequence, data.label, data.features))
-
-    def read_more(self, patterns: list[str], labels: Iterable[str]) -> list[Record]:
-        """Labelled sequences with the columns of training."""
+    def read(self, patterns: list[str], labels: Iterable[str] = ()) -> list[Record]:
+        """Labelled sequences, with the columns of training where those are known."""
         return read_numbers(patterns, self.table())
 
     def table(self, *, labelled: bool = True) -> Columns:
@@ -197,6 +188,9 @@ class Numbers:
         c = self.config.model
         dropout = c.dropout if c.input_dropout is None else c.input_dropout
         return NumberInput(self.mean, self.deviation, dropout=dropout, locked=c.locked_dropout)
+
+    def begin(self, inputs: Any) -> None:
+        """There is nothing to put in place."""
 
     def describe(self, steps: Ragged) -> str:
         """How much there is."""

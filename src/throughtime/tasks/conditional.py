@@ -6,41 +6,57 @@ import math
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
-from ..config.conditional import ConditionalConfig, ConditionalWritingOptions
-from ..data.batches import Batches, Ragged, by_length
+from ..config.conditional import ConditionalWritingOptions
+from ..data.batches import Ragged
 from ..data.conditions import Conditions
 from ..data.examples import Example, hold_out, read_examples
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..models.conditional import ConditionalModel
-from .task import Evaluation, Loss, Task, batches_of
+from .example_task import Batch, ExampleTask, shifted
+from .task import Evaluation
 from .writing import write
-
-EVALUATION_TOKENS = 1 << 14
-"""Tokens looked at together when nothing is learned, padding included."""
 
 QUICK_TOKENS = 200_000
 """Validation tokens looked at during training."""
 
 
-class Sequences(NamedTuple):
+@dataclass(frozen=True)
+class ConditionedSequences:
     """Token ids of N sequences, each with its <eos>; conditions [N, n_v]; characters in all."""
 
     tokens: Ragged
     conditions: np.ndarray
     characters: int
     unseen: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[N]."""
+        return self.tokens.lengths
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def pad(self, some: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Inputs and targets [T, B], lengths [B], conditions [B, n_v]."""
+        targets, lengths = self.tokens.pad(some, PAD)
+        return shifted(targets), targets, lengths, torch.from_numpy(self.conditions[some])
+
+    def fingerprint(self) -> str:
+        """Of tokens and conditions."""
+        conditions = Ragged.of(self.conditions, np.float32)
+        return self.tokens.fingerprint() + conditions.fingerprint()
 
 
 @dataclass(frozen=True)
@@ -62,59 +78,35 @@ class ConditionalEvaluation(Evaluation):
     unseen_labels: int
 
 
-class Conditional(Task):
-    """Data, loss and metrics of sequences with a condition. `Task` says what each part is for."""
+class Conditional(ExampleTask):
+    """Data, loss and metrics of sequences with a condition; as `ExampleTask` says."""
 
-    train: Sequences
-    valid: Sequences
-    batches: Batches
+    kept: ClassVar = {"tokenizer.json": "vocabulary", "conditions.json": "conditions"}
+    evaluation_tokens = 1 << 14
+    train: ConditionedSequences
+    valid: ConditionedSequences
+    vocabulary: Vocabulary
+    conditions: Conditions
 
-    def __init__(
-        self,
-        config: Any,
-        vocabulary: Vocabulary,
-        conditions: Conditions,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        self.config, self.vocabulary, self.conditions = config, vocabulary, conditions
-        self.cell = find_cell(config.cell, folder.path if folder else None)
-        self.device = device or torch.device("cpu")
+    # ---- data ---------------------------------------------------------------------------------
 
-    # ---- data: what music reads differently ---------------------------------------------------
-
-    @classmethod
-    def read(cls, config: Any, patterns: list[str]) -> list[Example]:
+    def read(self, patterns: list[str]) -> list[Example]:
         """The examples of files."""
         return read_examples(patterns)
 
-    @classmethod
-    def level(cls, config: Any) -> str:
+    @property
+    def level(self) -> str:
         """What a token is."""
-        return config.level
+        return self.config.level
 
-    # ---- training -----------------------------------------------------------------------------
+    def split(self, examples: list[Example]) -> tuple[list[Example], list[Example]]:
+        """A share of the different sequences is held out."""
+        return hold_out(examples, self.config.data.holdout, self.config.data.split_seed)
 
-    @classmethod
-    def prepare(
-        cls,
-        config: ConditionalConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Conditional:
-        """The task with its data: vocabulary and conditions are those of the training sequences."""
-        processes = processes or Processes()
-        train, valid = cls.examples(config)
-        level, data = cls.level(config), config.data
-        events = next((example for example in [*train, *valid] if example.events), None)
-        if events and resumed is None and level not in ("event", "word"):
-            raise InputError(
-                f"{events.where}: the sequence is a list of events, and --level {level} would read "
-                "it as a text with spaces. Give --level event, or texts."
-            )
-        vocabulary = Vocabulary.of_texts(
+    def learn(self, train: list[Example]) -> None:
+        """The vocabulary and the conditions."""
+        level, data = self.level, self.config.data
+        self.vocabulary = Vocabulary.of_texts(
             (example.sequence for example in train),
             "word" if level == "event" else level,
             size=data.vocab_size,
@@ -122,23 +114,20 @@ class Conditional(Task):
             lowercase=data.lowercase,
             words="spaces" if level == "event" else data.words,
         )
-        conditions = Conditions.of((example.condition, example.where) for example in train)
-        task = cls(config, vocabulary, conditions, device, resumed)
-        task.train, task.valid = task.encode(train), task.encode(valid)
-        task.batches = batches_of(task.train.tokens.lengths, config, processes)
-        return task
+        self.conditions = Conditions.of((example.condition, example.where) for example in train)
 
-    @classmethod
-    def examples(cls, config: Any) -> tuple[list[Example], list[Example]]:
-        """Training and validation examples; the latter drawn from the former where none given."""
-        if not config.train:
-            raise InputError("no training data. Give --train FILE ….")
-        train = cls.read(config, config.train)
-        if config.valid:
-            return train, cls.read(config, config.valid)
-        return hold_out(train, config.data.holdout, config.data.split_seed)
+    def look_over(self, train: list[Example], valid: list[Example]) -> None:
+        """A list of events is no text with spaces; runs of before go on."""
+        events = next((example for example in [*train, *valid] if example.events), None)
+        if events and self.is_new and self.level not in ("event", "word"):
+            raise InputError(
+                f"{events.where}: the sequence is a list of events, and --level {self.level} would "
+                "read it as a text with spaces. Give --level event, or texts."
+            )
 
-    def encode(self, examples: Sequence[Example]) -> Sequences:
+    def encode(
+        self, examples: Sequence[Example], *, training: bool = False
+    ) -> ConditionedSequences:
         """Sequences and conditions as numbers."""
         ids = (np.append(self.vocabulary.encode(e.sequence), EOS) for e in examples)
         tokens = Ragged.of(ids)
@@ -151,27 +140,16 @@ class Conditional(Task):
             except InputError as error:
                 raise InputError(f"{example.where}: {error}") from error
             unseen += new
-        return Sequences(tokens, vectors, sum(len(e.sequence) for e in examples), unseen)
+        characters = sum(len(e.sequence) for e in examples)
+        return ConditionedSequences(tokens, vectors, characters, unseen)
 
-    def save(self, folder: RunFolder) -> None:
-        """Write the vocabulary, the conditions, and the source of a cell of the user's own."""
-        folder.keep(source_file(self.config.cell, folder.path))
-        folder.save_text(folder.tokenizer, self.vocabulary.to_json())
-        folder.save_text(folder.file("conditions.json"), self.conditions.to_json())
+    def restore(self, folder: RunFolder) -> None:
+        """Read the vocabulary and the conditions."""
+        level = "word" if self.level == "event" else self.level
+        self.vocabulary = Vocabulary.load(folder.tokenizer, level)
+        self.conditions = Conditions.load(folder.file("conditions.json"))
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in a pass over the sequences."""
-        return len(self.batches)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the training and validation data."""
-        parts = (self.train, self.valid)
-        return "-".join(
-            p.tokens.fingerprint() + Ragged.of(p.conditions, np.float32).fingerprint()
-            for p in parts
-        )
+    # ---- training -----------------------------------------------------------------------------
 
     def summary(self) -> str:
         """The data in one line."""
@@ -192,41 +170,24 @@ class Conditional(Task):
         model = ConditionalModel(self.cell, len(self.vocabulary), sizes, self.config.model)
         return model.to(self.device)
 
-    def batch(self, epoch: int, i: int) -> tuple[Any, ...]:
-        """Inputs and targets [T, B], lengths [B], conditions [B, n_v]; how many tokens count."""
-        share = self.batches.share(epoch, i)
-        padded = self.padded(self.train, share.examples)
-        count = int(padded[2].sum()) if share.counts else 0
-        return *(part.to(self.device) for part in padded), count
+    def batch(self, epoch: int, i: int) -> Batch:
+        """Inputs, targets, lengths, conditions, and in how many steps activations are kept."""
+        inputs, size = super().batch(epoch, i)
+        return Batch((*inputs, self.config.loop.recompute), size)
 
-    @staticmethod
-    def padded(sequences: Sequences, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Some sequences side by side: x<t> = y<t-1>, <bos> first."""
-        targets, lengths = sequences.tokens.pad(chosen, PAD)
-        inputs = torch.cat([torch.full_like(targets[:1], BOS), targets[:-1]])
-        return inputs, targets, lengths, torch.from_numpy(sequences.conditions[chosen])
-
-    def loss(self, model: Any, batch: tuple[Any, ...], carry: Any) -> Loss:
-        """Mean nats over the tokens."""
-        *inputs, count = batch
-        return Loss(model(*inputs, self.config.loop.recompute), count)
-
-    @torch.inference_mode()
-    def nats(self, model: ConditionalModel, sequences: Sequences, limit: float = math.inf) -> Any:
+    def nats(
+        self, model: ConditionalModel, sequences: ConditionedSequences, limit: float = math.inf
+    ) -> tuple[float, int]:
         """Total nats and tokens, whatever the batch size; of evenly spaced sequences if limited."""
-        training = model.training
-        model.eval()
-        lengths = sequences.tokens.lengths
+        lengths = sequences.lengths
         share = min(1.0, limit / max(int(lengths.sum()), 1))
         chosen = np.unique(
             np.linspace(0, len(lengths) - 1, max(1, int(len(lengths) * share)), dtype=int)
         )
         total = 0.0
-        for some in by_length(lengths[chosen], EVALUATION_TOKENS):
-            padded = self.padded(sequences, chosen[some])
-            found = model.nats(*(part.to(self.device) for part in padded))
-            total += float(found.sum(dtype=torch.float64))
-        model.train(training)
+        with evaluating(model):
+            for _, inputs in self.in_batches(sequences, chosen):
+                total += float(model.nats(*inputs).sum(dtype=torch.float64))
         return total, int(lengths[chosen].sum())
 
     def validate(self, model: ConditionalModel, *, quick: bool) -> dict[str, float]:
@@ -254,19 +215,6 @@ class Conditional(Task):
         return f"{said}\n{self.vocabulary.decode(ids).strip()}"
 
     # ---- a finished run -----------------------------------------------------------------------
-
-    @classmethod
-    def load(cls, config: Any, folder: RunFolder, device: torch.device) -> Conditional:
-        """The task of a run, without its data."""
-        level = cls.level(config)
-        vocabulary = Vocabulary.load(folder.tokenizer, "word" if level == "event" else level)
-        conditions = Conditions.load(folder.file("conditions.json"))
-        return cls(config, vocabulary, conditions, device, folder)
-
-    def to_measure(self, data: list[str] | None) -> Sequences:
-        """The sequences of files; None: the run's own for validation."""
-        c = self.config
-        return self.encode(self.examples(c)[1] if data is None else self.read(c, data))
 
     def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
         """The exact likelihood of sequences given their conditions."""
@@ -306,7 +254,7 @@ class Conditional(Task):
         ids = self.vocabulary.encode(prime).tolist() if prime else []
         if unknown := ids.count(UNK):
             terminal.warn(f"not in the vocabulary, read as <unk>: {unknown} of the prime's tokens.")
-        no_unk = options.forbid_unk or self.level(self.config) not in ("word", "event")
+        no_unk = options.forbid_unk or self.level not in ("word", "event")
         with torch.inference_mode():
             given = model.given(self.vector(condition))
         eos = None if options.ignore_eos else EOS

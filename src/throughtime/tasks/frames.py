@@ -12,20 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cells.names import find_cell, source_file
-from ..checkpoint import RunFolder
-from ..config.music import MusicConfig, MusicEvaluateOptions, MusicWritingOptions
-from ..data.batches import Batches, Ragged, by_length
+from ..config.music import MusicEvaluateOptions, MusicWritingOptions
+from ..data.batches import Ragged
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..models.frames import FrameModel
 from ..music.recital import Recital
-from ..music.rolls import KEYS, Rolls, read_rolls, score_of
-from .task import Evaluation, Loss, Task, batches_of, figures
-
-EVALUATION_FRAMES = 1 << 13
-"""Frames looked at together when nothing is learned, padding included."""
+from ..music.rolls import KEYS, read_rolls, score_of
+from .example_task import Batch, ExampleTask
+from .task import Evaluation, figures
 
 LENGTH = 128
 """Frames written where nothing else is said."""
@@ -47,47 +43,19 @@ class FramesEvaluation(Evaluation):
     frames: int
 
 
-class Frames(Task):
-    """Piano rolls' data, loss and metrics. `Task` says what each part is for."""
+class Frames(ExampleTask):
+    """Piano rolls' data, loss and metrics. `ExampleTask` says what each part is for.
+
+    Examples as they stand in files are sequences by part: train, valid, test, all.
+    """
 
     unit = "frames"
     train: Ragged
     valid: Ragged
-    batches: Batches
 
-    def __init__(
-        self,
-        config: MusicConfig,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        self.config = config
-        self.cell = find_cell(config.cell, folder.path if folder else None)
-        self.device = device or torch.device("cpu")
+    # ---- data ---------------------------------------------------------------------------------
 
-    @classmethod
-    def prepare(
-        cls,
-        config: MusicConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Frames:
-        """The task with its data."""
-        processes = processes or Processes()
-        task = cls(config, device, resumed)
-        train, valid = task.split()
-        task.train, task.valid = ragged(cut(train, config.data.longest)), ragged(valid)
-        task.batches = batches_of(task.train.lengths, config, processes)
-        return task
-
-    @classmethod
-    def load(cls, config: MusicConfig, folder: RunFolder, device: torch.device) -> Frames:
-        """The task of a run, without its data."""
-        return cls(config, device, folder)
-
-    def read(self, patterns: list[str]) -> Rolls:
+    def read(self, patterns: list[str]) -> dict[str, list[np.ndarray]]:
         """The sequences of files; what is left out is said."""
         rolls = read_rolls(patterns, self.config.data.frames_per_quarter)
         for path, reason in rolls.skipped:
@@ -96,44 +64,42 @@ class Frames(Task):
             terminal.warn(f"skipped {len(rolls.skipped)} MIDI files.")
         if rolls.outside:
             terminal.warn(f"left out {rolls.outside} notes beyond the 88 keys.")
-        return rolls
+        return rolls.parts
 
-    def split(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Training and validation sequences: files given, the file's parts, or a share held out."""
-        config = self.config
-        if not config.train:
-            raise InputError("no training data. Give --train FILE ….")
-        parts = self.read(config.train).parts
-        train = parts.get("train", []) + parts.get("all", [])
-        if not train:
-            raise InputError(f"{config.train[0]}: no sequence to train on.")
-        if config.valid:
-            given = self.read(config.valid).parts
-            return train, given.get("valid") or given.get("all") or []
-        if parts.get("valid"):
-            return train, parts["valid"]
-        order = np.random.default_rng(config.data.split_seed).random(len(train)).argsort()
-        held = round(len(train) * config.data.holdout)
+    def doubt(self, examples: dict[str, list[np.ndarray]]) -> None:
+        """There must be something to train on."""
+        if not to_train_on(examples):
+            raise InputError(f"{self.config.train[0]}: no sequence to train on.")
+
+    def split(self, examples: dict[str, list[np.ndarray]]) -> tuple[Any, Any]:
+        """The file's parts, or a share held out."""
+        train = to_train_on(examples)
+        if examples.get("valid"):
+            return {"train": train}, {"valid": examples["valid"]}
+        data = self.config.data
+        order = np.random.default_rng(data.split_seed).random(len(train)).argsort()
+        held = round(len(train) * data.holdout)
         if not 0 < held < len(train):
             raise InputError(
-                f"{len(train)} sequences are too few to hold out {config.data.holdout:.0%} of "
-                "them. Give --valid."
+                f"{len(train)} sequences are too few to hold out {data.holdout:.0%} of them. Give "
+                "--valid."
             )
-        return [train[i] for i in sorted(order[held:])], [train[i] for i in sorted(order[:held])]
+        parts = (sorted(order[held:]), sorted(order[:held]))
+        train, valid = ([train[i] for i in part] for part in parts)
+        return {"train": train}, {"valid": valid}
 
-    def save(self, folder: RunFolder) -> None:
-        """Write the source of a cell of the user's own."""
-        folder.keep(source_file(self.config.cell, folder.path))
+    def encode(self, examples: dict[str, list[np.ndarray]], *, training: bool = False) -> Ragged:
+        """Sequences [T, 88] end to end; those of training in pieces, where they are long."""
+        if training:
+            return ragged(cut(to_train_on(examples), self.config.data.longest))
+        return ragged(examples.get("valid") or examples.get("all") or [])
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in a pass over the sequences."""
-        return len(self.batches)
+    def inputs(self, examples: Ragged, some: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Frames [T, B, 88] and lengths [B]."""
+        frames, lengths = super().inputs(examples, some)
+        return frames.to(torch.float32), lengths
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the training and validation data."""
-        return f"{self.train.fingerprint()}-{self.valid.fingerprint()}"
+    # ---- training -----------------------------------------------------------------------------
 
     def summary(self) -> str:
         """The data in one line."""
@@ -148,33 +114,21 @@ class Frames(Task):
         """The untrained network, on the device."""
         return FrameModel(self.cell, KEYS, self.config.model).to(self.device)
 
-    def batch(self, epoch: int, i: int) -> tuple[Tensor, Tensor, int]:
-        """Frames [T, B, 88], lengths [B], and how many frames count."""
-        share = self.batches.share(epoch, i)
-        frames, lengths = self.train.pad(share.examples)
+    def batch(self, epoch: int, i: int) -> Batch:
+        """Frames and lengths, each sequence in a key of its own where that is asked for."""
+        (frames, lengths), size = super().batch(epoch, i)
         if most := self.config.data.transpose:
             random = np.random.default_rng([self.config.seed, epoch, i])
             frames = transpose(frames, random.integers(-most, most + 1, frames.shape[1]))
-        count = int(lengths.sum()) if share.counts else 0
-        return frames.to(self.device, torch.float32), lengths.to(self.device), count
+        return Batch((frames, lengths), size)
 
-    def loss(self, model: Any, batch: tuple[Tensor, Tensor, int], carry: Any) -> Loss:
-        """Mean nats a frame, summed over the keys."""
-        frames, lengths, count = batch
-        return Loss(model(frames, lengths), count)
-
-    @torch.inference_mode()
     def measure(self, model: FrameModel, sequences: Ragged) -> FramesEvaluation:
         """The likelihood, whatever the batch size."""
-        training = model.training
-        model.eval()
         all_nats, after_first = np.zeros(len(sequences)), np.zeros(len(sequences))
-        for some in by_length(sequences.lengths, EVALUATION_FRAMES):
-            frames, lengths = sequences.pad(some)
-            frames = frames.to(self.device, torch.float32)
-            nats = model.nats(frames, lengths.to(self.device)).double().cpu().numpy()
-            all_nats[some], after_first[some] = nats.sum(0), nats[1:].sum(0)
-        model.train(training)
+        with evaluating(model):
+            for some, inputs in self.in_batches(sequences):
+                nats = model.nats(*inputs).double().cpu().numpy()
+                all_nats[some], after_first[some] = nats.sum(0), nats[1:].sum(0)
         lengths = sequences.lengths
         predicted = np.maximum(lengths - 1, 0)
         has = predicted > 0
@@ -210,8 +164,8 @@ class Frames(Task):
         sequences for validation.
         """
         if data is None:
-            return ragged(self.split()[1])
-        parts = self.read(data).parts
+            return super().to_measure(None)
+        parts = self.read(data)
         name = part
         if name == "auto":
             name = "test" if parts.get("test") else "all"
@@ -260,7 +214,7 @@ class Frames(Task):
         """Frames to go on from: the first sequence of a file."""
         if not options.primer:
             return np.zeros((0, KEYS), np.uint8)
-        parts = self.read([str(Path(options.primer).expanduser())]).parts
+        parts = self.read([str(Path(options.primer).expanduser())])
         first = next(sequences[0] for sequences in parts.values() if sequences)
         return first[: options.primer_length or None]
 
@@ -286,6 +240,11 @@ class Frames(Task):
             frames.append(frame.cpu().numpy().astype(np.uint8))
             logits, state = model.logits(frame[None], state)
         return np.concatenate(frames)
+
+
+def to_train_on(parts: dict[str, list[np.ndarray]]) -> list[np.ndarray]:
+    """What is there to train on: a file's own part, or all of one without parts."""
+    return parts.get("train", []) + parts.get("all", [])
 
 
 def ragged(sequences: list[np.ndarray]) -> Ragged:

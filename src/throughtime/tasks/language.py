@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
 from ..config.language import WritingOptions
@@ -25,6 +24,7 @@ from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..layers.window import Recent
 from ..models.language import LanguageModel
 from .task import Evaluation, Loss, Task
@@ -43,26 +43,25 @@ FINAL_SECONDS = 30.0
 class Language(Task):
     """A language model's data, loss, metrics and samples. `Task` says what each part is for."""
 
+    kept: ClassVar = {"tokenizer.json": "vocabulary"}
     train: Corpus
     valid: Corpus
     streams: Streams
+    vocabulary: Vocabulary
 
     def __init__(
         self,
         config: LanguageConfig,
-        vocabulary: Vocabulary,
         device: torch.device | None = None,
         folder: RunFolder | None = None,
     ) -> None:
-        self.config, self.vocabulary = config, vocabulary
-        self.cell = find_cell(config.cell, folder.path if folder else None)
+        super().__init__(config, device, folder)
         if config.model.affixes and config.level != "word":
             raise InputError(f"model.affixes are those of words: not with level {config.level}.")
         if config.model.head == "adaptive" and config.level != "word":
             raise InputError(
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
             )
-        self.device = device or torch.device("cpu")
         self.unused_parameters = config.model.head == "adaptive"
         self.quiet, self.files = False, 0
         self.quick_tokens = QUICK_TOKENS
@@ -88,12 +87,13 @@ class Language(Task):
         quiet = processes.rank > 0
         train, valid = texts(config, quiet=quiet)
         eos = config.data.eos = settle_eos(config, train)
-        if resumed and resumed.trainer.exists():
-            vocabulary = Vocabulary.load(resumed.tokenizer, config.level)
-        else:
-            vocabulary = build_vocabulary(config, train, quiet=quiet)
-        task = cls(config, vocabulary, device, resumed)
+        task = cls(config, device, resumed)
         task.quiet, task.files = quiet, len(train.files)
+        if resumed and resumed.trainer.exists():
+            task.restore(resumed)
+        else:
+            task.vocabulary = build_vocabulary(config, train, quiet=quiet)
+        vocabulary = task.vocabulary
         if processes.rank == 0:  # the others find the cache filled
             corpora.encode(train, vocabulary, eos)
             corpora.encode(valid, vocabulary, eos)
@@ -110,15 +110,9 @@ class Language(Task):
         )
         return task
 
-    @classmethod
-    def load(cls, config: LanguageConfig, folder: RunFolder, device: torch.device) -> Language:
-        """The task of a run, without its data."""
-        return cls(config, Vocabulary.load(folder.tokenizer, config.level), device, folder)
-
-    def save(self, folder: RunFolder) -> None:
-        """Write the vocabulary, and the source of a cell of the user's own."""
-        folder.keep(source_file(self.config.cell, folder.path))
-        folder.save_text(folder.tokenizer, self.vocabulary.to_json())
+    def restore(self, folder: RunFolder) -> None:
+        """Read the vocabulary."""
+        self.vocabulary = Vocabulary.load(folder.tokenizer, self.config.level)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -294,7 +288,6 @@ def texts(config: LanguageConfig, *, quiet: bool = False) -> tuple[Text, Text]:
     return text.split(config.data.holdout, at_lines=at_lines, quiet=quiet)
 
 
-@torch.inference_mode()
 def stream_nats(
     model: LanguageModel,
     corpus: Corpus,
@@ -311,22 +304,20 @@ def stream_nats(
     `patience` after so many seconds.
     """
     device = next(model.parameters()).device
-    training = model.training
-    model.eval()
     streams = Streams(corpus.ids, batch_size, window, BOS)
-    state = model.initial_state(batch_size)
     nats, tokens = 0.0, 0
     began = time.perf_counter()
-    for i in range(len(streams)):
-        inputs, targets = streams[i]
-        losses, state = model.nats(inputs.to(device), targets.to(device), state)
-        nats += float(losses.sum(dtype=torch.float64))
-        tokens += targets.numel()
-        if advance is not None:
-            advance(targets.numel())
-        if (limit is not None and tokens >= limit) or time.perf_counter() - began > patience:
-            break
-    model.train(training)
+    with evaluating(model):
+        state = model.initial_state(batch_size)
+        for i in range(len(streams)):
+            inputs, targets = streams[i]
+            losses, state = model.nats(inputs.to(device), targets.to(device), state)
+            nats += float(losses.sum(dtype=torch.float64))
+            tokens += targets.numel()
+            if advance is not None:
+                advance(targets.numel())
+            if (limit is not None and tokens >= limit) or time.perf_counter() - began > patience:
+                break
     return nats, tokens
 
 

@@ -28,12 +28,14 @@ TUNE_LENGTH = 2000
 """The longest tune in characters or events, where nothing else is said."""
 
 
-class Music:
-    """The task of a configuration, by its representation."""
+class Music(Task):
+    """The task of a configuration, by its representation: it is prepared or loaded as one of
+    `Tunes`, `Pieces` and `Frames`.
+    """
 
     @staticmethod
     def kind(config: MusicConfig) -> type[Any]:
-        """Tunes, Pieces or Frames; settles `data.representation` where it is auto."""
+        """Which; settles `data.representation` where it is auto."""
         data = config.data
         if data.representation == "auto":
             if not config.train:
@@ -42,12 +44,12 @@ class Music:
         return {"abc": Tunes, "midi": Pieces, "frames": Frames}[data.representation]
 
     @classmethod
-    def prepare(cls, config: MusicConfig, **rest: Any) -> Task:
+    def prepare(cls, config: MusicConfig, **rest: Any) -> Any:
         """The task with its data."""
         return cls.kind(config).prepare(config, **rest)
 
     @classmethod
-    def load(cls, config: MusicConfig, folder: RunFolder, device: torch.device) -> Task:
+    def load(cls, config: MusicConfig, folder: RunFolder, device: torch.device) -> Any:
         """The task of a run, without its data."""
         return cls.kind(config).load(config, folder, device)
 
@@ -55,18 +57,17 @@ class Music:
 class Tunes(Conditional):
     """ABC tunes, character by character, for a rhythm, metre and key."""
 
-    @classmethod
-    def read(cls, config: MusicConfig, patterns: list[str]) -> list[Example]:
+    def read(self, patterns: list[str]) -> list[Example]:
         """The tunes of tune books; fields that ABC does not have are counted."""
         found = abc.read_tunes(patterns)
         unknown = sum((tune.unknown for tune in found), Counter())
         if unknown:
             said = ", ".join(f"{letter}: {count}" for letter, count in unknown.most_common())
             terminal.say(f"fields that ABC 2.1 does not have, in {len(found):,} tunes: {said}")
-        return [tunes.tune_example(tune, config.data.conditions) for tune in found]
+        return [tunes.tune_example(tune, self.config.data.conditions) for tune in found]
 
-    @classmethod
-    def level(cls, config: MusicConfig) -> str:
+    @property
+    def level(self) -> str:
         """Characters."""
         return "char"
 
@@ -144,7 +145,7 @@ def whole_tune(k: int, text: str, condition: Any) -> str:
 def originals(task: Tunes) -> set[str] | None:
     """The music of the training tunes, to know copies by; None where the files are gone."""
     try:
-        examples = task.read(task.config, task.config.train)
+        examples = task.read(task.config.train)
     except InputError:
         return None
     return {music_alone(example.sequence) for example in examples} - {""}
@@ -223,20 +224,19 @@ class TuneReport:
 class Pieces(Conditional):
     """MIDI files, event by event."""
 
-    @classmethod
-    def read(cls, config: MusicConfig, patterns: list[str]) -> list[Example]:
+    def read(self, patterns: list[str]) -> list[Example]:
         """The pieces of MIDI files; files that do not parse are skipped, named and counted."""
-        events = Events(config.data.events, config.data.resolution)
+        conditions = self.config.data.conditions
         with terminal.progress("reading MIDI", len(midi_files(patterns))) as advance:
-            found, skipped = tunes.midi_examples(patterns, config.data.conditions, events, advance)
+            found, skipped = tunes.midi_examples(patterns, conditions, self.events, advance)
         for path, reason in skipped:
             terminal.warn(f"skipped {path}: {reason}")
         if skipped:
             terminal.warn(f"skipped {len(skipped)} of {len(skipped) + len(found)} MIDI files.")
         return found
 
-    @classmethod
-    def level(cls, config: MusicConfig) -> str:
+    @property
+    def level(self) -> str:
         """Events."""
         return "event"
 

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..config.synthetic import SyntheticConfig, SyntheticEvaluationOptions
 from ..data import problems
 from ..ground.errors import InputError
 from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..models.reader import Reader
+from .example_task import Batch
 from .task import Evaluation, Loss, Score, Task
 
 FORMAT = 1  # raise it when the same settings would draw other sequences
 VALIDATION, TEST = 0, 1
 DRAWN = 256
 """Sequences to look inside with."""
-EVALUATED_TOGETHER = 250
-"""Sequences looked at together when nothing is learned: it changes no result."""
-
-
-class Batch(NamedTuple):
-    """x, lengths and targets as a `Reader` takes them, and whether they count."""
-
-    x: Tensor
-    lengths: Tensor | None
-    targets: Tensor
-    counts: bool
 
 
 class Synthetic(Task):
@@ -48,6 +38,8 @@ class Synthetic(Task):
 
     unit = "sequences"
     at_each_step: ClassVar[bool] = False
+    evaluated_together = 250
+    """Sequences looked at together when nothing is learned: it changes no result."""
     processes = Processes()
 
     def __init__(
@@ -56,9 +48,7 @@ class Synthetic(Task):
         device: torch.device | None = None,
         folder: RunFolder | None = None,
     ) -> None:
-        self.config = config
-        self.cell = find_cell(config.cell, folder.path if folder else None)
-        self.device = device or torch.device("cpu")
+        super().__init__(config, device, folder)
         self.problem = self.problem_of(config.length)
 
     @abstractmethod
@@ -88,15 +78,6 @@ class Synthetic(Task):
         task = cls(config, device, resumed)
         task.processes = processes or Processes()
         return task
-
-    @classmethod
-    def load(cls, config: SyntheticConfig, folder: RunFolder, device: torch.device) -> Synthetic:
-        """The task of a run."""
-        return cls(config, device, folder)
-
-    def save(self, folder: RunFolder) -> None:
-        """Keep the source of a cell of the user's own."""
-        folder.keep(source_file(self.config.cell, folder.path))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -128,44 +109,39 @@ class Synthetic(Task):
         """This process's part of batch `i` of an epoch: every world-th sequence."""
         count = self.config.loop.batch_size
         drawn = self.problem.draw(np.random.default_rng([self.config.seed, epoch, i]), count)
-        mine = slice(self.processes.rank, None, self.processes.world)
-        counts = self.processes.rank < count
-        return self.on_device(drawn, mine if counts else slice(0, 1), counts)
+        rank, world = self.processes.rank, self.processes.world
+        inputs = self.inputs(drawn, slice(rank, None, world) if rank < count else slice(0, 1))
+        return Batch(inputs, inputs[0].shape[1] if rank < count else 0)
 
-    def on_device(
-        self, drawn: problems.Sequences, part: slice | np.ndarray, counts: bool = True
-    ) -> Batch:
-        """Some of the sequences as tensors."""
+    def inputs(self, drawn: problems.Sequences, part: slice | np.ndarray) -> Any:
+        """Some of the sequences as the model takes them: x, lengths if they differ, targets."""
         lengths = None if drawn.lengths is None else torch.from_numpy(drawn.lengths[part])
         T = len(drawn.x) if lengths is None else int(lengths.max())
         x = torch.from_numpy(drawn.x[:T, part]).to(self.device)
         targets = torch.from_numpy(drawn.targets[..., part]).to(self.device)
-        return Batch(x, None if lengths is None else lengths.to(self.device), targets, counts)
+        return x, None if lengths is None else lengths.to(self.device), targets
 
     def loss(self, model: Any, batch: Batch, carry: Any) -> Loss:
         """The mean over the sequences."""
-        size = batch.x.shape[1] if batch.counts else 0
-        return Loss(model(batch.x, batch.lengths, batch.targets), size)
+        return Loss(model(*batch.inputs), batch.size)
 
     def validate(self, model: Reader, *, quick: bool) -> dict[str, float]:
         """Loss, share of correct answers, and whether that counts as solved (1) or not (0)."""
         return self.measure(model, self.problem, self.config.held_out, VALIDATION)
 
-    @torch.inference_mode()
     def measure(self, model: Reader, problem: Any, count: int, which: int) -> dict[str, float]:
         """The metrics over so many sequences, the same at every call."""
         entropy = np.random.SeedSequence(1997, spawn_key=(problem.length, which))
         drawn = problem.draw(np.random.default_rng(entropy), count)
-        training = model.training
-        model.eval()
         losses, right = [], []
-        for start in range(0, count, EVALUATED_TOGETHER):
-            batch = self.on_device(drawn, slice(start, start + EVALUATED_TOGETHER))
-            outputs = model.outputs(batch.x, batch.lengths)
-            # [T, B] or [B]: a sequence's own mean, then over sequences
-            losses.append(model.losses(outputs, batch.targets).double().view(-1, batch.x.shape[1]))
-            right.append(self.right(outputs, batch.targets).double().view(-1, batch.x.shape[1]))
-        model.train(training)
+        with evaluating(model):
+            for start in range(0, count, self.evaluated_together):
+                part = slice(start, start + self.evaluated_together)
+                x, lengths, targets = self.inputs(drawn, part)
+                outputs = model.outputs(x, lengths)
+                # [T, B] or [B]: a sequence's own mean, then over sequences
+                losses.append(model.losses(outputs, targets).double().view(-1, x.shape[1]))
+                right.append(self.right(outputs, targets).double().view(-1, x.shape[1]))
         metrics = {
             "loss": float(torch.cat([part.mean(0) for part in losses]).mean()),
             "correct": float(torch.cat([part.mean(0) for part in right]).mean()),

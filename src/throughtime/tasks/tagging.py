@@ -6,20 +6,19 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from ..cells.names import find_cell, source_file
+from ..cells.base import Cell
 from ..checkpoint import RunFolder
-from ..config import TaggerConfig
 from ..config.tagging import TaggerDataConfig, TaggingOptions
-from ..data.batches import Batches, Ragged, by_length
+from ..data.batches import Ragged
 from ..data.conll import Reader, Sentence, format_of, of_words, read_tagged
 from ..data.forms import Forms, Words
 from ..data.labelled import Record
-from ..data.labels import Labels
+from ..data.labels import UNSEEN, Labels
 from ..data.lines import Inputs, check_encoding
 from ..data.spans import spans_of
 from ..data.splits import hold_out
@@ -27,152 +26,138 @@ from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import SPECIALS, Vocabulary
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..models.tagger import Tagger
+from .example_task import ExampleTask
 from .tagged import Tagged, Tags, Truth
-from .task import Evaluation, Loss, Prediction, Score, Task, aligned, batches_of, figures
-
-EVALUATION_TOKENS = 1 << 13
-"""Words looked at together when nothing is learned, padding included."""
+from .task import Evaluation, Prediction, Score, aligned, figures
 
 AT_ONCE = 1 << 12
 """Most lines of input taken together."""
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Sentences, the ids of their tags, and what is known of them."""
+class TaggedSentences:
+    """N sentences, the ids of their tags, and what is known of them, if anything is."""
 
     words: Forms
     tags: Ragged
     truth: Truth
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """[N]."""
+        return self.words.sentences.lengths
+
     def __len__(self) -> int:
         return len(self.words)
 
+    def pad(self, some: np.ndarray) -> tuple[Words, Tensor]:
+        """Words, tags [T, B]."""
+        return self.words.pad(some), self.tags.pad(some, UNSEEN)[0]
 
-class Tagging(Task):
-    """A tagger's data, loss and metrics. `Task` says what each part is for."""
+    def fingerprint(self) -> str:
+        """Of words, characters and tags."""
+        words = self.words
+        return "".join(p.fingerprint() for p in (words.sentences, words.characters, self.tags))
+
+
+class Tagging(ExampleTask):
+    """A tagger's data, loss and metrics. `ExampleTask` says what each part is for."""
 
     unit = "words"
-    train: Examples
-    valid: Examples
-    batches: Batches
+    kept: ClassVar = {
+        "tokenizer.json": "words",
+        "characters.json": "characters",
+        "labels.json": "tags.labels",
+    }
+    train: TaggedSentences
+    valid: TaggedSentences
+    char_cell: Cell
+    words: Vocabulary
+    characters: Vocabulary
+    tags: Tags
     vectors: Vectors | None = None
     covered = ""
     """How many words have a vector."""
 
-    def __init__(
-        self,
-        config: TaggerConfig,
-        words: Vocabulary,
-        characters: Vocabulary,
-        tags: Tags,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        self.config, self.words, self.characters, self.tags = config, words, characters, tags
-        where = folder.path if folder else None
-        self.cell = find_cell(config.cell, where)
-        self.char_cell = find_cell(config.model.char_cell or config.cell, where)
-        self.device = device or torch.device("cpu")
-        metric = config.score
+    # ---- data ---------------------------------------------------------------------------------
+
+    def read(self, patterns: list[str]) -> list[Sentence]:
+        """Tagged sentences."""
+        check_encoding(self.config.data.encoding)
+        return read_tagged(patterns, reader(self.config.data))
+
+    def doubt(self, examples: list[Sentence]) -> None:
+        """All words in one sentence are hardly meant."""
+        if len(examples) == 1 and not self.config.valid:
+            raise InputError(
+                f"{examples[0].places[0]}: all {len(examples[0].words):,} words are one sentence: "
+                "expected a blank line after each sentence, or --valid FILE."
+            )
+
+    def split(self, examples: list[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
+        """A share of the sentences is held out."""
+        data = self.config.data
+        by_place = {s.places[0]: s for s in examples}
+        records = [
+            Record("\n".join(map("\t".join, zip(s.words, s.tags))), None, place)
+            for place, s in by_place.items()
+        ]
+        train, valid = hold_out(records, data.holdout, data.split_seed)
+        return [by_place[r.where] for r in train], [by_place[r.where] for r in valid]
+
+    def learn(self, train: list[Sentence]) -> None:
+        """Tags and vocabularies; words that have a vector are known, seen in training or not."""
+        data = self.config.data
+        self.has(Tags.of(data, train))
+        if len(self.tags.labels) < 2:
+            raise InputError(
+                f"all words of {' '.join(self.config.train)} have the tag "
+                f"{self.tags.labels.names[0]!r}: there is nothing to tell apart."
+            )
+        width = self.config.model.embedding_size
+        self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
+        self.words, self.characters = vocabularies(data, train)
+        if self.vectors is not None:
+            self.covered = self.vectors.covering(self.words)
+            self.words = self.vectors.extend(self.words)
+
+    def has(self, tags: Tags) -> None:
+        """These are the tags, and with them the score is settled."""
+        self.tags, metric = tags, self.config.score
         if metric == "auto":
             metric = "f1" if tags.of_spans else "accuracy"
         if metric == "f1" and not tags.of_spans:
             raise InputError("score f1 is that of spans, and these tags are classes by themselves.")
         self.score = Score(metric, higher_is_better=metric != "loss", percent=metric != "loss")
 
-    # ---- training -----------------------------------------------------------------------------
-
-    @classmethod
-    def prepare(
-        cls,
-        config: TaggerConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Tagging:
-        """The task with its data: vocabularies and tags are those of the training sentences."""
-        processes = processes or Processes()
-        check_encoding(config.data.encoding)
-        train = read_tagged(config.train, reader(config.data))
-        if len(train) == 1 and not config.valid:
-            raise InputError(
-                f"{train[0].places[0]}: all {len(train[0].words):,} words are one sentence: "
-                "expected a blank line after each sentence, or --valid FILE."
-            )
-        if config.valid:
-            valid = read_tagged(config.valid, reader(config.data))
-        else:
-            train, valid = split(config, train)
-        tags = Tags.of(config.data, train)
-        if len(tags.labels) < 2:
-            raise InputError(
-                f"all words of {' '.join(config.train)} have the tag "
-                f"{tags.labels.names[0]!r}: there is nothing to tell apart."
-            )
-        data = config.data
-        width = config.model.embedding_size
-        vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
-        words, characters = vocabularies(data, train)
-        covered = vectors.covering(words) if vectors else ""
-        if vectors is not None:  # known, seen in training or not
-            words = vectors.extend(words)
-        task = cls(config, words, characters, tags, device, resumed)
-        task.vectors, task.covered = vectors, covered
-        task.train, task.valid = task.encode(train), task.encode(valid)
-        if tags.unseen(task.valid.truth) == len(task.valid.tags.values) > 0:
-            terminal.warn("no word of the validation data has a tag that training has.")
-        task.batches = batches_of(task.train.words.sentences.lengths, config, processes)
-        return task
-
-    @classmethod
-    def load(cls, config: TaggerConfig, folder: RunFolder, device: torch.device) -> Tagging:
-        """The task of a run, without its data."""
-        labels = Labels.load(folder.file("labels.json"))
-        return cls(
-            config,
-            Vocabulary.load(folder.tokenizer, "word"),
-            Vocabulary.load(folder.file("characters.json"), "char"),
-            Tags(labels, config.data.scheme, config.data.spans_as),
-            device,
-            folder,
-        )
-
-    def save(self, folder: RunFolder) -> None:
-        """Write vocabularies and tags, and the source of cells of the user's own."""
-        for cell in (self.config.cell, self.config.model.char_cell):
-            if cell:
-                folder.keep(source_file(cell, folder.path))
-        folder.save_text(folder.tokenizer, self.words.to_json())
-        folder.save_text(folder.file("characters.json"), self.characters.to_json())
-        folder.save_text(folder.file("labels.json"), self.tags.labels.to_json())
-
-    def encode(self, sentences: Sequence[Sentence]) -> Examples:
+    def encode(self, examples: list[Sentence], *, training: bool = False) -> TaggedSentences:
         """Words and tags as numbers."""
-        truth = self.tags.read(sentences)
-        return Examples(self.forms(sentences), self.tags.encode(truth), truth)
+        truth = self.tags.read(examples)
+        return TaggedSentences(self.forms(examples), self.tags.encode(truth), truth)
 
-    def forms(self, sentences: Sequence[Sentence]) -> Forms:
-        """Words as numbers."""
-        return Forms.of((s.words for s in sentences), self.words, self.characters)
+    def look_over(self, train: list[Sentence], valid: list[Sentence]) -> None:
+        """Validation sentences without a tag that is known."""
+        if self.tags.unseen(self.valid.truth) == len(self.valid.tags.values) > 0:
+            terminal.warn("no word of the validation data has a tag that training has.")
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in a pass over the sentences."""
-        return len(self.batches)
+    def restore(self, folder: RunFolder) -> None:
+        """Read vocabularies and tags."""
+        data = self.config.data
+        self.words = Vocabulary.load(folder.tokenizer, "word")
+        self.characters = Vocabulary.load(folder.file("characters.json"), "char")
+        self.has(Tags(Labels.load(folder.file("labels.json")), data.scheme, data.spans_as))
 
     @property
     def fingerprint(self) -> str:
         """Of words, characters and tags."""
-        parts = [
-            part.fingerprint()
-            for examples in (self.train, self.valid)
-            for part in (examples.words.sentences, examples.words.characters, examples.tags)
-        ]
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        both = self.train.fingerprint() + self.valid.fingerprint()
+        return hashlib.sha256(both.encode()).hexdigest()
+
+    def forms(self, sentences: Sequence[Sentence]) -> Forms:
+        """Words as numbers."""
+        return Forms.of((s.words for s in sentences), self.words, self.characters)
 
     def summary(self) -> str:
         """The data in one line."""
@@ -198,18 +183,6 @@ class Tagging(Task):
             self.vectors.put_into(model.words.embedding.weight, self.words)
         return model.to(self.device)
 
-    def batch(self, epoch: int, i: int) -> tuple[Words, Tensor, int, bool]:
-        """Words, tags [T, B], how many words, and whether they count."""
-        share = self.batches.share(epoch, i)
-        words = self.train.words.pad(share.examples)
-        tags, lengths = self.train.tags.pad(share.examples, -1)
-        return words.to(self.device), tags.to(self.device), int(lengths.sum()), share.counts
-
-    def loss(self, model: Any, batch: tuple[Words, Tensor, int, bool], carry: Any) -> Loss:
-        """Mean nats over the words."""
-        words, tags, size, counts = batch
-        return Loss(model(words, tags), size if counts else 0)
-
     def validate(self, model: Tagger, *, quick: bool) -> dict[str, float]:
         """Accuracy, loss and, of spans, precision, recall and F1 of the validation sentences."""
         predicted, loss = self.predicted(model, self.valid.words, self.valid.tags)
@@ -227,34 +200,25 @@ class Tagging(Task):
 
     # ---- a finished run -----------------------------------------------------------------------
 
-    @torch.inference_mode()
     def predicted(
         self, model: Tagger, words: Forms, tags: Ragged | None = None
     ) -> tuple[list[list[str]], float]:
         """The tags of each sentence, in their order; and the mean nats of `tags` that are known."""
-        training = model.training
-        model.eval()
+        lengths = words.sentences.lengths
+        known = tags or Ragged(np.full(lengths.sum(), UNSEEN), lengths)
+        examples = TaggedSentences(words, known, Truth([], [], 0))
         found: list[list[str]] = [[] for _ in range(len(words))]
         nats, count = 0.0, 0
-        for some in by_length(words.sentences.lengths, EVALUATION_TOKENS):
-            padded = words.pad(some).to(self.device)
-            scores = model.scores(padded)
-            ids = model.decode(scores, padded.lengths).cpu().numpy()
-            for column, i in enumerate(some.tolist()):
-                found[i] = self.tags.decode(ids[: words.sentences.lengths[i], column])
-            if tags is not None:
-                true = tags.pad(some, -1)[0].to(self.device)
-                nats += float(model.nats_of(scores, padded.lengths, true).double().sum())
-                count += model.costing(true, padded.lengths)
-        model.train(training)
+        with evaluating(model):
+            for some, (padded, true) in self.in_batches(examples):
+                scores = model.scores(padded)
+                ids = model.decode(scores, padded.lengths).cpu().numpy()
+                for column, i in enumerate(some.tolist()):
+                    found[i] = self.tags.decode(ids[: lengths[i], column])
+                if tags is not None:
+                    nats += float(model.nats_of(scores, padded.lengths, true).double().sum())
+                    count += model.costing(true, padded.lengths)
         return found, nats / count if count else float("nan")
-
-    def to_measure(self, data: list[str] | None) -> Examples:
-        """The sentences of files; None: the run's own for validation."""
-        config = self.config
-        if data is not None or config.valid:
-            return self.encode(read_tagged(data or config.valid, reader(config.data)))
-        return self.encode(split(config, read_tagged(config.train, reader(config.data)))[1])
 
     def evaluate(
         self, model: Tagger, data: list[str] | None, options: None = None
@@ -309,18 +273,6 @@ class Tagging(Task):
 def reader(data: TaggerDataConfig) -> Reader:
     """What reads files as the configuration says."""
     return Reader(data.format, data.word, data.tag, data.columns, data.encoding)
-
-
-def split(config: TaggerConfig, sentences: list[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
-    """Training and validation sentences, where no validation file is given."""
-    by_place = {s.places[0]: s for s in sentences}
-    records = [
-        Record("\n".join(map("\t".join, zip(s.words, s.tags))), None, place)
-        for place, s in by_place.items()
-    ]
-    parts = hold_out(records, config.data.holdout, config.data.split_seed)
-    train, valid = ([by_place[record.where] for record in part] for part in parts)
-    return train, valid
 
 
 def vocabularies(

@@ -6,14 +6,16 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..cells.base import Cell
+from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
-from ..data.batches import Batches
 from ..data.lines import Inputs
 from ..ground.machine import Processes
 
@@ -98,21 +100,11 @@ def aligned(rows: Iterable[Sequence[Any]]) -> str:
     )
 
 
-def batches_of(lengths: np.ndarray, config: Any, processes: Processes) -> Batches:
-    """The batches of training examples of these lengths that the configuration asks for."""
-    loop = config.loop
-    return Batches(
-        lengths,
-        batch_size=None if loop.batch_tokens else loop.batch_size,
-        batch_tokens=loop.batch_tokens,
-        seed=config.seed,
-        rank=processes.rank,
-        world=processes.world,
-    )
-
-
 class Task(ABC):
     """Data + loss + score + what its verbs do.
+
+    A task is made of its configuration, then either `prepare`d with its data, for training, or
+    `load`ed from a run, without. Its cells are `cell` and, for a `model.NAME_cell`, `NAME_cell`.
 
     `batch(epoch, i)` is a function of its arguments alone, so that a resumed run sees the same
     data. `carry` is whatever passes from one batch to the next (a recurrent state), None at the
@@ -121,11 +113,33 @@ class Task(ABC):
 
     config: Any
     device: torch.device
+    cell: Cell
     score = Score()
     unit = "tokens"
     """What `Loss.size` counts, in the plural: the display says so many of them a second."""
     unused_parameters = False
     """Whether a step may leave parameters without a gradient."""
+    kept: ClassVar[dict[str, str]] = {}
+    """Files of the run folder, and of each the attribute whose `to_json` is its text; what is none
+    of `checkpoint.FILES` is listed in `checkpoint.TASK_FILES`."""
+
+    def __init__(
+        self, config: Any, device: torch.device | None = None, folder: RunFolder | None = None
+    ) -> None:
+        """`folder`: of the run that the task is of, where there is one already."""
+        self.config, self.device = config, device or torch.device("cpu")
+        self.is_new = folder is None
+        self.find_cells(folder.path if folder else None)
+
+    def find_cells(self, folder: Path | None = None) -> None:
+        """Set the cells that the configuration names; one of the user's own is in `folder`."""
+        for name, text in self.cells().items():
+            setattr(self, name, find_cell(text, folder))
+
+    def cells(self) -> dict[str, str]:
+        """The configuration's cells: a second one that is not named is as the first."""
+        more = {k: v for k, v in vars(self.config.model).items() if k.endswith("_cell")}
+        return {"cell": self.config.cell} | {k: v or self.config.cell for k, v in more.items()}
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -138,12 +152,17 @@ class Task(ABC):
         resumed: RunFolder | None = None,
         device: torch.device | None = None,
         processes: Processes | None = None,
-    ) -> Task:
+    ) -> Self:
         """The task with its data, for training; `resumed` is the folder of a run that goes on."""
 
-    @abstractmethod
     def save(self, folder: RunFolder) -> None:
-        """Write what `load` needs besides the configuration and the weights."""
+        """Write what `load` needs besides the configuration and the weights: what is `kept`, and
+        the source of cells of the user's own.
+        """
+        for cell in dict.fromkeys(self.cells().values()):
+            folder.keep(source_file(cell, folder.path))
+        for name, attribute in self.kept.items():
+            folder.save_text(folder.file(name), attrgetter(attribute)(self).to_json())
 
     @property
     @abstractmethod
@@ -194,9 +213,14 @@ class Task(ABC):
     # ---- a finished run -----------------------------------------------------------------------
 
     @classmethod
-    @abstractmethod
-    def load(cls, config: Any, folder: RunFolder, device: torch.device) -> Task:
+    def load(cls, config: Any, folder: RunFolder, device: torch.device) -> Self:
         """The task of a run without its data, to evaluate, predict or write with."""
+        task = cls(config, device, folder)
+        task.restore(folder)
+        return task
+
+    def restore(self, folder: RunFolder) -> None:  # noqa: B027  a task may keep nothing
+        """Read what is `kept`."""
 
     @abstractmethod
     def evaluate(self, model: Any, data: list[str] | None, options: Any) -> Evaluation:

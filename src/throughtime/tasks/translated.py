@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..config.translation import TranslatorConfig
 from ..data.batches import Ragged
-from ..data.parallel import hold_out, read_parallel
-from ..data.vocabulary import Vocabulary
+from ..data.vocabulary import PAD, Vocabulary
+from .example_task import shifted
 from .task import Evaluation, Prediction, figures
 
+Texts = tuple[list[str], list[str]]
+"""Sentences of both sides, line by line."""
 
-class Pairs(NamedTuple):
+
+@dataclass(frozen=True)
+class Pairs:
     """N pairs: token ids, those of the target with their <eos>; and the sentences themselves."""
 
     source: Ragged
@@ -25,19 +30,22 @@ class Pairs(NamedTuple):
     references: Sequence[str]
 
     @property
-    def longest(self) -> np.ndarray:
+    def lengths(self) -> np.ndarray:
         """The length of each pair's longer side [N]."""
         return np.maximum(self.source.lengths, self.target.lengths)
 
+    def __len__(self) -> int:
+        return len(self.sources)
 
-def read(
-    config: TranslatorConfig,
-) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
-    """Training and validation sentences; the latter drawn from the former where none are given."""
-    train = read_parallel(config.train, config.data.encoding)
-    if config.valid:
-        return train, read_parallel(config.valid, config.data.encoding)
-    return hold_out(train, config.data.holdout, config.data.split_seed)
+    def pad(self, some: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Source and lengths; the decoder's inputs (<bos> first), targets and lengths."""
+        source, source_lengths = self.source.pad(some, PAD)
+        targets, lengths = self.target.pad(some, PAD)
+        return source, source_lengths, shifted(targets), targets, lengths
+
+    def fingerprint(self) -> str:
+        """Of the token ids."""
+        return f"{self.source.fingerprint()} {self.target.fingerprint()}"
 
 
 def vocabularies(

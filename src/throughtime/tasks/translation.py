@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ..cells.names import find_cell, source_file
+from ..cells.base import Cell
 from ..checkpoint import RunFolder
 from ..config.translation import ScoringOptions, SearchOptions, TranslatingOptions, TranslatorConfig
-from ..data.batches import Batches, Ragged, by_length
+from ..data.batches import Ragged
 from ..data.lines import Inputs
-from ..data.parallel import read_parallel
+from ..data.parallel import hold_out, read_parallel
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from ..decoding import BeamSearch, Hypothesis
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..metrics.translation import score
 from ..models.translator import Translator
 from .alignment import Alignment, Plots
-from .task import Loss, Prediction, Score, Task, batches_of
-from .translated import Pairs, TranslationEvaluation, prediction, read, vocabularies
-
-EVALUATION_TOKENS = 1 << 13
-"""Tokens looked at together when nothing is learned, padding included."""
+from .example_task import Batch, ExampleTask
+from .task import Prediction, Score
+from .translated import Pairs, Texts, TranslationEvaluation, prediction, vocabularies
 
 QUICK_TOKENS = 200_000
 """Validation tokens whose loss is looked at during training."""
@@ -39,69 +36,53 @@ MORE = 10
 GREEDY = SearchOptions(beam_size=1, batch_size=128)
 
 
-class Batch(NamedTuple):
-    """What `Translator` takes, and whether it counts."""
+class Translation(ExampleTask):
+    """A translator's data, loss and metrics. `ExampleTask` says what each part is for."""
 
-    source: Tensor
-    source_lengths: Tensor
-    tokens: Tensor
-    targets: Tensor
-    lengths: Tensor
-    sampled: float
-    counts: bool
-
-
-class Translation(Task):
-    """A translator's data, loss and metrics. `Task` says what each part is for."""
-
+    kept: ClassVar = {"source.json": "source", "target.json": "target"}
     train: Pairs
     valid: Pairs
-    batches: Batches
+    decoder_cell: Cell
+    source: Vocabulary
+    target: Vocabulary
     left_out = 0
     """Training pairs longer than `data.max_length`."""
 
     def __init__(
         self,
         config: TranslatorConfig,
-        source: Vocabulary,
-        target: Vocabulary,
         device: torch.device | None = None,
         folder: RunFolder | None = None,
     ) -> None:
-        self.config, self.source, self.target = config, source, target
-        where = folder.path if folder else None
-        self.cell = find_cell(config.cell, where)
-        self.decoder_cell = find_cell(config.model.decoder_cell or config.cell, where)
-        self.device = device or torch.device("cpu")
+        super().__init__(config, device, folder)
         self.score = Score(config.score, higher_is_better=config.score == "bleu")
 
-    # ---- training -----------------------------------------------------------------------------
+    # ---- data ---------------------------------------------------------------------------------
 
-    @classmethod
-    def prepare(
-        cls,
-        config: TranslatorConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Translation:
-        """The task with its data: the vocabularies are those of the training pairs."""
-        processes = processes or Processes()
-        if config.loop.valid_sentences:
-            score(["a"], ["a"])  # where sacrebleu is missing, say so before training
-        train, valid = read(config)
-        task = cls(config, *vocabularies(config, *train), device, resumed)
-        task.train, task.valid = task.encode(*train, cut=True), task.encode(*valid)
-        task.batches = batches_of(task.train.longest, config, processes)
-        return task
+    def read(self, patterns: list[str]) -> Texts:
+        """Sources and references."""
+        return read_parallel(patterns, self.config.data.encoding)
 
-    def encode(self, sources: list[str], references: list[str], *, cut: bool = False) -> Pairs:
-        """Sentences as ids; with `cut`, without the pairs that `data.max_length` leaves out."""
+    def doubt(self, examples: Texts) -> None:
+        """Where sacrebleu is missing, say so before training."""
+        if self.config.loop.valid_sentences:
+            score(["a"], ["a"])
+
+    def split(self, examples: Texts) -> tuple[Texts, Texts]:
+        """A share of the sources is held out."""
+        return hold_out(examples, self.config.data.holdout, self.config.data.split_seed)
+
+    def learn(self, train: Texts) -> None:
+        """The vocabularies."""
+        self.source, self.target = vocabularies(self.config, *train)
+
+    def encode(self, examples: Texts, *, training: bool = False) -> Pairs:
+        """Sentences as ids; in training without the pairs that `data.max_length` leaves out."""
+        sources, references = examples
         source = [self.source.encode(text).astype(np.int64) for text in sources]
         target = [np.append(self.target.encode(text).astype(np.int64), EOS) for text in references]
         limit = self.config.data.max_length
-        if cut and limit is not None:
+        if training and limit is not None:
             keep = [
                 i
                 for i, (x, y) in enumerate(zip(source, target))
@@ -114,24 +95,16 @@ class Translation(Task):
             sources, references = ([side[i] for i in keep] for side in (sources, references))
         return Pairs(Ragged.of(source), Ragged.of(target), sources, references)
 
-    def save(self, folder: RunFolder) -> None:
-        """Write the vocabularies, and a user's cells."""
-        for cell in filter(None, (self.config.cell, self.config.model.decoder_cell)):
-            folder.keep(source_file(cell, folder.path))
-        folder.save_text(folder.file("source.json"), self.source.to_json())
-        folder.save_text(folder.file("target.json"), self.target.to_json())
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
-        return len(self.batches)
+    def restore(self, folder: RunFolder) -> None:
+        """Read the vocabularies."""
+        level = self.config.level
+        self.source = Vocabulary.load(folder.file("source.json"), level)
+        self.target = Vocabulary.load(folder.file("target.json"), self.config.target_level or level)
 
     @property
     def fingerprint(self) -> str:
         """Of the token ids."""
-        return " ".join(
-            side.fingerprint() for pairs in (self.train, self.valid) for side in pairs[:2]
-        )
+        return f"{self.train.fingerprint()} {self.valid.fingerprint()}"
 
     def summary(self) -> str:
         """How much there is."""
@@ -159,29 +132,16 @@ class Translation(Task):
         return model.to(self.device)
 
     def batch(self, epoch: int, i: int) -> Batch:
-        """Both sides of a batch of pairs."""
-        share = self.batches.share(epoch, i)
+        """Both sides of a batch of pairs, and what share of the inputs the model draws itself."""
+        inputs, size = super().batch(epoch, i)
         model = self.config.model
         passed = epoch + i / len(self.batches)
         risen = min(1.0, passed / model.sampling_epochs) if model.sampling_epochs else 1.0
-        source, source_lengths, tokens, targets, lengths = self.tensors(self.train, share.examples)
-        return Batch(
-            *(source, source_lengths, tokens, targets, lengths),
-            model.scheduled_sampling * risen,
-            share.counts,
-        )
+        return Batch((*inputs, model.scheduled_sampling * risen), size)
 
-    def tensors(self, pairs: Pairs, some: np.ndarray) -> list[Tensor]:
-        """Source and lengths; the decoder's inputs (<bos> first), targets and lengths."""
-        source, source_lengths = pairs.source.pad(some, PAD)
-        targets, lengths = pairs.target.pad(some, PAD)
-        tokens = torch.cat([torch.full_like(targets[:1], BOS), targets[:-1]])
-        return [part.to(self.device) for part in (source, source_lengths, tokens, targets, lengths)]
-
-    def loss(self, model: Any, batch: Batch, carry: Any) -> Loss:
-        """Mean nats over the target's tokens, <eos> included, with label smoothing."""
-        *inputs, counts = batch
-        return Loss(model(*inputs), int(batch.lengths.sum()) if counts else 0)
+    def size(self, examples: Pairs, some: np.ndarray) -> float:
+        """Tokens of the target, <eos> included."""
+        return int(examples.target.lengths[some].sum())
 
     def validate(self, model: Translator, *, quick: bool) -> dict[str, float]:
         """Loss without smoothing, perplexity, and BLEU of greedy translations of the first few."""
@@ -207,28 +167,22 @@ class Translation(Task):
         source, reference = self.valid.sources[i], self.valid.references[i]
         return f"{source}\n= {reference}\n→ {self.best(model, [source], GREEDY)[0]}"
 
-    @torch.inference_mode()
     def nats(self, model: Translator, pairs: Pairs, most: float = math.inf) -> tuple[float, int]:
         """Summed nats and tokens of the targets, whatever the batch size; about `most` of them."""
-        training = model.training
-        model.eval()
-        fits = pairs.target.lengths.cumsum() - pairs.target.lengths < most
-        nats, lengths = 0.0, pairs.longest[fits]
-        for some in by_length(lengths, EVALUATION_TOKENS):
-            found = model.nats(*self.tensors(pairs, some))
-            nats += float(found.sum(dtype=torch.float64))
-        model.train(training)
-        return nats, int(pairs.target.lengths[fits].sum())
+        counts = pairs.target.lengths
+        fits = (counts.cumsum() - counts < most).nonzero()[0]
+        nats = 0.0
+        with evaluating(model):
+            for _, inputs in self.in_batches(pairs, fits):
+                nats += float(model.nats(*inputs).sum(dtype=torch.float64))
+        return nats, int(counts[fits].sum())
 
     # ---- translating --------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def search(
         self, model: Translator, sources: Sequence[str], options: SearchOptions, n_best: int = 1
     ) -> list[list[Hypothesis]]:
         """The best translations of each sentence; none but the empty one for an empty sentence."""
-        training = model.training
-        model.eval()
         ids = Ragged.of(self.source.encode(text).astype(np.int64) for text in sources)
         unknown = (UNK,) if options.forbid_unk else ()
         search = BeamSearch(
@@ -242,16 +196,15 @@ class Translation(Task):
         found: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
         order = np.argsort(ids.lengths, kind="stable")
         order = order[ids.lengths[order] > 0]
-        for k in range(0, len(order), options.batch_size):
-            some = order[k : k + options.batch_size]
-            source, lengths = (part.to(self.device) for part in ids.pad(some, PAD))
-            limits = [int(options.max_length * length) + MORE for length in lengths.tolist()]
-            first = torch.full_like(lengths, BOS)
-            for i, best in zip(
-                some, search(model.step, model.read(source, lengths), first, limits)
-            ):
-                found[i] = best
-        model.train(training)
+        with evaluating(model):
+            for k in range(0, len(order), options.batch_size):
+                some = order[k : k + options.batch_size]
+                source, lengths = (part.to(self.device) for part in ids.pad(some, PAD))
+                limits = [int(options.max_length * length) + MORE for length in lengths.tolist()]
+                first = torch.full_like(lengths, BOS)
+                best = search(model.step, model.read(source, lengths), first, limits)
+                for i, hypotheses in zip(some, best):
+                    found[i] = hypotheses
         return found
 
     def best(self, model: Translator, sources: Sequence[str], options: SearchOptions) -> list[str]:
@@ -289,40 +242,23 @@ class Translation(Task):
 
     # ---- a finished run -----------------------------------------------------------------------
 
-    @classmethod
-    def load(cls, config: TranslatorConfig, folder: RunFolder, device: torch.device) -> Translation:
-        """The task of a run, without its data."""
-        source = Vocabulary.load(folder.file("source.json"), config.level)
-        target = Vocabulary.load(folder.file("target.json"), config.target_level or config.level)
-        return cls(config, source, target, device, folder)
-
-    def texts_to_measure(self, data: list[str] | None) -> tuple[list[str], list[str]]:
-        """Sources and references of files; None: the run's own for validation."""
-        if data is None:
-            return read(self.config)[1]
-        return read_parallel(data, self.config.data.encoding)
-
-    def to_measure(self, data: list[str] | None) -> Pairs:
-        """The same as numbers."""
-        return self.encode(*self.texts_to_measure(data))
-
     def evaluate(
         self, model: Translator, data: list[str] | None, options: ScoringOptions | None
     ) -> TranslationEvaluation:
         """Likelihood of the references, BLEU and chrF of translations."""
         o = options or ScoringOptions()
         self.check_options(model, o)
-        sources, references = self.texts_to_measure(data)
-        pairs = self.encode(sources, references)
+        sources, references = texts = self.raw_to_measure(data)
+        pairs = self.encode(texts)
         score(["a"], ["a"], tokenize=o.bleu_tokenize)  # mistakes before the work
         nats, tokens = self.nats(model, pairs)
         words = sum(len(text.split()) + 1 for text in references)
         with terminal.progress("translating", len(sources)) as advance:
-            texts = []
+            found = []
             for k in range(0, len(sources), 1024):
-                texts += self.best(model, sources[k : k + 1024], o)
+                found += self.best(model, sources[k : k + 1024], o)
                 advance(len(sources[k : k + 1024]))
-        scores = score(texts, references, tokenize=o.bleu_tokenize, lowercase=o.bleu_lowercase)
+        scores = score(found, references, tokenize=o.bleu_tokenize, lowercase=o.bleu_lowercase)
         return TranslationEvaluation(
             **scores._asdict(),
             loss=nats / tokens,

@@ -1,0 +1,176 @@
+"""What tasks over examples share: reading, holding out, batches, evaluation.
+
+A task over examples says how files are read, what is learned of the training examples (vocabulary,
+labels), how they become numbers, what its model is and what is measured; `classification.py` is
+one to follow. Everything else is here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checkpoint import RunFolder
+from ..data.batches import Batches, by_length
+from ..data.vocabulary import BOS
+from ..ground.errors import InputError
+from ..ground.machine import Processes
+from .task import Loss, Task
+
+
+class Encoded(Protocol):
+    """N examples as numbers. `data.batches.Ragged` is one; so is what a task makes of several.
+
+    `lengths` [N] are those by which examples are batched. `pad` gives some examples side by side,
+    as the model takes them. `fingerprint` is a digest of all.
+    """
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+    def pad(self, indices: np.ndarray) -> tuple[Any, ...]: ...
+
+    def fingerprint(self) -> str: ...
+
+
+def shifted(targets: Tensor) -> Tensor:
+    """What a decoder reads to say targets [T, B]: x<t> = y<t-1>, <bos> first."""
+    return torch.cat([torch.full_like(targets[:1], BOS), targets[:-1]])
+
+
+class Batch(NamedTuple):
+    """What the model is called with, and how many tokens or examples of it count."""
+
+    inputs: tuple[Any, ...]
+    size: float
+
+
+class ExampleTask(Task):
+    """A task whose data are examples of different lengths.
+
+    `read` gives examples as they stand in files, in whatever form `split`, `learn` and `encode`
+    take; `encode` makes them `Encoded`. The model's `forward` gives the mean loss of a batch.
+    """
+
+    train: Any
+    valid: Any
+    batches: Batches
+    evaluation_tokens = 1 << 13
+    """Steps looked at together when nothing is learned, padding included: it changes no result."""
+
+    # ---- what a task says ---------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, patterns: list[str]) -> Any:
+        """The examples of training files."""
+
+    def read_more(self, patterns: list[str]) -> Any:
+        """The examples of other files, read as those of training were."""
+        return self.read(patterns)
+
+    @abstractmethod
+    def split(self, examples: Any) -> tuple[Any, Any]:
+        """Training and validation examples, where no validation files are given."""
+
+    def learn(self, train: Any) -> None:
+        """Settle what is made of the training examples: vocabulary, labels, `score`."""
+
+    @abstractmethod
+    def encode(self, examples: Any, *, training: bool = False) -> Any:
+        """Examples as numbers; those of `training` may be cut or chosen from."""
+
+    def doubt(self, examples: Any) -> None:
+        """Say what is odd about all that was read to train on, or refuse it."""
+
+    def look_over(self, train: Any, valid: Any) -> None:
+        """Say what is odd about both parts, encoded by now as `self.train` and `self.valid`."""
+
+    # ---- what follows from it -----------------------------------------------------------------
+
+    @classmethod
+    def prepare(
+        cls,
+        config: Any,
+        *,
+        resumed: RunFolder | None = None,
+        device: torch.device | None = None,
+        processes: Processes | None = None,
+    ) -> Self:
+        """The task with its data; what is learned is learned of the training examples alone."""
+        if not config.train:
+            raise InputError("no training data. Give --train FILE ….")
+        task = cls(config, device, resumed)
+        train, valid = task.read(config.train), None
+        task.doubt(train)
+        if not config.valid:
+            train, valid = task.split(train)
+        task.learn(train)
+        if config.valid:
+            valid = task.read_more(config.valid)
+        task.train, task.valid = task.encode(train, training=True), task.encode(valid)
+        task.look_over(train, valid)
+        loop, processes = config.loop, processes or Processes()
+        task.batches = Batches(
+            task.train.lengths,
+            batch_size=None if loop.batch_tokens else loop.batch_size,
+            batch_tokens=loop.batch_tokens,
+            seed=config.seed,
+            rank=processes.rank,
+            world=processes.world,
+        )
+        return task
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in a pass over the examples."""
+        return len(self.batches)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the training and validation data."""
+        return f"{self.train.fingerprint()}-{self.valid.fingerprint()}"
+
+    def inputs(self, examples: Any, some: np.ndarray) -> tuple[Any, ...]:
+        """Those examples as the model takes them, on the device."""
+        return tuple(part.to(self.device) for part in examples.pad(some))
+
+    def size(self, examples: Any, some: np.ndarray) -> float:
+        """What those examples weigh in a mean: their steps."""
+        return int(examples.lengths[some].sum())
+
+    def batch(self, epoch: int, i: int) -> Batch:
+        """This process's part of batch `i` of an epoch."""
+        share = self.batches.share(epoch, i)
+        size = self.size(self.train, share.examples) if share.counts else 0
+        return Batch(self.inputs(self.train, share.examples), size)
+
+    def loss(self, model: Any, batch: Batch, carry: Any) -> Loss:
+        """The model's mean loss."""
+        return Loss(model(*batch.inputs), batch.size)
+
+    def in_batches(
+        self, examples: Any, chosen: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, tuple[Any, ...]]]:
+        """All examples once, or those chosen, the shortest first: which, and as the model takes
+        them. The batches depend on the lengths alone.
+        """
+        chosen = np.arange(len(examples)) if chosen is None else chosen
+        for some in by_length(examples.lengths[chosen], self.evaluation_tokens):
+            yield chosen[some], self.inputs(examples, chosen[some])
+
+    def raw_to_measure(self, data: list[str] | None) -> Any:
+        """The examples of files; None: the run's own for validation."""
+        if data is None and not self.config.valid:
+            return self.split(self.read(self.config.train))[1]
+        return self.read_more(data or self.config.valid)
+
+    def to_measure(self, data: list[str] | None) -> Any:
+        """The same as numbers."""
+        return self.encode(self.raw_to_measure(data))
