@@ -235,7 +235,7 @@ def agreement(
     chosen = configs.from_dict(AgreementOptions, options)
     configs.check(chosen)
     name, _ = RunFolder(run).load_config()
-    if name != "lm":
+    if not task_class(name).judges_sentences:
         raise InputError(f"{run} is {entry(name).noun}; inspect agreement is for language models.")
     if out:
         need("matplotlib", "inspect")  # before the work

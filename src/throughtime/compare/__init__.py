@@ -24,7 +24,7 @@ from ..ground import machine, terminal
 from ..ground.extras import need
 from ..ground.output import json_text
 from ..tasks import TASKS, task_class
-from ..tasks.task import aligned
+from ..tasks.task import Score, aligned
 from . import figure, floor, outcome, plan, pool, spelling, table
 from .folder import at_work, finished
 from .outcome import Finding, Row
@@ -77,14 +77,19 @@ def compare(
         show_sizes(comparison, variants, axis)
         floors = [row for place in places for row in floors_of(comparison, tasks[place], place)]
         facts = {place: facts_of(tasks[place]) for place in places} if comparison.levels else {}
-        del tasks  # the runs read their data themselves
+        chances = {place: tasks[place].chance() for place in places}
+        asked = tasks[places[0]]
+        score, solved_means = asked.score, asked.solved_means
+        del tasks, asked  # the runs read their data themselves
         failures = train(task, runs, at_once, lock)
-        rows = gather(task, comparison, variants, runs, failures)
+        rows = gather(variants, runs, failures)
+        rows += [Row("no memory", at, None, metrics=[c]) for at, c in chances.items() if c]
         rows += floors
         for row in rows:
             row.facts = facts.get(row.at, {})
         outcome.correct_for_unknown(rows)
-        return write(out, task, axis, comparison, config, rows)
+        notes = notes_of(solved_means, comparison, rows)
+        return write(out, task, axis, score, comparison, config, rows, notes)
 
 
 def prepare_tasks(task: str, comparison: Comparison, config: Any) -> dict[str, Any]:
@@ -143,14 +148,8 @@ def train(task: str, runs: list[Run], at_once: int, lock: int) -> dict[str, str]
     return pool.run_all(jobs, task, at_once, lock) if jobs else {}
 
 
-def gather(
-    task: str,
-    comparison: Comparison,
-    variants: list[Variant],
-    runs: list[Run],
-    failures: dict[str, str],
-) -> list[Row]:
-    """A row for each variant, and what a model without memory achieves, where that is known."""
+def gather(variants: list[Variant], runs: list[Run], failures: dict[str, str]) -> list[Row]:
+    """A row for each variant."""
     rows = []
     for variant in variants:
         mine = [run for run in runs if run.variant is variant]
@@ -161,10 +160,6 @@ def gather(
         ]
         failed = [failures[run.name] for run in mine if run.name in failures]
         rows.append(outcome.row_of(variant, found, failed))
-    chances = {v.at: v.config.chance() for v in variants if hasattr(v.config, "chance")}
-    for at, chance in chances.items():
-        metric = task_class(task).score.metric
-        rows.append(Row("no memory", at, None, metrics=[{metric: chance}]))
     return rows
 
 
@@ -189,21 +184,31 @@ def facts_of(task: Any) -> dict[str, float]:
     }
 
 
+def notes_of(solved_means: str, comparison: Comparison, rows: list[Row]) -> list[str]:
+    """What must be known to read the table."""
+    orders = {row.at: (row.horizon[0] or 0) + 1 for row in rows if row.label == "ngram"}
+    return table.notes_of(solved_means, comparison, rows, cores_here(), orders)
+
+
 def write(
-    out: Path, task: str, axis: str, comparison: Comparison, config: Any, rows: list[Row]
+    out: Path,
+    task: str,
+    axis: str,
+    score: Score,
+    comparison: Comparison,
+    config: Any,
+    rows: list[Row],
+    notes: list[str],
 ) -> Compared:
     """compare.json, compare.md and the figure, and the table."""
     findings = [finding for row in rows for finding in row.findings]
-    first = findings[0].values if findings else {"score": "loss", "unit": "tokens"}
-    score = first["score"]
-    orders = {row.at: (row.horizon[0] or 0) + 1 for row in rows if row.label == "ngram"}
-    notes = table.notes_of(task, comparison, rows, cores_here(), orders)
-    made = table.table_of(task, axis, score, first["unit"], rows, notes)
+    unit = findings[0].values["unit"] if findings else "tokens"
+    made = table.table_of(axis, score, unit, rows, notes)
     values = {
         "task": task,
         "comparison": dataclasses.asdict(comparison),
         "settings": configs.to_dict(config),
-        "score": score,
+        "score": score.metric,
         "cores": cores_here(),
         "rows": [row.to_dict() for row in rows],
         "notes": notes,
@@ -213,7 +218,8 @@ def write(
     page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
     write_text(out / "compare.md", page, pool.AGAIN)
     if findings:
-        drawn = "bits_per_char_spelled" if comparison.levels else score  # what can be compared
-        name = table.UNITS.get((task, drawn), drawn.replace("_", " "))
-        figure.draw(out, axis, drawn, name, rows, log=task in ("adding", "copy"))
+        # of levels, what can be compared
+        spelled = Score("bits_per_char_spelled", name="bits/character, <unk> spelled")
+        drawn = spelled if comparison.levels else score
+        figure.draw(out, axis, drawn.metric, drawn.title, rows, log=score.log)
     return Compared(out, rows, made)

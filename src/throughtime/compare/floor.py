@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..metrics.likelihood import scores
 from ..ngram import windows, witten_bell_nats
-from ..tasks.language import scores
 
 HIGHEST = 5
 """Order beyond which no n-gram model is tried."""
@@ -26,5 +26,6 @@ def ngram(task: Any) -> dict[str, Any]:
     nats = witten_bell_nats(train, valid, order, V)
     best = int(np.argmin(nats)) + 1
     kept = sum(len(np.unique(windows(train, n, V))) for n in range(1, best + 1))
-    metrics = scores(nats[best - 1], task.valid.counts)
+    counts = task.valid.counts
+    metrics = scores(nats[best - 1], counts.tokens, counts.characters)
     return {"order": best, "metrics": metrics, "parameters": kept, "nats": nats}

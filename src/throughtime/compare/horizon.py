@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data import corpus as corpora
 from ..inspect.gradients import gradients_through_time, language_windows
-from ..tasks.language import texts
+from ..tasks.task import Task
 
 LAGS = 300
 POSITIONS = 64
 SHARE = 0.01
 
 
-def horizon(task: Any, model: Any) -> dict[str, Any]:
+def horizon(task: Task, model: Any) -> dict[str, Any] | None:
     """The lag from which ‖∂L<T>/∂s<t>‖ is below 1% of that at lag 0: the median over positions.
 
     Of all layers and parts s of the state (a, c) it is the one that lasts longest; `by` has each.
     None: not within the `lags` measured. Positions are drawn at random from the validation text,
-    the same for every model. A fixed window reaches as far as it is wide.
+    the same for every model. A fixed window reaches as far as it is wide. None for a task
+    without one long text.
     """
-    if task.config.model.context is not None:
-        return {"horizon": task.config.model.context, "lags": LAGS, "by": {}}
-    _, text = texts(task.config, quiet=True)
-    ids = corpora.encode(text, task.vocabulary, task.config.data.eos, quiet=True).ids
+    text = task.running_text(quiet=True)
+    if text is None:
+        return None
+    if text.reach is not None:
+        return {"horizon": text.reach, "lags": LAGS, "by": {}}
+    ids = text.ids
     if len(ids) < 2:  # nothing to look back on
         return {"horizon": None, "lags": 0, "by": {}}
     lags = min(LAGS, len(ids) - 2)

@@ -21,7 +21,6 @@ from typing import Any
 
 from ..data.text import Text
 from ..data.vocabulary import SPECIALS, UNK, Vocabulary, as_text, count_characters, count_words
-from ..tasks.language import texts
 
 CODE_POINTS = 0x110000
 
@@ -53,7 +52,7 @@ def hidden_bits(task: Any) -> float:
     if task.valid.counts.unknown == 0:
         return 0.0
     config, vocabulary = task.config, task.vocabulary
-    train, valid = texts(config, quiet=True)
+    train, valid = task.texts()
     at_word = config.level == "word"
     known: Counter[str] = Counter()
     for chunk, _ in train.chunks():

@@ -8,17 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..tasks.task import aligned
+from ..tasks.task import Score, aligned
 from ..training.monitor import clock
 from .outcome import Row, spread
-
-UNITS = {
-    ("lm", "loss"): "nats/token",
-    ("adding", "loss"): "squared error",
-    ("copy", "loss"): "nats/step",
-    ("lm", "bits_per_char_spelled"): "bits/character, <unk> spelled",
-}
-"""What a task's score is called where its own name says too little."""
 
 NOTHING = "–"
 
@@ -42,17 +34,14 @@ class Table:
         return table + "\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
 
 
-def table_of(
-    task: str, axis: str, score: str, unit: str, rows: Sequence[Row], notes: list[str]
-) -> Table:
+def table_of(axis: str, score: Score, unit: str, rows: Sequence[Row], notes: list[str]) -> Table:
     """The columns that have something to say; the score's comes first."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("", lambda row: row.label),
         (axis, lambda row: row.at or NOTHING),
-        (UNITS.get((task, score), score.replace("_", " ")), lambda row: with_spread(row, score)),
+        (score.title, lambda row: with_spread(row, score.metric)),
+        ("bits/character", lambda row: with_spread(row, "bits_per_char")),
     ]
-    if task == "lm":
-        columns.append(("bits/character", lambda row: with_spread(row, "bits_per_char")))
     if axis == "level":
         columns += [
             ("with <unk> spelled", lambda row: with_spread(row, "bits_per_char_spelled")),
@@ -146,7 +135,7 @@ def duration(value: float | None) -> str:
 
 
 def notes_of(
-    task: str, comparison: Any, rows: Sequence[Row], cores: int, baseline: dict[str, Any]
+    solved_means: str, comparison: Any, rows: Sequence[Row], cores: int, baseline: dict[str, Any]
 ) -> list[str]:
     """What must be known to read the table."""
     found = [f.values for row in rows for f in row.findings]
@@ -182,7 +171,7 @@ def notes_of(
         notes.append(f"ngram{f' ({at})' if at else ''}: Witten-Bell of order {order}; its "
                      "parameters are the n-grams that it keeps")  # fmt: skip
     if any(row.values("solved") for row in rows):
-        notes.append(SOLVED[task])
+        notes.append(solved_means)
     for row in rows:
         notes += few_steps(row)
         notes += [f"{row.label} {row.at} failed: {why}" for why in row.failures]
@@ -203,13 +192,6 @@ def few_steps(row: Row) -> list[str]:
         for seed, n in steps.items()
         if n < FEW_STEPS * usual
     ]
-
-
-SOLVED = {
-    "adding": "solved: a mean squared error below 0.01; no memory: predicting 1 always, 1/6",
-    "copy": "solved: 99% of the ten symbols said again rightly; no memory: 10 ln 8 / (T + 20)",
-    "temporal-order": "solved: below 1% of errors on the validation sequences; no memory: guessing",
-}
 
 
 def range_of(values: Sequence[int]) -> str:

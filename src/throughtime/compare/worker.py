@@ -66,7 +66,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "skipped": result.skipped,
         "jobs": job["jobs"],
         "threads": config.threads,
-        "horizon": horizon(task, model) if job["task"] == "lm" else None,
+        "horizon": horizon(task, model),
     }
 
 

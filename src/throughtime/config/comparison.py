@@ -51,12 +51,13 @@ class Comparison:
                 raise InputError(f"--{name} has {', '.join(sorted(twice))} twice.")
             setattr(self, name, found)
         self.cells = self.cells or ([config.cell] if self.levels else list(DEFAULT_CELLS))
-        is_language = hasattr(config, "level") and hasattr(config.model, "context")
-        for name in ("levels", "baselines"):
-            if getattr(self, name) and not is_language:
-                raise InputError(f"--{name} is for language models: throughtime compare lm.")
-        if self.lengths and not hasattr(config, "length"):
-            raise InputError("--lengths is for adding, copy and temporal-order.")
+        for name, of in (
+            ("levels", "language models: throughtime compare lm"),
+            ("baselines", "language models: throughtime compare lm"),
+            ("lengths", "adding, copy and temporal-order"),
+        ):
+            if getattr(self, name) and name not in config.compared_by:
+                raise InputError(f"--{name} is for {of}.")
         for level in self.levels:
             one_of("level", level, LEVELS.__args__)
         for baseline in self.baselines:

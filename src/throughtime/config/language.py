@@ -123,6 +123,7 @@ class LanguageConfig(RunConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     loop: StreamLoopConfig = field(default_factory=StreamLoopConfig)
 
+    compared_by: ClassVar[tuple[str, ...]] = ("levels", "baselines")
     fixed: ClassVar[tuple[str, ...]] = (
         *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
         *("train", "valid", "data", "loop.batch_size", "loop.window"),  # its place in the data does

@@ -152,7 +152,9 @@ class RunConfig:
     A task's configuration adds its data, `model` and `loop`, and says in `fixed` which settings a
     resumed run cannot change. The options of its verbs are dataclasses of their own; a verb whose
     options are None is not for this task. `between_samples` stands between generated sequences
-    where they are printed; `files` is how `--data` is written, nothing for a task without files.
+    where they are printed; `files` is how `--data` is written, nothing for a task without files;
+    `compared_by` what `compare` may vary besides the cell (levels, lengths), or set beside the
+    runs (baselines).
 
     Args:
         out: Run folder to make.
@@ -182,6 +184,7 @@ class RunConfig:
     predict_options: ClassVar[type | None] = None
     generate_options: ClassVar[type | None] = None
     files: ClassVar[str] = "FILE"
+    compared_by: ClassVar[tuple[str, ...]] = ()
     between_samples: ClassVar[str] = "\n" + "─" * 40 + "\n"
 
     def check(self) -> None:

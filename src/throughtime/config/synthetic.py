@@ -68,6 +68,7 @@ class SyntheticConfig(RunConfig):
     loop: SyntheticLoopConfig = field(default_factory=SyntheticLoopConfig)
 
     shortest: ClassVar[int] = 1
+    compared_by: ClassVar[tuple[str, ...]] = ("lengths",)
     fixed: ClassVar[tuple[str, ...]] = (
         *("cell", "model", "optim.name", "length"),  # the checkpoint's tensors, and the problem
         *("sequences", "held_out", "seed", "loop.batch_size"),  # the batches

@@ -1,4 +1,4 @@
-"""The losses of other tasks at the ends of their sequences, where gradients through time begin.
+"""Gradients through time of any task, from the losses at the ends of its sequences.
 
 A scan's lag counts its own steps before the loss, so a forward scan is measured from the loss at
 the last step of a sequence, a backward scan from that at the first, where a task has one at each.
@@ -15,72 +15,46 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.batches import by_length
 from ..ground.errors import InputError
-from ..tasks.classification import Classification
-from ..tasks.conditional import Conditional
-from ..tasks.frames import Frames
-from ..tasks.synthetic import Synthetic
-from ..tasks.tagging import Tagging
-from ..tasks.translation import Translation
+from ..tasks.endings import Ends
+from ..tasks.task import Task
 from .gates import Gates, summary
 from .gradients import GradientsThroughTime
 from .watch import Seen, watching
 
-LONGEST = 256
-"""Steps of a sequence that has a loss at every step: what comes after is cut off."""
 TOKENS = 1 << 13
 """Steps times sequences looked at together."""
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Some of a task's sequences, and how to make batches of them.
+    """Some of a task's sequences, and how to ask for the losses at their ends.
 
-    `of[stack]` says what loss the gradients are of; `batch(model, some)` gives the losses and the
-    lengths of each stack's sequences. `total` sequences were there, `cut` of these are cut off.
+    `of[stack]` says what loss the gradients are of; `ends(model, some)` gives those of some.
+    `total` sequences were there; `cut` of these are cut off after `longest` steps.
     """
 
     lengths: np.ndarray
     of: dict[str, str]
-    batch: Callable[[Any, np.ndarray], Batch]
+    ends: Callable[[Any, np.ndarray], Ends]
     total: int
-    cut: int
+    cut: int = 0
+    longest: int | None = None
 
-    def batches(self, model: Any) -> Iterator[Batch]:
+    def batches(self, model: Any) -> Iterator[Ends]:
         """Sequences of about the same length together."""
-        order = np.argsort(self.lengths, kind="stable")
-        start = 0
-        while start < len(order):
-            end = start + 1
-            while end < len(order) and self.lengths[order[end]] * (end + 1 - start) <= TOKENS:
-                end += 1
-            yield self.batch(model, order[start:end])
-            start = end
+        for some in by_length(self.lengths, TOKENS):
+            yield self.ends(model, some)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The losses of a batch, each summed over its sequences, and lengths [B] by stack.
-
-    "last" is that at the end of a sequence, "first" that at its first step, "whole" of all steps.
-    """
-
-    losses: dict[str, Callable[[], Tensor]]
-    lengths: dict[str, Tensor]
-
-
-def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Sequences:
+def sequences(task: Task, data: list[str] | None, count: int, seed: int) -> Sequences:
     """`count` of a task's sequences, drawn at random from the files `data`.
 
     None: the run's own validation data. Errors: `InputError` where there is no step to look at.
     """
-    for kind, losses in KINDS.items():
-        if isinstance(task, kind):
-            held = hasattr(task, "valid") and data is None  # in memory while it trains
-            lengths, of, batch = losses(task, task.valid if held else task.to_measure(data))
-            break
-    else:
-        raise InputError(f"inspect does not know the task of {type(task).__name__}.")
+    examples = task.to_look_at(data)
+    lengths, longest = task.steps(examples), task.longest_looked_at
     usable = (lengths > 0).nonzero()[0]
     if not len(usable):
         raise InputError(
@@ -88,161 +62,15 @@ def sequences(task: Any, data: list[str] | None, count: int, seed: int) -> Seque
         )
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(usable, min(count, len(usable)), replace=False))
-    cut = 0
-    if isinstance(task, (Conditional, Frames)):
-        cut = int((lengths[chosen] > LONGEST).sum())
-        lengths = lengths.clip(max=LONGEST)
+    chosen_lengths = lengths[chosen]
     return Sequences(
-        lengths[chosen], of, lambda model, some: batch(model, chosen[some]), len(lengths), cut
+        chosen_lengths if longest is None else chosen_lengths.clip(max=longest),
+        task.looked_into(),
+        lambda model, some: task.ends(model, examples, chosen[some]),
+        len(lengths),
+        0 if longest is None else int((chosen_lengths > longest).sum()),
+        longest,
     )
-
-
-def of_classification(task: Classification, examples: Any) -> Any:
-    """The loss of each sequence's label; labels that training has not are passed over."""
-    known = examples.labels < len(task.labels)
-    labels = torch.from_numpy(examples.labels)
-
-    def batch(model: Any, some: np.ndarray) -> Batch:
-        x, lengths = (part.to(task.device) for part in examples.sequences.pad(some))
-        truth = labels[some].to(task.device)
-
-        def loss() -> Tensor:
-            return F.cross_entropy(model.logits(x, lengths).float(), truth, reduction="sum")
-
-        return Batch({"last": loss, "first": loss}, {"stack": lengths})
-
-    return np.where(known, examples.sequences.lengths, 0), {"stack": "the loss of the label"}, batch
-
-
-def of_tagging(task: Tagging, examples: Any) -> Any:
-    """The loss of a sentence's last tag, and its first for backward scans; a CRF's is of all."""
-
-    def batch(model: Any, some: np.ndarray) -> Batch:
-        words = examples.words.pad(some).to(task.device)
-        tags = examples.tags.pad(some, -1)[0].to(task.device)
-
-        def whole() -> Tensor:
-            return model.nats(words, tags).sum()
-
-        def at(step: Tensor) -> Tensor:
-            columns = torch.arange(tags.shape[1], device=tags.device)
-            truth = tags[step, columns]
-            scores = model.scores(words)[step, columns].float()
-            return F.cross_entropy(scores, truth, ignore_index=-1, reduction="sum")
-
-        losses: dict[str, Callable[[], Tensor]] = {"last": whole, "first": whole}
-        if model.crf is None:
-            losses = {
-                "last": lambda: at(words.lengths - 1),
-                "first": lambda: at(torch.zeros_like(words.lengths)),
-            }
-        lengths = {"stack": words.lengths}
-        if hasattr(model.characters, "stack"):
-            lengths["characters.stack"] = words.character_lengths
-            losses["whole"] = whole
-        return Batch(losses, lengths)
-
-    of = {"stack": "the loss of the last tag (backward: of the first)"}
-    if task.config.model.head == "crf":
-        of = {"stack": "the loss of all tags together, which a CRF does not split"}
-    of["characters.stack"] = "the loss of all tags"
-    return examples.words.sentences.lengths, of, batch
-
-
-def of_conditional(task: Conditional, found: Any) -> Any:
-    """The loss of a sequence's last token, the LONGEST-th at most."""
-
-    def batch(model: Any, some: np.ndarray) -> Batch:
-        tokens, targets, lengths, conditions = task.inputs(found, some)
-        lengths = lengths.clamp(max=LONGEST)
-        tokens, targets = tokens[:LONGEST], targets[:LONGEST]
-
-        def loss() -> Tensor:
-            e = model.embed_condition(conditions)
-            h, _ = model.hidden_after(tokens, model.state(e, tokens.shape[1]), e)
-            last = lengths - 1, torch.arange(tokens.shape[1], device=tokens.device)
-            logits = model.head.logits(h[last])
-            return F.cross_entropy(logits, targets[last], reduction="sum")
-
-        return Batch({"last": loss}, {"stack": lengths})
-
-    return found.tokens.lengths, {"stack": "the loss of the last token"}, batch
-
-
-def of_frames(task: Frames, found: Any) -> Any:
-    """The loss of a sequence's last frame, the LONGEST-th at most."""
-
-    def batch(model: Any, some: np.ndarray) -> Batch:
-        frames, lengths = (part.to(task.device) for part in found.pad(some))
-        frames, lengths = frames[:LONGEST].float(), lengths.clamp(max=LONGEST)
-
-        def loss() -> Tensor:
-            columns = torch.arange(frames.shape[1], device=frames.device)
-            return model.nats(frames, lengths)[lengths - 1, columns].sum()
-
-        return Batch({"last": loss}, {"stack": lengths})
-
-    return found.lengths, {"stack": "the loss of the last frame"}, batch
-
-
-def of_translation(task: Translation, pairs: Any) -> Any:
-    """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
-
-    def batch(model: Any, some: np.ndarray) -> Batch:
-        tensors = task.inputs(pairs, some)
-        _, source_lengths, _, targets, lengths = tensors
-
-        def whole() -> Tensor:
-            h, _ = model.hidden(tensors[2], model.read(tensors[0], source_lengths))
-            keep = torch.arange(len(targets), device=targets.device)[:, None] < lengths
-            return F.cross_entropy(model.head.logits(h[keep]), targets[keep], reduction="sum")
-
-        def last() -> Tensor:
-            h, _ = model.hidden(tensors[2], model.read(tensors[0], source_lengths))
-            at = lengths - 1, torch.arange(targets.shape[1], device=targets.device)
-            return F.cross_entropy(model.head.logits(h[at]), targets[at], reduction="sum")
-
-        return Batch(
-            {"last": last, "whole": whole}, {"encoder": source_lengths, "decoder": lengths}
-        )
-
-    of = {
-        "encoder": "the loss of the whole translation",
-        "decoder": "the loss of the last token, <eos>",
-    }
-    lengths = np.where(pairs.source.lengths > 0, pairs.lengths, 0)
-    return lengths, of, batch
-
-
-def of_synthetic(task: Synthetic, drawn: Any) -> Any:
-    """The loss of the answer at each sequence's end."""
-    T = np.full(drawn.x.shape[1], len(drawn.x)) if drawn.lengths is None else drawn.lengths
-
-    def batch(model: Any, some: np.ndarray) -> Batch:
-        x, x_lengths, targets = task.inputs(drawn, some)
-
-        def loss() -> Tensor:
-            found = model.losses(model.outputs(x, x_lengths), targets)
-            return (found[-1] if task.at_each_step else found).sum()
-
-        lengths = torch.from_numpy(T[some]).to(task.device)
-        return Batch({"last": loss}, {"stack": lengths})
-
-    return T, {"stack": "the loss of the last answer"}, batch
-
-
-KINDS: dict[type, Any] = {
-    Synthetic: of_synthetic,
-    Classification: of_classification,
-    Tagging: of_tagging,
-    Conditional: of_conditional,
-    Frames: of_frames,
-    Translation: of_translation,
-}
-"""The losses of each kind of task."""
-
-WHOLE = ("encoder", "characters.stack")
-"""Stacks whose steps are not those of the loss: the loss of everything is theirs."""
 
 
 def gradients_by_stack(
@@ -260,7 +88,7 @@ def gradients_by_stack(
         for name, lengths in batch.lengths.items():
             seen, _ = by_end["last"][name]
             layers[name] = seen.names()
-            ends = ["whole"] if name in WHOLE and "whole" in by_end else ["last"]
+            ends = ["whole"] if name in batch.apart and "whole" in by_end else ["last"]
             if seen.directions == 2 and "first" in by_end and ends == ["last"]:
                 ends.append("first")
             for part in seen.cell.state:
@@ -283,7 +111,7 @@ def has_backward(model: Any) -> bool:
 
 
 def norms_of(
-    model: Any, batch: Batch, loss: Callable[[], Tensor]
+    model: Any, batch: Ends, loss: Callable[[], Tensor]
 ) -> dict[str, tuple[Seen, dict[str, Tensor]]]:
     """Each stack watched, and its gradient norms [scans, T, B] by state part."""
     with watching(model) as watched, torch.enable_grad():

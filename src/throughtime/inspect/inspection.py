@@ -6,13 +6,11 @@ from typing import Any
 
 import torch
 
-from ..data import corpus as corpora
-from ..data.text import Text
 from ..ground import terminal
 from ..layers.stack import Stack
-from ..tasks.language import Language, texts
+from ..tasks.task import Task
 from . import sections
-from .endings import LONGEST, gates_by_stack, gradients_by_stack, sequences
+from .endings import gates_by_stack, gradients_by_stack, sequences
 from .health import Health
 from .language import Effort, language_sections
 from .page import Section
@@ -20,7 +18,7 @@ from .report import Report
 
 
 def inspect(
-    task: Any,
+    task: Task,
     model: Any,
     data: list[str] | None = None,
     *,
@@ -31,10 +29,11 @@ def inspect(
 ) -> Report:
     """The report on a task's model over the files `data`; None: the run's own validation data."""
     effort = effort or Effort()
-    if isinstance(task, Language):
-        ids, said = language_ids(task, data)
+    text = task.running_text(data)
+    if text is not None:
+        said = text.said
         parts = language_sections(
-            task, model, ids, untrained=untrained, health=health, effort=effort
+            task, model, text.ids, untrained=untrained, health=health, effort=effort
         )
     else:
         parts, said = other_sections(task, model, data, health, untrained, effort)
@@ -58,22 +57,6 @@ def describe(name: str, stack: Stack) -> str:
     return f"{where}{stack.cell!r}, {stack.num_layers} × {stack.hidden_size}{both}"
 
 
-def language_ids(task: Language, data: list[str] | None) -> tuple[Any, str]:
-    """The tokens of the data, and a line about them."""
-    config = task.config
-    if data is None:
-        _, text = texts(config, quiet=True)
-        where = "the run's validation text"
-    else:
-        text = Text.of(data, raw=config.level == "byte", column=config.data.column)
-        where = ", ".join(data)
-    corpus = corpora.encode(text, task.vocabulary, config.data.eos)
-    said = f"{len(corpus):,} tokens of {where}"
-    if corpus.counts.unknown:
-        said += f", {corpus.counts.unknown / corpus.counts.tokens:.2%} <unk>"
-    return corpus.ids, said
-
-
 LEFT_OUT = {
     "influence": ("Influence on real text", "exchanges tokens of a running text"),
     "units": ("Units that keep longest", "follows units over a running text"),
@@ -84,7 +67,7 @@ LEFT_OUT = {
 
 
 def other_sections(
-    task: Any,
+    task: Task,
     model: Any,
     data: list[str] | None,
     health: Health | None,
@@ -119,4 +102,4 @@ def other_sections(
     parts.append(sections.health_section(health))
     where = "the run's validation data" if data is None else ", ".join(data)
     said = f"{len(found.lengths):,} of {found.total:,} sequences of {where}"
-    return parts, said + f", {found.cut} cut off after {LONGEST} steps" * (found.cut > 0)
+    return parts, said + f", {found.cut} cut off after {found.longest} steps" * (found.cut > 0)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
@@ -25,6 +26,7 @@ from ..layers.mode import evaluating
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import Numbers, Texts
+from .endings import Ends
 from .example_task import ExampleTask
 from .task import Evaluation, Prediction, Score, aligned, figures
 
@@ -207,6 +209,23 @@ class Classification(ExampleTask):
             f"accuracy {metrics['accuracy']:.2%}, macro F1 {metrics['macro_f1']:.4f}, "
             f"loss {metrics['loss']:.4f}"
         )
+
+    def looked_into(self) -> dict[str, str]:
+        """The loss of each sequence's label."""
+        return {"stack": "the loss of the label"}
+
+    def steps(self, examples: LabelledSequences) -> np.ndarray:
+        """Labels that training has not are passed over."""
+        return np.where(examples.labels < len(self.labels), examples.lengths, 0)
+
+    def ends(self, model: Any, examples: LabelledSequences, some: np.ndarray) -> Ends:
+        """The label is said at the last step of either direction."""
+        x, lengths, truth = self.inputs(examples, some)
+
+        def loss() -> Tensor:
+            return F.cross_entropy(model.logits(x, lengths).float(), truth, reduction="sum")
+
+        return Ends({"last": loss, "first": loss}, {"stack": lengths})
 
     # ---- a finished run -----------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..checkpoint import RunFolder
 from ..config.conditional import ConditionalWritingOptions
@@ -22,8 +23,10 @@ from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.mode import evaluating
+from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
-from .example_task import Batch, ExampleTask, shifted
+from .endings import Ends
+from .example_task import Batch, ExampleTask, at, shifted
 from .task import Evaluation
 from .writing import write
 
@@ -194,7 +197,7 @@ class Conditional(ExampleTask):
         """Nats a token and perplexity."""
         nats, tokens = self.nats(model, self.valid, QUICK_TOKENS if quick else math.inf)
         loss = nats / tokens
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
     def describe(self, metrics: dict[str, float]) -> str:
         """Nats and perplexity."""
@@ -214,6 +217,26 @@ class Conditional(ExampleTask):
         said = ", ".join(f"{name}: {value}" for name, value in condition.items())
         return f"{said}\n{self.vocabulary.decode(ids).strip()}"
 
+    longest_looked_at = 256
+
+    def looked_into(self) -> dict[str, str]:
+        """The loss of a sequence's last token, or of that where it is cut off."""
+        return {"stack": "the loss of the last token"}
+
+    def ends(self, model: Any, examples: ConditionedSequences, some: np.ndarray) -> Ends:
+        """At the last token."""
+        tokens, targets, lengths, conditions = self.inputs(examples, some)
+        lengths, most = lengths.clamp(max=self.longest_looked_at), self.longest_looked_at
+        tokens, targets = tokens[:most], targets[:most]
+
+        def loss() -> Tensor:
+            e = model.embed_condition(conditions)
+            h, _ = model.hidden_after(tokens, model.state(e, tokens.shape[1]), e)
+            logits = model.head.logits(at(lengths - 1, h))
+            return F.cross_entropy(logits, at(lengths - 1, targets), reduction="sum")
+
+        return Ends({"last": loss}, {"stack": lengths})
+
     # ---- a finished run -----------------------------------------------------------------------
 
     def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
@@ -223,7 +246,7 @@ class Conditional(ExampleTask):
         per_char = nats / max(sequences.characters, 1)
         return ConditionalEvaluation(
             nats_per_token=nats / tokens,
-            perplexity=math.exp(min(nats / tokens, 700.0)),
+            perplexity=perplexity(nats / tokens),
             nats_per_char=per_char,
             bits_per_char=per_char / math.log(2),
             nats_per_sequence=nats / len(sequences.tokens),

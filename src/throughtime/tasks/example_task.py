@@ -20,6 +20,7 @@ from ..data.batches import Batches, by_length
 from ..data.vocabulary import BOS
 from ..ground.errors import InputError
 from ..ground.machine import Processes
+from .endings import Ends
 from .task import Loss, Task
 
 
@@ -174,3 +175,24 @@ class ExampleTask(Task):
     def to_measure(self, data: list[str] | None) -> Any:
         """The same as numbers."""
         return self.encode(self.raw_to_measure(data))
+
+    # ---- what inspect asks --------------------------------------------------------------------
+
+    def to_look_at(self, data: list[str] | None) -> Any:
+        """As `to_measure`; while it trains, what is in memory."""
+        return self.valid if data is None and hasattr(self, "valid") else self.to_measure(data)
+
+    def ends(self, model: Any, examples: Any, some: np.ndarray) -> Ends:
+        """The loss of whole examples, at whatever step it arises."""
+        inputs, size = self.inputs(examples, some), self.size(examples, some)
+
+        def whole() -> Tensor:
+            return model(*inputs) * size
+
+        lengths = torch.from_numpy(self.steps(examples)[some]).to(self.device)
+        return Ends({"last": whole, "first": whole}, {"stack": lengths})
+
+
+def at(steps: Tensor, values: Tensor) -> Tensor:
+    """Of each sequence the value at its own step: steps [B], values [T, B, …] → [B, …]."""
+    return values[steps, torch.arange(values.shape[1], device=values.device)]

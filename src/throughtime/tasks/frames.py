@@ -20,7 +20,8 @@ from ..layers.mode import evaluating
 from ..models.frames import FrameModel
 from ..music.recital import Recital
 from ..music.rolls import KEYS, read_rolls, score_of
-from .example_task import Batch, ExampleTask
+from .endings import Ends
+from .example_task import Batch, ExampleTask, at
 from .task import Evaluation, figures
 
 LENGTH = 128
@@ -152,6 +153,23 @@ class Frames(ExampleTask):
     def describe_loss(self, loss: float) -> str:
         """Nats a frame."""
         return f"loss {loss:.3f} nats/frame"
+
+    longest_looked_at = 256
+
+    def looked_into(self) -> dict[str, str]:
+        """The loss of a sequence's last frame, or of that where it is cut off."""
+        return {"stack": "the loss of the last frame"}
+
+    def ends(self, model: FrameModel, examples: Ragged, some: np.ndarray) -> Ends:
+        """At the last frame."""
+        frames, lengths = self.inputs(examples, some)
+        most = self.longest_looked_at
+        frames, lengths = frames[:most], lengths.clamp(max=most)
+
+        def loss() -> Tensor:
+            return at(lengths - 1, model.nats(frames, lengths)).sum()
+
+        return Ends({"last": loss}, {"stack": lengths})
 
     def evaluate(
         self, model: FrameModel, data: list[str] | None, options: MusicEvaluateOptions

@@ -16,7 +16,7 @@ from ..config import LanguageConfig, seconds
 from ..config.language import WritingOptions
 from ..data import corpus as corpora
 from ..data.affixes import affixes_of
-from ..data.corpus import Corpus, Counts
+from ..data.corpus import Corpus
 from ..data.streams import Streams
 from ..data.text import Text
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
@@ -26,8 +26,10 @@ from ..ground.errors import InputError
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
 from ..layers.window import Recent
+from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
-from .task import Evaluation, Loss, Task
+from .endings import RunningText
+from .task import Evaluation, Loss, Score, Task
 from .writing import write
 
 EVALUATION_WINDOW = 256
@@ -43,6 +45,8 @@ FINAL_SECONDS = 30.0
 class Language(Task):
     """A language model's data, loss, metrics and samples. `Task` says what each part is for."""
 
+    score = Score(name="nats/token")
+    judges_sentences = True
     kept: ClassVar = {"tokenizer.json": "vocabulary"}
     train: Corpus
     valid: Corpus
@@ -186,7 +190,8 @@ class Language(Task):
                     f"the last figures are over {tokens:,} of {len(self.valid):,} validation "
                     f"tokens, {FINAL_SECONDS:.0f} s; throughtime evaluate reads all"
                 )
-        return scores(nats / tokens, self.valid.counts)
+        counts = self.valid.counts
+        return scores(nats / tokens, counts.tokens, counts.characters)
 
     def describe(self, metrics: dict[str, float]) -> str:
         """Word models speak perplexity, the others bits per character."""
@@ -207,6 +212,36 @@ class Language(Task):
         sampling = Sampling(temperature=0.8, forbidden=(PAD, UNK, BOS))
         ids = sample(model, self.beginning(), length, sampling, generator=generator)
         return self.vocabulary.decode(ids).strip()
+
+    # ---- what inspect and compare ask ---------------------------------------------------------
+
+    def texts(self, *, quiet: bool = True) -> tuple[Text, Text]:
+        """The run's training and validation text."""
+        return texts(self.config, quiet=quiet)
+
+    def running_text(
+        self, data: list[str] | None = None, *, quiet: bool = False
+    ) -> RunningText | None:
+        """The tokens of files; None: the run's own validation text."""
+        config = self.config
+        if data is None and hasattr(self, "valid"):  # in memory while it trains
+            corpus = self.valid
+        else:
+            text = self.texts()[1] if data is None else self.text_of(data)
+            corpus = corpora.encode(text, self.vocabulary, config.data.eos, quiet=quiet)
+        counts = corpus.counts
+        where = "the run's validation text" if data is None else ", ".join(data)
+        said = f"{len(corpus):,} tokens of {where}"
+        if counts.unknown:
+            said += f", {counts.unknown / counts.tokens:.2%} <unk>"
+        return RunningText(corpus.ids, said, config.loop.window, config.model.context)
+
+    def text_of(self, data: list[str]) -> Text:
+        """Files, read as those of training were."""
+        config = self.config
+        return Text.of(data, raw=config.level == "byte", column=config.data.column)
+
+    # ---- a finished run -----------------------------------------------------------------------
 
     def opening(self) -> list[int]:
         """What text begins after: <bos>, and an <eos> where those separate sequences."""
@@ -236,11 +271,7 @@ class Language(Task):
 
         The result depends on no batch size. Characters never seen in training count as <unk>.
         """
-        text = None
-        if data is not None:
-            raw = self.config.level == "byte"
-            text = Text.of(data, raw=raw, column=self.config.data.column)
-        return evaluate_text(self, model, text)
+        return evaluate_text(self, model, self.text_of(data) if data is not None else None)
 
     def generate(self, model: Any, options: WritingOptions) -> Iterator[tuple[int, str]]:
         """Novel text, prime included."""
@@ -321,18 +352,6 @@ def stream_nats(
     return nats, tokens
 
 
-def scores(loss: float, counts: Counts) -> dict[str, float]:
-    """The same likelihood in every unit."""
-    per_char = loss * counts.tokens / max(counts.characters, 1)
-    return {
-        "loss": loss,
-        "bits_per_token": loss / math.log(2),
-        "nats_per_char": per_char,
-        "bits_per_char": per_char / math.log(2),
-        "perplexity": math.exp(min(loss, 700.0)),
-    }
-
-
 @dataclass(frozen=True)
 class LanguageEvaluation(Evaluation):
     """What `evaluate` found, over the whole text as one stream."""
@@ -358,7 +377,7 @@ def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> La
     with terminal.progress("evaluating", len(corpus)) as advance:
         nats, tokens = stream_nats(model, corpus, 1, min(1024, len(corpus)), advance=advance)
     took = time.perf_counter() - started
-    s = scores(nats / tokens, corpus.counts)
+    s = scores(nats / tokens, corpus.counts.tokens, corpus.counts.characters)
     c = corpus.counts
     return LanguageEvaluation(
         s["loss"],

@@ -21,6 +21,7 @@ from ..ground.errors import InputError
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
 from ..models.reader import Reader
+from .endings import Ends
 from .example_task import Batch
 from .task import Evaluation, Loss, Score, Task
 
@@ -159,12 +160,36 @@ class Synthetic(Task):
         """The training loss on the live line."""
         return f"loss {loss:.4f}"
 
-    # ---- a finished run -----------------------------------------------------------------------
+    def chance(self) -> dict[str, float]:
+        """The score of the best model without memory."""
+        return {self.score.metric: self.config.chance()}
 
-    def to_measure(self, data: list[str] | None) -> problems.Sequences:
+    def to_look_at(self, data: list[str] | None) -> problems.Sequences:
         """The same sequences for every run of a problem and length."""
         refuse_files(data)
         return self.problem.draw(np.random.default_rng(DRAWN), DRAWN)
+
+    def steps(self, examples: problems.Sequences) -> np.ndarray:
+        """Of each sequence."""
+        x, lengths = examples.x, examples.lengths
+        return np.full(x.shape[1], len(x)) if lengths is None else lengths
+
+    def looked_into(self) -> dict[str, str]:
+        """The loss of the answer at each sequence's end."""
+        return {"stack": "the loss of the last answer"}
+
+    def ends(self, model: Any, examples: problems.Sequences, some: np.ndarray) -> Ends:
+        """At the last step."""
+        x, x_lengths, targets = self.inputs(examples, some)
+
+        def loss() -> Tensor:
+            found = model.losses(model.outputs(x, x_lengths), targets)
+            return (found[-1] if self.at_each_step else found).sum()
+
+        lengths = torch.from_numpy(self.steps(examples)[some]).to(self.device)
+        return Ends({"last": loss}, {"stack": lengths})
+
+    # ---- a finished run -----------------------------------------------------------------------
 
     def evaluate(
         self, model: Reader, data: list[str] | None, options: SyntheticEvaluationOptions
@@ -203,6 +228,9 @@ class Adding(Synthetic):
     scale, half as wide. Solved: a mean squared error below 0.01.
     """
 
+    score = Score(name="squared error", log=True)
+    solved_means = "solved: a mean squared error below 0.01; no memory: predicting 1 always, 1/6"
+
     def problem_of(self, length: int) -> problems.Adding:
         """The problem at a length."""
         return problems.Adding(length)
@@ -223,6 +251,10 @@ class Copying(Synthetic):
     """
 
     at_each_step = True
+    score = Score(name="nats/step", log=True)
+    solved_means = (
+        "solved: 99% of the ten symbols said again rightly; no memory: 10 ln 8 / (T + 20)"
+    )
 
     def problem_of(self, length: int) -> problems.Copying:
         """The problem at a length."""
@@ -241,6 +273,7 @@ class TemporalOrder(Synthetic):
     """Temporal order. Correct: the right class. Solved: below 1% wrong (Pascanu et al. 2013)."""
 
     score = Score("correct", higher_is_better=True, percent=True)
+    solved_means = "solved: below 1% of errors on the validation sequences; no memory: guessing"
 
     def problem_of(self, length: int) -> problems.TemporalOrder:
         """The problem at a length."""

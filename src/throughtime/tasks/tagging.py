@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..cells.base import Cell
 from ..checkpoint import RunFolder
@@ -28,7 +30,8 @@ from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.mode import evaluating
 from ..models.tagger import Tagger
-from .example_task import ExampleTask
+from .endings import Ends
+from .example_task import ExampleTask, at
 from .tagged import Tagged, Tags, Truth
 from .task import Evaluation, Prediction, Score, aligned, figures
 
@@ -197,6 +200,36 @@ class Tagging(ExampleTask):
                 f"{metrics['recall']:.2%}), {text}"
             )
         return text
+
+    def looked_into(self) -> dict[str, str]:
+        """The loss of a sentence's last tag, backward of the first; a CRF's is of all."""
+        of = "the loss of the last tag (backward: of the first)"
+        if self.config.model.head == "crf":
+            of = "the loss of all tags together, which a CRF does not split"
+        return {"stack": of, "characters.stack": "the loss of all tags"}
+
+    def ends(self, model: Any, examples: TaggedSentences, some: np.ndarray) -> Ends:
+        """At the last word, at the first, and of all."""
+        words, tags = self.inputs(examples, some)
+
+        def whole() -> Tensor:
+            return model.nats(words, tags).sum()
+
+        def of(steps: Tensor) -> Tensor:
+            scores, truth = at(steps, model.scores(words)).float(), at(steps, tags)
+            return F.cross_entropy(scores, truth, ignore_index=UNSEEN, reduction="sum")
+
+        losses: dict[str, Any] = {"last": whole, "first": whole}
+        if model.crf is None:
+            losses = {
+                "last": lambda: of(words.lengths - 1),
+                "first": lambda: of(torch.zeros_like(words.lengths)),
+            }
+        lengths = {"stack": words.lengths}
+        if hasattr(model.characters, "stack"):
+            lengths["characters.stack"] = words.character_lengths
+            losses["whole"] = whole
+        return Ends(losses, lengths, apart=("characters.stack",))
 
     # ---- a finished run -----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,9 @@ from ..cells.base import Cell
 from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..data.lines import Inputs
+from ..ground.errors import InputError
 from ..ground.machine import Processes
+from .endings import Ends, RunningText
 
 
 class Loss(NamedTuple):
@@ -36,12 +39,20 @@ class Loss(NamedTuple):
 class Score:
     """The validation metric that decides which weights are the best; of equals, the lower loss.
 
-    `percent`: the task shows it as a percentage.
+    `percent`: the task shows it as a percentage. `name`: what it is called, where `metric` says too
+    little; `log`: it is drawn on a logarithmic scale.
     """
 
     metric: str = "loss"
     higher_is_better: bool = False
     percent: bool = False
+    name: str = ""
+    log: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.name or self.metric.replace("_", " ")
 
     def shown(self, value: float) -> str:
         """For the display."""
@@ -209,6 +220,45 @@ class Task(ABC):
     def sample(self, model: Any, generator: torch.Generator) -> str:
         """A short sample of what the model does by now, or nothing; every `loop.sample_every`."""
         return ""
+
+    # ---- what inspect and compare ask ---------------------------------------------------------
+
+    judges_sentences: ClassVar[bool] = False
+    """Whether `inspect agreement` can ask which of two sentences is the likelier."""
+    longest_looked_at: ClassVar[int | None] = None
+    """Steps of a sequence beyond which `ends` cuts it off."""
+    solved_means: ClassVar[str] = ""
+    """For a task whose metrics tell whether it is solved: when that is, what chance achieves."""
+
+    def running_text(
+        self, data: list[str] | None = None, *, quiet: bool = False
+    ) -> RunningText | None:
+        """The tokens of files, None: of the run's validation data, for a task over one long text.
+
+        Such a task has a `vocabulary` and a `level`; its model steps as `LanguageModel` does. Other
+        tasks have sequences with ends.
+        """
+        return None
+
+    def to_look_at(self, data: list[str] | None) -> Any:
+        """Examples of files, None: of the run's own for validation, as `steps` and `ends` take."""
+        raise InputError(f"inspect finds no sequences in a run of {type(self).__name__.lower()}.")
+
+    def steps(self, examples: Any) -> np.ndarray:
+        """The length of each example [N]; 0 where it has no loss to look at."""
+        return examples.lengths
+
+    def looked_into(self) -> dict[str, str]:
+        """The model's stacks, and of each what loss the gradients are of."""
+        return {"stack": "the loss of the whole sequence"}
+
+    def ends(self, model: Any, examples: Any, some: np.ndarray) -> Ends:
+        """The losses of some examples, for gradients through time."""
+        raise NotImplementedError  # only for tasks that `to_look_at` has examples of
+
+    def chance(self) -> dict[str, float] | None:
+        """What the best model without memory achieves, where that is known."""
+        return None
 
     # ---- a finished run -----------------------------------------------------------------------
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from ..cells.base import Cell
 from ..checkpoint import RunFolder
@@ -20,10 +22,12 @@ from ..decoding import BeamSearch, Hypothesis
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.mode import evaluating
+from ..metrics.likelihood import perplexity
 from ..metrics.translation import score
 from ..models.translator import Translator
 from .alignment import Alignment, Plots
-from .example_task import Batch, ExampleTask
+from .endings import Ends
+from .example_task import Batch, ExampleTask, at
 from .task import Prediction, Score
 from .translated import Pairs, Texts, TranslationEvaluation, prediction, vocabularies
 
@@ -146,7 +150,7 @@ class Translation(ExampleTask):
     def validate(self, model: Translator, *, quick: bool) -> dict[str, float]:
         """Loss without smoothing, perplexity, and BLEU of greedy translations of the first few."""
         nats, tokens = self.nats(model, self.valid, QUICK_TOKENS if quick else math.inf)
-        found = {"loss": nats / tokens, "perplexity": math.exp(min(nats / tokens, 700.0))}
+        found = {"loss": nats / tokens, "perplexity": perplexity(nats / tokens)}
         if count := self.config.loop.valid_sentences:
             texts = self.best(model, self.valid.sources[:count], GREEDY)
             found["bleu"] = score(texts, self.valid.references[:count]).bleu
@@ -176,6 +180,35 @@ class Translation(ExampleTask):
             for _, inputs in self.in_batches(pairs, fits):
                 nats += float(model.nats(*inputs).sum(dtype=torch.float64))
         return nats, int(counts[fits].sum())
+
+    def looked_into(self) -> dict[str, str]:
+        """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
+        return {
+            "encoder": "the loss of the whole translation",
+            "decoder": "the loss of the last token, <eos>",
+        }
+
+    def steps(self, examples: Pairs) -> np.ndarray:
+        """Of the longer side; pairs without a source are passed over."""
+        return np.where(examples.source.lengths > 0, examples.lengths, 0)
+
+    def ends(self, model: Any, examples: Pairs, some: np.ndarray) -> Ends:
+        """Of the last token and of the whole."""
+        source, source_lengths, tokens, targets, lengths = self.inputs(examples, some)
+
+        def nats(of: Callable[[Tensor], Tensor]) -> Tensor:
+            h, _ = model.hidden(tokens, model.read(source, source_lengths))
+            return F.cross_entropy(model.head.logits(of(h)), of(targets), reduction="sum")
+
+        keep = torch.arange(len(targets), device=targets.device)[:, None] < lengths
+        return Ends(
+            {
+                "last": lambda: nats(lambda values: at(lengths - 1, values)),
+                "whole": lambda: nats(lambda values: values[keep]),
+            },
+            {"encoder": source_lengths, "decoder": lengths},
+            apart=("encoder",),
+        )
 
     # ---- translating --------------------------------------------------------------------------
 
@@ -262,8 +295,8 @@ class Translation(ExampleTask):
         return TranslationEvaluation(
             **scores._asdict(),
             loss=nats / tokens,
-            perplexity=math.exp(min(nats / tokens, 700.0)),
-            perplexity_per_word=math.exp(min(nats / words, 700.0)),
+            perplexity=perplexity(nats / tokens),
+            perplexity_per_word=perplexity(nats / words),
             unk_rate=float((pairs.target.values == UNK).mean()),
             sentences=len(sources),
             tokens=tokens,

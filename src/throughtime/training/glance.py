@@ -13,7 +13,7 @@ from ..inspect.endings import gates_by_stack, gradients_by_stack, sequences
 from ..inspect.gates import Gates, gates_through_time
 from ..inspect.gradients import GradientsThroughTime, gradients_through_time, language_windows
 from ..inspect.watch import require_stacks
-from ..tasks.language import Language
+from ..tasks.task import Task
 
 LAGS = 200
 """Gradients are followed so far at most."""
@@ -58,14 +58,13 @@ class Glancer:
     reads.
     """
 
-    def __init__(self, task: Any, model: nn.Module) -> None:
+    def __init__(self, task: Task, model: nn.Module) -> None:
         self.windows = self.sequences = None
         try:
             require_stacks(model)
-            if isinstance(task, Language):
-                ids = task.valid.ids
-                lags = min(LAGS, task.config.loop.window or LAGS, len(ids) // 2)
-                self.windows = language_windows(task, ids, lags, POSITIONS)
+            if (text := task.running_text()) is not None:
+                lags = min(LAGS, text.window or LAGS, len(text.ids) // 2)
+                self.windows = language_windows(task, text.ids, lags, POSITIONS)
             else:
                 self.sequences = sequences(task, None, POSITIONS, seed=0)
         except InputError as error:

@@ -23,6 +23,7 @@ from ..ground import terminal
 from ..ground.errors import InputError, TrainingDiverged
 from ..ground.interrupts import Interrupted, asked
 from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from ..tasks.task import Task
 from .advice import Advisor
 from .budget import LOOKING_SHARE, Budget
@@ -288,10 +289,9 @@ class Trainer:
 
     def _show_sample(self) -> None:
         self.sampler.manual_seed(self.config.seed + self.counters.step)
-        training = self.model.training
-        self.model.eval()
-        self.display.sample(self.task.sample(self.model, self.sampler))
-        self.model.train(training)
+        with evaluating(self.model, inference=False):
+            text = self.task.sample(self.model, self.sampler)
+        self.display.sample(text)
 
     def _speed(self) -> float:
         since, tokens = self.speed_from

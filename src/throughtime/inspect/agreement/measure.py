@@ -23,7 +23,6 @@ from ...ground.errors import InputError
 from ...ground.wording import plural
 from ...models.language import LanguageModel
 from ...ngram import WittenBell, largest_order
-from ...tasks.language import Language, texts
 from .grammar import (
     TEST_SHARE,
     Grammar,
@@ -52,7 +51,7 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
     Errors: `InputError` for a model that is no language model, files without pairs, pairs of which
     the vocabulary knows no word, and a lexicon too small for the built-in sentences.
     """
-    if not isinstance(task, Language):
+    if not task.judges_sentences:
         raise InputError(
             f"agreement needs a language model (throughtime train lm); this is a run of "
             f"{type(task).__name__.lower()}."
@@ -114,7 +113,7 @@ def file_pairs(options: AgreementOptions) -> tuple[list[Pair], str]:
     return pairs, source
 
 
-def built_in_pairs(task: Language, options: AgreementOptions) -> tuple[list[Pair], str]:
+def built_in_pairs(task: Any, options: AgreementOptions) -> tuple[list[Pair], str]:
     """Test items of the grammar, of the words that the vocabulary has."""
     vocabulary = task.vocabulary
 
@@ -184,13 +183,13 @@ def write_corpus(file: Any, options: CorpusOptions) -> str:
     )
 
 
-def count_ngrams(task: Language, order: int | None) -> WittenBell | None:
+def count_ngrams(task: Any, order: int | None) -> WittenBell | None:
     """The n-gram model of the run's training text; None where none is asked for or can be."""
     if order == 0:
         return None
     V = len(task.vocabulary)
     try:
-        train, _ = texts(task.config, quiet=True)
+        train, _ = task.texts()
         ids = corpora.encode(train, task.vocabulary, task.config.data.eos).ids
         with terminal.progress("counting n-grams", 1) as advance:
             chosen = order or max(1, min(ORDER, largest_order(V), len(ids)))

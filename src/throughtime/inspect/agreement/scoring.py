@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from ...ground import terminal
 from ...ground.errors import InputError
 from ...models.language import LanguageModel
 from ...ngram import WittenBell
-from ...tasks.language import Language
 from .pair import Pair
 
 BATCH_TOKENS = 4096
@@ -47,7 +46,7 @@ class Reader:
     `final` is put after a sentence that ends without punctuation; `eos` counts what ends a line.
     """
 
-    task: Language
+    task: Any
     scoring: Literal["sentence", "target"] = "sentence"
     final: str = ""
     eos: bool = True
