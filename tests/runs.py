@@ -150,7 +150,7 @@ RUNS = {
     "classify": ("classify", labelled, {"model": {**EMBEDDED, "pooling": "attention"},
                                         "class_weights": ["pos=2"]}),
     "classify numbers": ("classify", sensors, {"level": "numbers", "model": NARROW,
-                                               "loop": {"batch_tokens": 70}}),
+                                               "loop": {"batch_tokens": 70, "average": 2}}),
     "tag": ("tag", names_in_text, {"model": {**EMBEDDED, "char_embedding_size": 4, "char_size": 8,
                                              "head": "crf"}}),
     "translate": ("translate", pairs, {

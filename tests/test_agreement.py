@@ -10,7 +10,7 @@ import torch
 from test_ngram import formula
 from throughtime import agreement
 from throughtime.command.cli import main
-from throughtime.config import LanguageConfig, from_dict
+from throughtime.config import AddingConfig, LanguageConfig, from_dict
 from throughtime.config.agreement import AgreementOptions
 from throughtime.data.vocabulary import BOS, EOS, Vocabulary
 from throughtime.ground.errors import InputError
@@ -20,6 +20,7 @@ from throughtime.inspect.agreement.results import wilson
 from throughtime.inspect.agreement.scoring import Distinct, Reader, model_scores, ngram_scores
 from throughtime.ngram import WittenBell
 from throughtime.tasks.language import Language
+from throughtime.tasks.synthetic import Adding
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (
@@ -49,7 +50,8 @@ def made(level, eos="line", head="full", **data):
     vocabulary = Vocabulary.of_texts(
         [TEXT], level, lowercase=config.data.lowercase, size=size.get("vocab_size")
     )
-    task = Language(config, vocabulary)
+    task = Language(config)
+    task.vocabulary = vocabulary
     torch.manual_seed(4)
     model = task.build_model().double().eval()
     with torch.no_grad():
@@ -314,7 +316,7 @@ def test_a_training_text_that_is_gone_leaves_the_ngram_out_and_says_so(folder, c
 
 def test_only_language_models():
     with pytest.raises(InputError, match="needs a language model"):
-        measure(object(), None, AgreementOptions())  # type: ignore[arg-type]
+        measure(Adding(AddingConfig()), None, AgreementOptions())  # type: ignore[arg-type]
 
 
 def test_sentences_of_what_a_small_vocabulary_has():

@@ -11,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import throughtime as tt
+from runs import lines, weights
 from throughtime.command.cli import main
 from throughtime.config import from_dict
-from throughtime.data.batches import Batches, Ragged
+from throughtime.data.batches import Batches
 from throughtime.ground.errors import InputError
 from throughtime.tasks import classification, task_class
-from throughtime.training import trainer as trainers
 
 GOOD, BAD = "good fine lovely warm bright", "bad dull awful cold dim"
 FILLER = ["a", "the", "film", "was", "quite", "and", "very", "so", "not", "with"]
@@ -64,15 +62,6 @@ def configure(data, tmp_path):
     return configure
 
 
-def weights(config):
-    return torch.load(Path(config.out) / "trainer.pt", weights_only=True)["model"]
-
-
-def logged(config, kind):
-    found = map(json.loads, (Path(config.out) / "metrics.jsonl").read_text().splitlines())
-    return [line for line in found if line["kind"] == kind]
-
-
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
 def test_it_learns_to_tell_labels_apart(configure, pooling):
     config = configure(model={"pooling": pooling, "dropout": 0.0}, max_steps=60)
@@ -85,56 +74,6 @@ def test_it_learns_to_tell_labels_apart(configure, pooling):
 
 
 # ---- batches, processes, score, resume ----------------------------------------------------------
-
-
-@settings(max_examples=20)
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 60), st.randoms())
-def test_metrics_are_those_of_any_batch_size_and_order(lengths, budget, random):
-    config = from_dict(tt.ClassifierConfig, {"train": ["x"], "model": {"hidden_size": 4}})
-    vocabulary = tt.Vocabulary.of_texts(["a b c d e"], "word")
-    texts = classification.Texts(config, vocabulary)
-    task = classification.Classification(config, texts, classification.Labels(["a", "b", "c"]))
-    torch.manual_seed(0)
-    model = task.build_model().double().eval()
-    rows = [np.random.default_rng(n).integers(1, 9, n) for n in lengths]
-    truth = np.array([n % 4 for n in lengths])  # label 3 was never seen
-    order = random.sample(range(len(rows)), len(rows))
-
-    def measured(order, tokens):
-        with pytest.MonkeyPatch.context() as m:
-            m.setattr(classification, "EVALUATION_TOKENS", tokens)
-            logs = task.log_probabilities(model, Ragged.of(rows[i] for i in order))
-        return classification.measure(logs, truth[order]).numbers()
-
-    assert measured(order, budget) == pytest.approx(
-        measured(np.arange(len(rows)), 10**6), rel=1e-12, nan_ok=True
-    )
-
-
-@pytest.mark.parametrize("size", [{"batch_size": 16}, {"batch_tokens": 70}])
-@pytest.mark.parametrize("at_step", [1, 10, 11])
-def test_a_killed_run_resumed_gives_the_same_bits(configure, monkeypatch, at_step, size):
-    whole, killed = configure("whole", loop=size), configure("killed", loop=size)
-    tt.train(whole)
-    original = trainers.Trainer._one_step
-
-    class Killed(BaseException):
-        pass
-
-    def one_step(self):
-        if self.counters.step == at_step:
-            raise Killed
-        original(self)
-
-    with monkeypatch.context() as m:
-        m.setattr(trainers.Trainer, "_one_step", one_step)
-        with pytest.raises(Killed):
-            tt.train(killed)
-    tt.train(killed, resume=True)
-    for name, part in weights(whole).items():
-        assert torch.equal(part, weights(killed)[name])
-    best = [(Path(c.out) / "model.safetensors").read_bytes() for c in (whole, killed)]
-    assert best[0] == best[1]
 
 
 def test_what_the_batches_depend_on_cannot_change(configure):
@@ -184,7 +123,7 @@ def test_two_processes_take_the_steps_of_one(configure):
     assert 1 in sizes
     assert any(size % 2 for size in sizes if size > 1)
     for kind in ("train", "valid"):
-        a, b = ([line["loss"] for line in logged(run, kind)] for run in runs)
+        a, b = ([line["loss"] for line in lines(run, kind)] for run in runs)
         assert a == pytest.approx(b, rel=1e-4)
     one, two = map(weights, runs)
     for name, part in one.items():

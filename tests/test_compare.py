@@ -28,6 +28,7 @@ from throughtime.config import from_dict, to_dict
 from throughtime.config.comparison import split
 from throughtime.ngram import witten_bell_nats
 from throughtime.tasks import task_class
+from throughtime.tasks.task import Score
 from throughtime.training.budget import Budget
 
 SMALL = [
@@ -473,7 +474,7 @@ def test_spread_and_columns():
     assert spread([1.0]) is None
     assert spread([1.0, 2.0, 4.0]) == pytest.approx(np.std([1, 2, 4], ddof=1))
     row = Row("rnn", "", 10, metrics=[{"f1": 0.5}, {"f1": 0.7}])
-    made = table_of("tag", "", "f1", "words", [row], ["a note"])
+    made = table_of("", Score("f1"), "words", [row], ["a note"])
     assert made.heads == ["", "f1", "parameters"]
     assert made.cells == [["rnn", "0.6000 ± 0.1414", "10"]]
     assert made.markdown().splitlines()[:3] == [

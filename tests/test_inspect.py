@@ -568,11 +568,10 @@ def test_findings_go_to_standard_output(run, text, tmp_path, capsys):
 
 def test_the_report_says_what_the_functions_find(report, run, text):
     """The curve on the page is that of the public function over the same windows."""
-    from throughtime.inspect.inspection import language_ids
     from throughtime.inspect.language import WARM, warmed
 
     task, model = tt.load(run)
-    ids, _ = language_ids(task, None)
+    ids = task.running_text().ids
     warm = min(WARM, len(ids) // 8)
     windows = tt.inspect.language_windows(task, ids, warm + 30, 8, 0)
     tokens, targets, state = warmed(model, windows, warm)

@@ -3,9 +3,6 @@
 import io
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +23,6 @@ from throughtime.ground.output import measured
 from throughtime.models.tagger import Tagger
 from throughtime.tasks import tagging
 from throughtime.tasks.tagged import Tags
-from throughtime.training import trainer as trainers
 
 FILLER = ["the", "a", "of", "and", "saw", "met", "with", "near"]
 NAMES = {"PER": "Ada Alan Grace Kurt", "LOC": "Rome Oslo Lima Kyiv"}
@@ -85,10 +81,6 @@ def configure(data, tmp_path):
         return from_dict(tt.TaggerConfig, values)
 
     return configure
-
-
-def weights(config):
-    return torch.load(Path(config.out) / "trainer.pt", weights_only=True)["model"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +145,9 @@ def test_metrics_are_those_of_any_batch_size(head, characters, lengths, budget):
     config = from_dict(tt.TaggerConfig, {"train": ["x"], "model": model_values})
     words = tt.Vocabulary.of_texts(["a b cc d e"], "word")
     spelling = tt.Vocabulary.of_texts(["abc"], "char")
-    task = tagging.Tagging(config, words, spelling, Tags(Labels(["A", "B"]), "none", "BIOES"))
+    task = tagging.Tagging(config)
+    task.words, task.characters = words, spelling
+    task.has(Tags(Labels(["A", "B"]), "none", "BIOES"))
     torch.manual_seed(0)
     model = task.build_model().double().eval()
     tags = [["ABC"[len(word) % 3] for word in text] for text in texts]  # C was never seen
@@ -161,7 +155,7 @@ def test_metrics_are_those_of_any_batch_size(head, characters, lengths, budget):
     def measured(order, tokens):
         examples = task.encode([Sentence(texts[i], tags[i]) for i in order])
         with pytest.MonkeyPatch.context() as m:
-            m.setattr(tagging, "EVALUATION_TOKENS", tokens)
+            m.setattr(task, "evaluation_tokens", tokens)
             found, loss = task.predicted(model, examples.words, examples.tags)
         return dict(zip(order, found)), loss
 
@@ -216,47 +210,6 @@ def test_word_dropout_leaves_characters_alone():
     unknown = model.words.embedding.weight[1]
     assert (seen[0][:, 0, :128] == unknown).all(1).float().mean() > 0.9
     assert torch.equal(seen[0][..., 128:], seen[1][..., 128:])
-
-
-@pytest.mark.parametrize("at_step", [1, 10])
-def test_a_killed_run_resumed_gives_the_same_bits(configure, monkeypatch, at_step):
-    whole, killed = configure("whole"), configure("killed")
-    tt.train(whole)
-    original = trainers.Trainer._one_step
-
-    class Killed(BaseException):
-        pass
-
-    def one_step(self):
-        if self.counters.step == at_step:
-            raise Killed
-        original(self)
-
-    with monkeypatch.context() as m:
-        m.setattr(trainers.Trainer, "_one_step", one_step)
-        with pytest.raises(Killed):
-            tt.train(killed)
-    tt.train(killed, resume=True)
-    for name, part in weights(whole).items():
-        assert torch.equal(part, weights(killed)[name])
-
-
-def test_two_processes_take_the_steps_of_one(configure):
-    runs = []
-    for out, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone",
-                                                "--nproc-per-node", "2"])):  # fmt: skip
-        config = configure(out)
-        runs.append(config)
-        program = [sys.executable, *launcher, "-m", "throughtime", "train", "tag", "--out",
-                   config.out, "--train", *config.train, "--max-steps", "12", "--threads", "1",
-                   "--device", "cpu", "--model.hidden_size", "8", "--model.embedding_size", "8",
-                   "--model.dropout", "0", "--model.word_dropout", "0", "--model.head", "crf",
-                   "--loop.batch_tokens", "17"]  # fmt: skip
-        done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
-        assert done.returncode == 0, done.stderr
-    one, two = map(weights, runs)
-    for name, part in one.items():
-        torch.testing.assert_close(two[name], part, rtol=1e-3, atol=1e-4)
 
 
 # ---- the verbs ----------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The loop, the run folder, and what must survive a kill."""
 
 import itertools
-import json
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import throughtime as tt
+from runs import Killed, kill, lines, same_bits, timeless, weights
 from throughtime.checkpoint import RunFolder
 from throughtime.config import from_dict
 from throughtime.ground.errors import InputError, ThroughtimeError, TrainingDiverged
@@ -55,20 +55,6 @@ def settings(corpus, tmp_path):
         return from_dict(tt.LanguageConfig, values)
 
     return settings
-
-
-def weights(folder):
-    return torch.load(Path(folder) / "trainer.pt", weights_only=True)["model"]
-
-
-def same_bits(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def lines(folder, kind=None):
-    text = (Path(folder) / "metrics.jsonl").read_text()
-    found = [json.loads(line) for line in text.splitlines()]
-    return [line for line in found if kind in (None, line["kind"])]
 
 
 # ---- learning -----------------------------------------------------------------------------------
@@ -382,47 +368,21 @@ def test_looks_inside_need_a_stack_of_cells(settings):
 # ---- going on -----------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """A kill: nothing after it is allowed to run."""
-
-
-def interrupted_run(config, monkeypatch, at_step):
-    """Train up to a step and vanish there, as a SIGKILL does between two lines."""
-    original = trainers.Trainer._one_step
-
-    def one_step(self):
-        if self.counters.step == at_step:
-            raise Killed
-        original(self)
-
-    with monkeypatch.context() as m:
-        m.setattr(trainers.Trainer, "_one_step", one_step)
-        with pytest.raises(Killed):
-            tt.train(config)
-
-
 @pytest.mark.parametrize("at_step", [0, 1, 7, 11])
 @pytest.mark.parametrize("optim", [{}, {"name": "sgd", "momentum": 0.9, "schedule": "plateau",
                                         "patience": 1}])  # fmt: skip
-def test_a_killed_run_resumed_gives_the_same_bits(settings, monkeypatch, at_step, optim):
+def test_a_killed_run_resumed_gives_the_same_bits(settings, at_step, optim):
     sections = {"optim": optim, "loop": {"save_every": "3"}, "model": {"num_layers": 2,
                 "weight_drop": 0.1, "dropout": 0.3}}  # fmt: skip
     whole = settings("whole", **sections)
     tt.train(whole)
     killed = settings("killed", **sections)
-    interrupted_run(killed, monkeypatch, at_step)
+    kill(killed, at_step)
     tt.train(killed, resume=True)
     assert same_bits(weights(whole.out), weights(killed.out))
     assert same_bits(load_file(Path(whole.out) / "model.safetensors"),
                      load_file(Path(killed.out) / "model.safetensors"))  # fmt: skip
-    timeless = [
-        [
-            {k: v for k, v in line.items() if k not in ("elapsed", "tokens_per_second")}
-            for line in run
-        ]
-        for run in (lines(whole.out), lines(killed.out))
-    ]
-    assert timeless[0] == timeless[1]
+    assert timeless(whole) == timeless(killed)
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -20,7 +20,6 @@ from throughtime.data.parallel import hold_out, read_parallel
 from throughtime.decoding import BeamSearch
 from throughtime.ground.errors import InputError
 from throughtime.models.translator import Translator
-from throughtime.training import trainer as trainers
 
 WORDS = ["red", "green", "blue", "cat", "dog", "bird"]
 TO = dict(zip(WORDS, ["rot", "grün", "blau", "Katze", "Hund", "Vogel"]))
@@ -482,45 +481,16 @@ def test_tokens_of_every_kind_on_either_side(configure, settings):
     assert math.isfinite(tt.evaluate(config.out).perplexity)
 
 
-@pytest.mark.parametrize("size", [{"batch_size": 16}, {"batch_tokens": 70}])
-@pytest.mark.parametrize("average", [0, 2])
-def test_a_killed_run_resumed_gives_the_same_bits(configure, monkeypatch, size, average):
-    model = {"scheduled_sampling": 0.5, "sampling_epochs": 1.0}
-    loop = {**size, "average": average, "eval_every": "2"}
-    whole, killed = (configure(out, model=model, loop=loop) for out in ("whole", "killed"))
-    tt.train(whole)
-    original = trainers.Trainer._one_step
-
-    class Killed(BaseException):
-        pass
-
-    def one_step(self):
-        if self.counters.step == 5:
-            raise Killed
-        original(self)
-
-    with monkeypatch.context() as m:
-        m.setattr(trainers.Trainer, "_one_step", one_step)
-        with pytest.raises(Killed):
-            tt.train(killed)
-    tt.train(killed, resume=True)
-    files = [sorted(p.name for p in Path(c.out).glob("*.safetensors")) for c in (whole, killed)]
-    assert files[0] == files[1]
-    assert len(files[0]) == 1 + average
-    for name in files[0]:
-        assert (Path(whole.out) / name).read_bytes() == (Path(killed.out) / name).read_bytes()
-
-
 def test_long_pairs_are_left_out_and_counted(configure):
     config = configure(data={"max_length": 3})
     task = tt.tasks.task_class("translate").prepare(config)
     whole = tt.tasks.task_class("translate").prepare(configure())
-    assert task.train.longest.max() <= 4
-    assert task.left_out == sum(whole.train.longest > 4) > 0
+    assert task.train.lengths.max() <= 4
+    assert task.left_out == sum(whole.train.lengths > 4) > 0
     assert f"{task.left_out} training pairs of more than 3 tokens left out" in task.summary()
     task.config.data.max_length = 1
     with pytest.raises(InputError, match="no training pair has at most 1 tokens"):
-        task.encode(["red cat"], ["rot Katze"], cut=True)
+        task.encode((["red cat"], ["rot Katze"]), training=True)
 
 
 def test_the_average_is_the_mean_of_the_last_evaluations(configure, capsys):
@@ -539,12 +509,12 @@ def test_the_average_is_the_mean_of_the_last_evaluations(configure, capsys):
 
 
 def test_metrics_are_those_of_any_batch_size(configure, monkeypatch):
-    from throughtime.tasks import translation
+    from throughtime.tasks.translation import Translation
 
     config = configure()
     tt.train(config)
     found = [tt.evaluate(config.out, batch_size=1)]
-    monkeypatch.setattr(translation, "EVALUATION_TOKENS", 9)
+    monkeypatch.setattr(Translation, "evaluation_tokens", 9)
     found.append(tt.evaluate(config.out))
     assert found[0].loss == pytest.approx(found[1].loss, rel=1e-6)
     assert found[0].bleu == found[1].bleu
