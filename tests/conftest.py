@@ -5,6 +5,7 @@ every test, worker and run: the `scans` of each test's cache folder leads there.
 asked for while tests are collected (`cases.PAIRS`), so the folder is there before.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -30,3 +31,24 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("THROUGHTIME_CACHE", str(cache))
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Runs of a comparison happen in this process, one after the other."""
+    from throughtime.compare import pool, worker
+    from throughtime.config import to_dict
+    from throughtime.ground.errors import ThroughtimeError
+
+    def run_all(jobs, task, at_once, lock):
+        assert os.fstat(lock)
+        failures = {}
+        for job in jobs:
+            order = {"task": task, "config": to_dict(job.run.config), "jobs": at_once}
+            try:
+                job.result.write_text(json.dumps(worker.run(order)))
+            except ThroughtimeError as error:
+                failures[job.run.name] = str(error)
+        return failures
+
+    monkeypatch.setattr(pool, "run_all", run_all)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shlex
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 import throughtime as tt
 from throughtime.command.cli import main
 from throughtime.command.parsing import compare_command
-from throughtime.compare import floor, pool, sizes, spelling, worker
+from throughtime.compare import floor, pool, sizes, spelling
 from throughtime.compare.outcome import Finding, Row, correct_for_unknown, spread
 from throughtime.compare.plan import slug_of
 from throughtime.compare.table import few_steps, table_of
@@ -47,24 +46,6 @@ def corpus(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Runs happen in this process, one after the other: everything but the processes."""
-
-    def run_all(jobs, task, at_once, lock):
-        assert os.fstat(lock)
-        failures = {}
-        for job in jobs:
-            order = {"task": task, "config": to_dict(job.run.config), "jobs": at_once}
-            try:
-                job.result.write_text(json.dumps(worker.run(order)))
-            except tt.ThroughtimeError as error:
-                failures[job.run.name] = str(error)
-        return failures
-
-    monkeypatch.setattr(pool, "run_all", run_all)
 
 
 def compare(*arguments):

@@ -24,21 +24,21 @@ class Entry:
 
 
 TASKS: dict[str, Entry] = {
-    "lm": Entry("a language model", configs.LanguageConfig, "language:Language"),
-    "classify": Entry("a classifier", configs.ClassifierConfig, "classification:Classification"),
-    "tag": Entry("a tagger", configs.TaggerConfig, "tagging:Tagging"),
+    "lm": Entry("a language model", configs.LanguageConfig, ".language:Language"),
+    "classify": Entry("a classifier", configs.ClassifierConfig, ".classification:Classification"),
+    "tag": Entry("a tagger", configs.TaggerConfig, ".tagging:Tagging"),
     "conditional": Entry(
-        "a conditional model", configs.ConditionalConfig, "conditional:Conditional"
+        "a conditional model", configs.ConditionalConfig, ".conditional:Conditional"
     ),
-    "music": Entry("a model of music", configs.MusicConfig, "music:Music"),
-    "translate": Entry("a translator", configs.TranslatorConfig, "translation:Translation"),
-    "adding": Entry("a model of the adding problem", configs.AddingConfig, "synthetic:Adding"),
-    "copy": Entry("a model of copy memory", configs.CopyingConfig, "synthetic:Copying"),
+    "music": Entry("a model of music", configs.MusicConfig, ".music:Music"),
+    "translate": Entry("a translator", configs.TranslatorConfig, ".translation:Translation"),
+    "adding": Entry("a model of the adding problem", configs.AddingConfig, ".synthetic:Adding"),
+    "copy": Entry("a model of copy memory", configs.CopyingConfig, ".synthetic:Copying"),
     "temporal-order": Entry(
-        "a model of temporal order", configs.TemporalOrderConfig, "synthetic:TemporalOrder"
+        "a model of temporal order", configs.TemporalOrderConfig, ".synthetic:TemporalOrder"
     ),
 }
-"""Task name → its line; `home` is module:Class in this folder."""
+"""Task name → its line; `home` is module:Class, from this folder where it begins with a dot."""
 
 
 def entry(name: str) -> Entry:
@@ -67,4 +67,4 @@ def verb_options(name: str, verb: str, run: Any) -> type | None:
 def task_class(name: str) -> Any:
     """The class of a task."""
     module, _, cls = entry(name).home.partition(":")
-    return getattr(importlib.import_module(f".{module}", __name__), cls)
+    return getattr(importlib.import_module(module, __name__), cls)
