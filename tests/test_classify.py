@@ -329,7 +329,7 @@ def test_verbs_and_options_of_other_tasks_are_told(run, capsys):
     assert "unknown option --bach-size. Did you mean '--batch-size'" in fails(
         "predict", run, "--bach-size", "2"
     )
-    assert "batch_size must be at least 1" in fails("predict", run, "--batch-size", "0")
+    assert "--batch-size must be at least 1" in fails("predict", run, "--batch-size", "0")
     assert "task 'classify', not 'lm'" in fails("train", "lm", "--resume", "--out", run)
     with pytest.raises(InputError, match="a classifier"):
         tt.generate(run)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import throughtime as tt
 from throughtime.command.cli import main
-from throughtime.command.parsing import compare_command
+from throughtime.command.parsing import task_command
 from throughtime.compare import floor, pool, sizes, spelling
 from throughtime.compare.outcome import Finding, Row, correct_for_unknown, spread
 from throughtime.compare.plan import slug_of
@@ -391,7 +391,7 @@ def test_what_cannot_be_compared_is_told(corpus, tmp_path, capsys):
         ([*lm, "--levels", "wrod"], "Did you mean 'word'"),
         ([*lm, "--lengths", "100"], "--lengths is for"),
         ([*lm, "--equal", "time"], "--max-time"),
-        ([*lm, "--equal", "sizes"], "expected one of"),
+        ([*lm, "--equal", "sizes"], "must be one of"),
         ([*lm, "--seeds", "0"], "at least 1"),
         ([*lm, "--resume"], "unknown option --resume"),
         (["adding", "--levels", "char", *out], "language models"),
@@ -424,7 +424,7 @@ def test_the_commands_of_the_page_can_be_given(monkeypatch):
     commands = [line for line in lines if line.startswith("throughtime compare ")]
     assert len(commands) >= 3
     for line in commands:
-        assert compare_command(shlex.split(line)[2:]) is not None, line
+        assert task_command("compare", shlex.split(line)[2:]) is not None, line
 
 
 def test_commas_in_brackets_belong_to_a_cell():

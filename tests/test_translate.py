@@ -323,7 +323,6 @@ def test_what_is_held_out_is_no_source_of_training():
     [
         ({"train": ["a"]}, "two parallel files, got 1"),
         ({"valid": ["a", "b", "c"]}, "two parallel files, got 3"),
-        ({"model": {"decoder_bidirectional": True}}, "from left to right"),
         ({"model": {"tied": "all"}}, "joint"),
         ({"data": {"joint": True}, "target_level": "char"}, "must be the same"),
         ({"model": {"input_feeding": True, "weight_drop": 0.1}}, "one call at a time"),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from . import scans
 from .cells.names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
 from .config.agreement import AgreementOptions, CorpusOptions
+from .config.verbs import ModelOptions
 from .data.lines import Inputs
 from .ground import machine, terminal
 from .ground.cache import cache_folder
@@ -145,6 +146,12 @@ def load(run: str | Path, *, device: str = "auto", checkpoint: str = "best") -> 
     return task, model.eval()
 
 
+def prepare(device: str, checkpoint: str, threads: int | None) -> None:
+    """Check what every verb on a run has, and prepare the machine."""
+    configs.check(ModelOptions(cast(Any, device), cast(Any, checkpoint), threads))
+    machine.prepare(threads)
+
+
 def evaluate(
     run: str | Path,
     data: list[str] | str | None = None,
@@ -160,7 +167,7 @@ def evaluate(
     that the task has for this verb.
     """
     chosen = choose_options(run, "evaluate", options)
-    machine.prepare(threads)
+    prepare(device, checkpoint, threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
     return task.evaluate(model, [data] if isinstance(data, str) else data, chosen)
 
@@ -184,7 +191,7 @@ def predict(
         inputs = Inputs.files([data] if isinstance(data, str) else data)
     else:
         inputs = Inputs(given=lines)
-    machine.prepare(threads)
+    prepare(device, checkpoint, threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
     return task.predict(model, inputs, chosen)
 
@@ -195,6 +202,7 @@ def generate(
     *,
     device: str = "auto",
     checkpoint: str = "best",
+    threads: int | None = None,
     on_text: Callable[[int, str], None] | None = None,
     **options: Any,
 ) -> list[str]:
@@ -206,7 +214,7 @@ def generate(
     if prime is not None:
         options["prime"] = prime
     chosen = choose_options(run, "generate", options)
-    machine.prepare(None)
+    prepare(device, checkpoint, threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
     texts: dict[int, list[str]] = {}
     for k, piece in task.generate(model, chosen):
@@ -242,7 +250,7 @@ def agreement(
     with new_folder(out) if out else contextlib.nullcontext() as folder:
         kinds = ("json", "tsv", "svg") if folder else ()
         files = [refuse_existing(Path(folder or "", f"agreement.{kind}")) for kind in kinds]
-        machine.prepare(threads)
+        prepare(device, checkpoint, threads)
         task, model = load(run, device=device, checkpoint=checkpoint)
         result = measure(task, model, chosen)
         if files:
@@ -310,7 +318,7 @@ def inspect_run(
     folder.load_config()
     target = reports.free_folder(folder.path) if out is None else Path(out).expanduser()
     reports.prepare(target, overwrite)
-    machine.prepare(threads)
+    prepare(device, checkpoint, threads)
     task, model = load(run, device=device, checkpoint=checkpoint)
     found = inspect(
         task,

@@ -3,74 +3,65 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
+from collections.abc import Callable
 
 from .. import __version__
 from ..ground.errors import InputError, ThroughtimeError, did_you_mean
+from ..ground.interrupts import Interrupted, at_once, exit_code, noticed
 from ..ground.output import json_text
 from ..tasks import TASKS
 
-VERBS = {
-    "train": "train a model into a run folder",
-    "evaluate": "measure a run on data",
-    "predict": "a run's predictions for files or standard input: labels, tags, translations",
-    "generate": "write novel sequences with a run's model",
-    "compare": "cells side by side: equal parameters, time or width, several seeds",
-    "inspect": "look inside a run: gradients through time, gates, influence, errors, health",
-    "doctor": "what this machine offers, which backends run and why others do not",
-}
-
-HELP = f"""throughtime {__version__}: recurrent sequence models.
-
-usage: throughtime VERB …
-
-{chr(10).join(f"  {verb:10} {what}" for verb, what in VERBS.items())}
-
-  throughtime train TASK --train FILE… --out runs/NAME [--max-time 3m]
-  throughtime evaluate runs/NAME --data FILE
-  throughtime generate runs/NAME --prime "Once"
-  throughtime predict runs/NAME --data FILE
-  throughtime compare TASK --cells rnn,gru,lstm --train FILE… --out runs/NAME
-  throughtime inspect runs/NAME [--data FILE]
-  throughtime inspect agreement runs/NAME [--pairs FILE…]
-
-{chr(10).join(f"  {task:14} {line.noun}" for task, line in TASKS.items())}
-
-throughtime VERB --help tells a verb's options.
-"""
+NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")
+"""What torch says where there is not enough memory, or cannot be."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit code: 0, 1 failed, 2 bad input, 130 interrupted."""
+    """Run a command; return its exit code.
+
+    0, 1 failed, 2 bad input, 130 interrupted, 141 nobody reads on, 143 terminated.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return 0
-    if arguments[0] in ("-V", "--version"):
-        print(f"throughtime {__version__}")
-        return 0
-    verb, *rest = arguments
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     prepare_environment()
     try:
-        if verb not in VERBS:
-            raise InputError(f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} See --help.")
-        return COMMANDS[verb](rest)
-    except SystemExit as stop:  # --help and --print_config have printed
+        with noticed():
+            code = run_verb(arguments)
+            sys.stdout.flush()  # while an error can still be told
+            return code
+    except SystemExit as stop:  # --help has printed
         return int(stop.code or 0)
     except ThroughtimeError as error:
-        print(f"throughtime: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return failed(str(error), error.exit_code)
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_no_more()
         return 141
     except OSError as error:  # a full disk, a folder without permission
-        print(f"throughtime: error: {error}", file=sys.stderr)
-        return 1
+        print_no_more()
+        return failed(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(said in str(error) for said in NO_MEMORY):
+            raise
+        what = " ".join(str(error).split())[:200]
+        return failed(f"not enough memory: {what}. A smaller model or batch needs less.")
     except KeyboardInterrupt:
-        print("\nthroughtime: interrupted", file=sys.stderr)
-        return 130
+        failed("interrupted", lead="\nthroughtime: ")
+        return exit_code()
+
+
+def failed(message: str, code: int = 1, *, lead: str = "throughtime: error: ") -> int:
+    """Say on standard error what is wrong; the exit code."""
+    with contextlib.suppress(OSError, AttributeError):  # full or closed: the exit code is left
+        print(f"{lead}{message}", file=sys.stderr, flush=True)
+    return code
+
+
+def print_no_more() -> None:
+    """What is left to print goes nowhere: Python would try again, and fail, when it ends."""
+    with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def prepare_environment() -> None:
@@ -83,46 +74,113 @@ def prepare_environment() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-def train(arguments: list[str]) -> int:
-    """throughtime train TASK."""
-    from ..ground import terminal
-    from .parsing import train_command
+def run_verb(arguments: list[str]) -> int:
+    """What the first word asks for, with the rest."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"throughtime {__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise InputError(f"unknown verb {verb!r}.{did_you_mean(verb, VERBS)} See --help.")
+    return VERBS[verb][0](rest)
 
-    command = train_command(arguments)
+
+def help_text() -> str:
+    """What there is."""
+    verbs = "\n".join(f"  {verb:10} {about}" for verb, (_, about) in VERBS.items())
+    tasks = "\n".join(f"  {task:14} {line.noun}" for task, line in TASKS.items())
+    return f"""throughtime {__version__}: recurrent sequence models.
+
+usage: throughtime VERB …
+
+{verbs}
+
+  throughtime train TASK --train FILE… --out runs/NAME [--max-time 3m]
+  throughtime evaluate runs/NAME --data FILE
+  throughtime generate runs/NAME --prime "Once"
+  throughtime predict runs/NAME --data FILE
+  throughtime compare TASK --cells rnn,gru,lstm --train FILE… --out runs/NAME
+  throughtime inspect runs/NAME [--data FILE]
+  throughtime inspect agreement runs/NAME [--pairs FILE…]
+
+{tasks}
+
+throughtime VERB --help tells a verb's options.
+"""
+
+
+def train(words: list[str]) -> int:
+    """throughtime train TASK."""
+    from .parsing import task_command
+
+    command = task_command("train", words)
     if command is None:
         return 0
-    from ..ground.interrupts import Interrupted
-    from ..verbs import train as run
+    with at_once():
+        from ..ground import terminal
+        from ..verbs import train as run
 
+    first = int(os.environ.get("RANK", "0")) == 0
+    for note in command.notes if first else ():
+        terminal.say(note)
+    options, config = command.options, command.config
     try:
         result = run(
-            command.config, task=command.task, resume=command.resume, overwrite=command.overwrite
-        )
+            config, task=command.task, resume=options.resume, overwrite=options.overwrite
+        )  # fmt: skip
     except Interrupted as where:
-        if int(os.environ.get("RANK", "0")) == 0:
+        if first:
             terminal.say(
                 f"saved at {where}. Go on with: throughtime train {command.task} --resume --out "
-                f"{command.config.out}"
+                f"{config.out}"
             )
-        return 130
-    if int(os.environ.get("RANK", "0")) == 0:
+        return exit_code()
+    if first:
         numbers = ", ".join(f"{k} {v:z.4f}" for k, v in result.metrics.items())
         kept = "" if result.best_step == result.steps else f"weights of step {result.best_step}; "
         print(f"{result.folder}: {numbers} ({kept}{result.steps} steps, {result.seconds:.0f} s)")
-        verbs = [v for v in ("generate", "predict") if getattr(command.config, f"{v}_options")]
+        verbs = [v for v in ("generate", "predict") if getattr(config, f"{v}_options")]
         further = "".join(f"    throughtime {verb} {result.folder}" for verb in verbs)
-        data = f" --data {files}" if (files := command.config.files) else ""
+        data = f" --data {files}" if (files := config.files) else ""
         terminal.say(f"go on with: throughtime evaluate {result.folder}{data}{further}")
     return 0
 
 
-def evaluate(arguments: list[str]) -> int:
-    """throughtime evaluate RUN."""
-    from .parsing import evaluate_command
+def compare(words: list[str]) -> int:
+    """throughtime compare TASK."""
+    from .parsing import as_typed, task_command
 
-    command = evaluate_command(arguments)
+    command = task_command("compare", words)
+    if command is None:
+        return 0
+    with at_once():
+        from ..compare import compare as run
+        from ..ground import terminal
+
+    for note in command.notes:
+        terminal.say(note)
+    try:
+        with as_typed():
+            found = run(command.config, command.options, task=command.task)
+    except Interrupted:
+        terminal.say("saved. The same command goes on.")
+        return exit_code()
+    print(found.table.text())
+    terminal.say(f"{found.folder}: compare.md, compare.json, compare.png, compare.svg")
+    return 1 if found.failures else 0
+
+
+def evaluate(words: list[str]) -> int:
+    """throughtime evaluate RUN."""
+    from .parsing import run_command
+
+    command = run_command("evaluate", words)
     as_json = command.common.pop("json")
-    from ..verbs import evaluate as run
+    with at_once():
+        from ..verbs import evaluate as run
 
     result = run(command.run, **command.common, **command.options)
     if as_json:
@@ -133,17 +191,17 @@ def evaluate(arguments: list[str]) -> int:
     return 0
 
 
-def predict(arguments: list[str]) -> int:
+def predict(words: list[str]) -> int:
     """throughtime predict RUN."""
-    from .parsing import predict_command
-
-    command = predict_command(arguments)
-    as_json, output = command.common.pop("json"), command.common.pop("output")
     from ..ground.output import new_file, refuse_existing
+    from .parsing import run_command
 
+    command = run_command("predict", words)
+    as_json, output = command.common.pop("json"), command.common.pop("output")
     if output is not None:
         refuse_existing(output)  # before the model is loaded
-    from ..verbs import predict as run
+    with at_once():
+        from ..verbs import predict as run
 
     found = run(command.run, **command.common, **command.options)
     with new_file(output) if output is not None else contextlib.nullcontext(sys.stdout) as file:
@@ -153,15 +211,16 @@ def predict(arguments: list[str]) -> int:
     return 0
 
 
-def generate(arguments: list[str]) -> int:
+def generate(words: list[str]) -> int:
     """throughtime generate RUN."""
-    from .parsing import between_samples, generate_command
+    from .parsing import between_samples, run_command
 
-    command = generate_command(arguments)
+    command = run_command("generate", words)
     as_json, between = command.common.pop("json"), between_samples(command.run)
     if command.options.get("prime") == "-":
         command.options["prime"] = standard_input()
-    from ..verbs import generate as run
+    with at_once():
+        from ..verbs import generate as run
 
     current = 0
 
@@ -180,48 +239,6 @@ def generate(arguments: list[str]) -> int:
     return 0
 
 
-def inspect(arguments: list[str]) -> int:
-    """throughtime inspect RUN, throughtime inspect agreement RUN."""
-    if arguments[:1] == ["agreement"]:
-        return agreement(arguments[1:])
-    from .parsing import inspect_command
-
-    options = inspect_command(arguments)
-    as_json = options.pop("json")
-    from ..ground import terminal
-    from ..verbs import inspect_run
-
-    result = inspect_run(options.pop("run"), **options)
-    if as_json:
-        print(json_text(result.report.to_dict()))
-    else:
-        print("\n".join(result.report.findings))
-    terminal.say(f"report: {result.path}")
-    return 0
-
-
-def agreement(arguments: list[str]) -> int:
-    """throughtime inspect agreement RUN, or --corpus FILE."""
-    from .parsing import agreement_command
-
-    command = agreement_command(arguments)
-    options = dataclasses.asdict(command.options)
-    as_json = command.common.pop("json")
-    if command.corpus:
-        from ..verbs import agreement_corpus
-
-        print(f"{command.corpus}: {agreement_corpus(command.corpus, **options)}")
-        return 0
-    from ..verbs import agreement as run
-
-    result = run(command.run or "", **command.common, **options)
-    if as_json:
-        print(json_text({"run": command.run, **result.to_dict()}))
-    else:
-        print(result.report())
-    return 0
-
-
 def standard_input() -> str:
     """All of standard input, which must be UTF-8."""
     data = sys.stdin.buffer.read()
@@ -233,33 +250,56 @@ def standard_input() -> str:
         ) from error
 
 
-def compare(arguments: list[str]) -> int:
-    """throughtime compare TASK."""
-    from ..ground import terminal
-    from .parsing import compare_command
+def inspect(words: list[str]) -> int:
+    """throughtime inspect RUN, throughtime inspect agreement RUN."""
+    if words[:1] == ["agreement"]:
+        return agreement(words[1:])
+    from .parsing import run_command
 
-    command = compare_command(arguments)
-    if command is None:
+    command = run_command("inspect", words)
+    as_json = command.common.pop("json")
+    with at_once():
+        from ..ground import terminal
+        from ..verbs import inspect_run
+
+    result = inspect_run(command.run, **command.common)
+    if as_json:
+        print(json_text(result.report.to_dict()))
+    else:
+        print("\n".join(result.report.findings))
+    terminal.say(f"report: {result.path}")
+    return 0
+
+
+def agreement(words: list[str]) -> int:
+    """throughtime inspect agreement RUN, or --corpus FILE."""
+    from .parsing import agreement_command
+
+    command = agreement_command(words)
+    as_json = command.common.pop("json")
+    with at_once():
+        from .. import verbs
+
+    if command.corpus:
+        print(f"{command.corpus}: {verbs.agreement_corpus(command.corpus, **command.options)}")
         return 0
-    from ..compare import compare as run
-    from ..ground.interrupts import Interrupted
-
-    try:
-        found = run(command.config, command.comparison, task=command.task)
-    except Interrupted:
-        terminal.say("saved. The same command goes on.")
-        return 130
-    print(found.table.text())
-    terminal.say(f"{found.folder}: compare.md, compare.json, compare.png, compare.svg")
-    return 1 if found.failures else 0
+    del command.common["corpus"]
+    result = verbs.agreement(command.run or "", **command.common, **command.options)
+    if as_json:
+        print(json_text({"run": command.run, **result.to_dict()}))
+    else:
+        print(result.report())
+    return 0
 
 
-def doctor(arguments: list[str]) -> int:
+def doctor(words: list[str]) -> int:
     """throughtime doctor."""
-    from .parsing import parse, plain_parser
+    from ..config.verbs import JsonOption
+    from .parsing import options_of
 
-    options = parse(plain_parser("doctor", VERBS["doctor"], json=True), arguments)
-    from ..verbs import doctor as run
+    options = options_of(JsonOption, "doctor", VERBS["doctor"][1], words)
+    with at_once():
+        from ..verbs import doctor as run
 
     found = run()
     if options.json:
@@ -270,15 +310,36 @@ def doctor(arguments: list[str]) -> int:
     return 0
 
 
-COMMANDS = {
-    "train": train,
-    "evaluate": evaluate,
-    "predict": predict,
-    "generate": generate,
-    "compare": compare,
-    "inspect": inspect,
-    "doctor": doctor,
+def completion(words: list[str]) -> int:
+    """throughtime completion SHELL."""
+    from .parsing import completion_script
+
+    if len(words) != 1 or words[0].startswith("-"):
+        print(
+            "usage: throughtime completion SHELL\n\nbash: throughtime completion bash >> ~/.bashrc"
+        )
+        return 0 if words[:1] in (["-h"], ["--help"]) else 2
+    print(completion_script(words[0], {verb: about for verb, (_, about) in VERBS.items()}))
+    return 0
+
+
+VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "train": (train, "train a model into a run folder"),
+    "evaluate": (evaluate, "measure a run on data"),
+    "predict": (
+        predict,
+        "a run's predictions for files or standard input: labels, tags, translations",
+    ),
+    "generate": (generate, "write novel sequences with a run's model"),
+    "compare": (compare, "cells side by side: equal parameters, time or width, several seeds"),
+    "inspect": (
+        inspect,
+        "look inside a run: gradients through time, gates, influence, errors, health",
+    ),
+    "doctor": (doctor, "what this machine offers, which backends run and why others do not"),
+    "completion": (completion, "a script that completes words in a shell: bash, zsh, fish"),
 }
+"""A verb, what it does, and what help says of it."""
 
 if __name__ == "__main__":
     sys.exit(main())

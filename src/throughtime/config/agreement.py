@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..ground.errors import InputError
-from .settings import limited
+from ..ground.errors import SettingError
+from .settings import SEEDS, limited
+from .values import shown
 
 FORMS = Literal["auto", "syneval", "blimp", "linzen", "gulordava", "gold", "pairs"]
 """What a file of minimal pairs can be."""
@@ -28,7 +29,7 @@ class GrammarOptions:
 
     distances: str = f"1-{FARTHEST}"
     attractors: str = f"0-{MOST_ATTRACTORS}"
-    seed: int = limited(1, 0)
+    seed: int = limited(1, 0, SEEDS)
 
     def check(self) -> None:
         """Both are numbers within what the grammar makes."""
@@ -68,7 +69,7 @@ class AgreementOptions(GrammarOptions):
     """
 
     pairs: list[str] = field(default_factory=list)
-    form: FORMS = "auto"
+    form: FORMS = field(default="auto", metadata={"also": ("format",)})
     scoring: Literal["sentence", "target"] = "sentence"
     items: int | None = limited(None, 1)
     end: str = ""
@@ -81,8 +82,10 @@ class AgreementOptions(GrammarOptions):
         if self.pairs:
             for name in ("distances", "attractors"):
                 if getattr(self, name) != getattr(GrammarOptions, name):
-                    raise InputError(
-                        f"--{name} chooses among the built-in sentences: not with --pairs."
+                    raise SettingError(
+                        f"{name} chooses among the built-in sentences: not with pairs.",
+                        name,
+                        "pairs",
                     )
 
 
@@ -90,13 +93,14 @@ def numbers(what: str, text: str, low: int, high: int) -> list[int]:
     """The numbers that "1-5,8" stands for, in rising order; `InputError` outside low … high."""
     found: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         first = int(match[1]) if match else -1
         last = int(match[2]) if match and match[2] else first
         if not low <= first <= last <= high:
-            raise InputError(
+            raise SettingError(
                 f"{what} must be numbers from {low} to {high}, as in {low}-{high} or "
-                f"{low},{low + 2}; got {text!r}."
+                f"{low},{low + 2}; got {shown(text)}.",
+                what,
             )
         found.update(range(first, last + 1))
     return sorted(found)

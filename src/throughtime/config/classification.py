@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError
+from ..ground.errors import InputError, SettingError
 from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import limited
+from .settings import SEEDS, WIDEST, limited
 from .text import TextConfig
+from .values import shown
 
 
 @dataclass
@@ -44,7 +45,7 @@ class ClassifierDataConfig(TextConfig):
     header: bool = True
     encoding: str = "utf-8"
     holdout: float = limited(0.1, 0, 0.999)
-    split_seed: int = limited(0, 0)
+    split_seed: int = limited(0, 0, SEEDS)
     equal_together: bool = False
     max_length: int | None = limited(None, 1)
     vectors: str | None = None
@@ -70,12 +71,12 @@ class ClassifierModelConfig(StackConfig):
         output_dropout: Instead of dropout, on what is pooled and in the output layers.
     """
 
-    hidden_size: int = limited(128, 1)
+    hidden_size: int = limited(128, 1, WIDEST)
     bidirectional: bool = True
-    embedding_size: int = limited(128, 1)
+    embedding_size: int = limited(128, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
     pooling: Literal["last", "mean", "max", "attention"] = "max"
-    output_layers: list[int] = field(default_factory=list)
+    output_layers: list[int] = limited([], 1, WIDEST)
     dropout: float = limited(0.3, 0, 0.999)
     word_dropout: float = limited(0.0, 0, 0.999)
     input_dropout: float | None = limited(None, 0, 0.999)
@@ -93,7 +94,7 @@ class LabellingOptions:
     """
 
     format: Literal["auto", "lines", "tsv", "csv", "jsonl"] = "auto"
-    batch_size: int = limited(64, 1)
+    batch_size: int = limited(64, 1, WIDEST)
 
 
 @dataclass
@@ -135,11 +136,23 @@ class ClassifierConfig(RunConfig):
         if not self.train:
             raise InputError("no training examples. Give --train FILE ….")
         if self.data.vectors is not None and self.level != "word":
-            raise InputError(f"data.vectors are those of words: not with level {self.level}.")
+            raise SettingError(
+                f"data.vectors are those of words: not with level {self.level}.",
+                "data.vectors",
+                "level",
+            )
         if self.data.features and self.level != "numbers":
-            raise InputError("data.features are columns of numbers: --level numbers.")
+            raise SettingError(
+                f"data.features are columns of numbers: not with level {self.level}.",
+                "data.features",
+                "level",
+            )
         if self.model.affixes and self.level != "word":
-            raise InputError(f"model.affixes are those of words: not with level {self.level}.")
+            raise SettingError(
+                f"model.affixes are those of words: not with level {self.level}.",
+                "model.affixes",
+                "level",
+            )
         self.weights_by_label()
 
     def weights_by_label(self) -> dict[str, float]:
@@ -154,8 +167,9 @@ class ClassifierConfig(RunConfig):
             except ValueError:
                 found[label] = -1.0
             if not label or not 0 < found[label] < float("inf"):
-                raise InputError(
-                    f"class_weights: expected balanced, or LABEL=WEIGHT with a positive weight; "
-                    f"got {said!r}."
+                raise SettingError(
+                    f"class_weights must be balanced, or LABEL=WEIGHT with a positive weight; got "
+                    f"{shown(said)}.",
+                    "class_weights",
                 )
         return found

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..ground.errors import InputError, one_of
+from ..ground.errors import InputError, SettingError, one_of
+from .run import MOST_THREADS
 from .settings import limited
 from .text import LEVELS
+from .values import shown
 
 DEFAULT_CELLS = ("rnn", "simple-gru", "gru", "lstm", "peephole-lstm")
 BASELINES = ("ngram", "feed-forward")
@@ -35,12 +38,12 @@ class Comparison:
 
     cells: list[str] = field(default_factory=list)
     baselines: list[str] = field(default_factory=list)
-    context: int = limited(8, 1)
+    context: int = limited(8, 1, 10_000)
     equal: Literal["parameters", "time", "width"] = "parameters"
-    seeds: int = limited(3, 1)
+    seeds: int = limited(3, 1, 10_000)
     levels: list[str] = field(default_factory=list)
     lengths: list[str] = field(default_factory=list)
-    jobs: int | None = limited(None, 1)
+    jobs: int | None = limited(None, 1, MOST_THREADS)
 
     def settle(self, config: Any) -> None:
         """Split what is joined by commas and fill in the default cells; `InputError` where what is
@@ -48,7 +51,7 @@ class Comparison:
         for name in ("cells", "baselines", "levels", "lengths"):
             found = [part for text in getattr(self, name) for part in split(str(text))]
             if twice := {part for part in found if found.count(part) > 1}:
-                raise InputError(f"--{name} has {', '.join(sorted(twice))} twice.")
+                raise SettingError(f"{name} has {', '.join(sorted(twice))} twice.", name)
             setattr(self, name, found)
         self.cells = self.cells or ([config.cell] if self.levels else list(DEFAULT_CELLS))
         for name, of in (
@@ -57,20 +60,25 @@ class Comparison:
             ("lengths", "adding, copy and temporal-order"),
         ):
             if getattr(self, name) and name not in config.compared_by:
-                raise InputError(f"--{name} is for {of}.")
+                raise SettingError(f"{name} is for {of}.", name)
         for level in self.levels:
             one_of("level", level, LEVELS.__args__)
         for baseline in self.baselines:
             one_of("baseline", baseline, BASELINES)
         for length in self.lengths:
-            if not length.isdigit():
-                raise InputError(f"--lengths: expected whole numbers, got {length!r}.")
+            if not re.fullmatch("[0-9]{1,9}", length):
+                raise SettingError(
+                    f"lengths must be whole numbers, got {shown(length)}.", "lengths"
+                )
             config.check_length(int(length))
         if not hasattr(getattr(config, "model", None), "hidden_size"):
             raise InputError("this task's model has no model.hidden_size to compare cells at.")
         limits = (config.epochs, config.max_steps)
         if self.equal == "time" and (not config.max_time or limits != (None, None)):
-            raise InputError("--equal time needs --max-time, and no --epochs or --max-steps.")
+            raise SettingError(
+                "equal time needs max_time, and no epochs or max_steps.",
+                *("equal", "max_time", "epochs", "max_steps"),
+            )
 
 
 def split(text: str) -> list[str]:

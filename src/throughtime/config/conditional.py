@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from .durations import Every
 from .language import WritingOptions
 from .run import ExampleLoopConfig, RunConfig, StackConfig
-from .settings import limited
+from .settings import SEEDS, WIDEST, limited, spelled
 from .text import TextConfig
 
 
@@ -22,7 +23,7 @@ class HoldoutConfig(TextConfig):
     """
 
     holdout: float = limited(0.1, 0.0001, 0.9999)
-    split_seed: int = limited(0, 0)
+    split_seed: int = limited(0, 0, SEEDS)
 
 
 @dataclass
@@ -37,8 +38,8 @@ class DecoderConfig(StackConfig):
         output_dropout: Instead of dropout, before the softmax.
     """
 
-    embedding_size: int | None = limited(None, 1)
-    output_layers: list[int] = field(default_factory=list)
+    embedding_size: int | None = limited(None, 1, WIDEST)
+    output_layers: list[int] = limited([], 1, WIDEST)
     embedding_dropout: float | None = limited(None, 0, 0.999)
     output_dropout: float | None = limited(None, 0, 0.999)
 
@@ -54,7 +55,7 @@ class ConditionalModelConfig(DecoderConfig):
             model can also write without it.
     """
 
-    condition_size: int = limited(64, 1)
+    condition_size: int = limited(64, 1, WIDEST)
     condition_joins: Literal["both", "state", "input"] = "both"
     condition_dropout: float = limited(0.0, 0, 0.999)
 
@@ -70,7 +71,7 @@ class ConditionalLoopConfig(ExampleLoopConfig):
     """
 
     recompute: int = limited(1024, 0)
-    sample_every: str = "30s"
+    sample_every: str = spelled("30s", Every.parse)
 
 
 @dataclass

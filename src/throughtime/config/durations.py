@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..ground.errors import InputError
+from .values import shown
+
+LONGEST = 100 * 365.25 * 24 * 3600
+"""The longest time, in seconds."""
+SMALLEST, LARGEST = 1e-6, 1e12
+"""The bounds of an interval's amount, where it is not zero, in any unit."""
 
 
 def seconds(duration: str) -> float:
@@ -18,8 +24,11 @@ def seconds(duration: str) -> float:
     except ValueError:
         parts = None
     if parts is None:
-        raise InputError(f"not a duration: {duration!r}. Write 90s, 3m or 1h30m.")
-    return 3600 * parts[0] + 60 * parts[1] + parts[2]
+        raise InputError(f"not a duration: {shown(duration)}. Write 90s, 3m or 1h30m.")
+    total = 3600 * parts[0] + 60 * parts[1] + parts[2]
+    if total > LONGEST:
+        raise InputError(f"longer than a hundred years: {shown(duration)}.")
+    return total
 
 
 @dataclass(frozen=True)
@@ -34,17 +43,19 @@ class Every:
         """500, 1e, 30s or 10%."""
         said = str(text).strip().lower()
         try:
-            if said.startswith("-"):
-                raise ValueError(said)
             if said.endswith("%"):
-                return cls(float(said[:-1]) / 100, "budget")
-            if said.endswith("e"):
-                return cls(float(said[:-1]), "epochs")
-            if said.endswith(("s", "m", "h")):
-                return cls(seconds(said), "seconds")
-            return cls(float(int(said)), "steps")
-        except ValueError:
+                every = cls(float(said[:-1]) / 100, "budget")
+            elif said.endswith("e"):
+                every = cls(float(said[:-1]), "epochs")
+            elif said.endswith(("s", "m", "h")):
+                every = cls(seconds(said), "seconds")
+            else:
+                every = cls(float(int(said)), "steps")
+            if every.amount != 0 and not SMALLEST <= every.amount <= LARGEST:
+                raise ValueError(said)
+        except (ValueError, OverflowError):
             raise InputError(
-                f"not an interval: {text!r}. Write steps (500), epochs (1e), time (30s) or a share "
-                "of the budget (10%)."
+                f"not an interval: {shown(text)}. Write steps (500), epochs (1e), time (30s) or a "
+                "share of the budget (10%)."
             ) from None
+        return every

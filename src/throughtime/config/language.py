@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError
+from ..ground.errors import SettingError
 from .run import RunConfig, StackConfig, StreamLoopConfig
-from .settings import limited
+from .settings import SEEDS, WIDEST, limited
 from .text import LEVELS, TextConfig
 
 
@@ -23,8 +23,8 @@ class DataConfig(TextConfig):
     """
 
     eos: Literal["auto", "line", "file", "none"] = "auto"
-    holdout: float = 0.1
-    column: int | None = limited(None, 1)
+    holdout: float = limited(0.1, 0, 0.999)
+    column: int | None = limited(None, 1, 1_000_000)
 
 
 @dataclass
@@ -49,23 +49,24 @@ class ModelConfig(StackConfig):
         cutoffs: Frequency ranks between the clusters of the adaptive softmax.
     """
 
-    hidden_size: int = limited(512, 1)
-    embedding_size: int | None = limited(None, 1)
+    hidden_size: int = limited(512, 1, WIDEST)
+    embedding_size: int | None = limited(None, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
-    context: int | None = limited(None, 1)
-    output_layers: list[int] = field(default_factory=list)
+    context: int | None = limited(None, 1, 10_000)
+    output_layers: list[int] = limited([], 1, WIDEST)
     embedding_dropout: float | None = limited(None, 0, 0.999)
     output_dropout: float | None = limited(None, 0, 0.999)
     tied: bool = False
     head: Literal["full", "adaptive"] = "full"
-    cutoffs: list[int] | None = None
+    cutoffs: list[int] | None = limited(None, 1)
 
     def check(self) -> None:
         """What only a recurrent stack has does not go with a fixed window."""
         if self.context is not None and (self.skips or self.weight_drop):
-            raise InputError(
+            raise SettingError(
                 "model.context has no recurrence: model.skips and model.weight_drop do not go with "
-                "it."
+                "it.",
+                *("model.context", "model.skips", "model.weight_drop"),
             )
 
 
@@ -88,19 +89,22 @@ class WritingOptions:
 
     prime: str = ""
     max_new_tokens: int = limited(500, 0)
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    num_beams: int = limited(1, 1)
+    temperature: float = limited(1.0, 0, 1e6)
+    top_k: int = limited(0, 0)
+    top_p: float = limited(1.0, 0, 1, above=True)
+    num_beams: int = limited(1, 1, WIDEST)
     num_samples: int = limited(1, 1)
-    seed: int | None = None
+    seed: int | None = limited(None, 0, SEEDS)
     forbid_unk: bool = False
     ignore_eos: bool = False
 
     def check(self) -> None:
         """There are as many beams as samples to choose from them."""
         if 1 < self.num_beams < self.num_samples:
-            raise InputError(f"num_samples {self.num_samples} exceeds num_beams {self.num_beams}.")
+            raise SettingError(
+                f"num_samples {self.num_samples} exceeds num_beams {self.num_beams}.",
+                *("num_samples", "num_beams"),
+            )
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError
+from ..ground.errors import SettingError
 from .conditional import (
     ConditionalLoopConfig,
     ConditionalModelConfig,
@@ -13,7 +13,8 @@ from .conditional import (
     HoldoutConfig,
 )
 from .run import RunConfig
-from .settings import limited
+from .settings import WIDEST, limited
+from .values import shown
 
 FORMATS = ("abc", "midi", "wav", "png")
 """What generated music is written as."""
@@ -49,8 +50,9 @@ class MusicDataConfig(HoldoutConfig):
         """Known conditions."""
         for name in self.conditions:
             if name not in ("rhythm", "metre", "key", "folder"):
-                raise InputError(
-                    f"unknown data.conditions {name!r}. Known: rhythm, metre, key, folder."
+                raise SettingError(
+                    f"data.conditions must be of rhythm, metre, key and folder, got {shown(name)}.",
+                    "data.conditions",
                 )
 
 
@@ -63,7 +65,7 @@ class MusicModelConfig(ConditionalModelConfig):
             the stack for frames, default none.
     """
 
-    hidden_size: int = limited(384, 1)
+    hidden_size: int = limited(384, 1, WIDEST)
     condition_dropout: float = limited(0.1, 0, 0.999)
 
 
@@ -108,9 +110,11 @@ class MusicWritingOptions(ConditionalWritingOptions):
         super().check()
         for name in self.formats:
             if name not in FORMATS:
-                raise InputError(f"unknown format {name!r}. Known: {', '.join(FORMATS)}.")
+                raise SettingError(
+                    f"formats must be of {', '.join(FORMATS)}, got {shown(name)}.", "formats"
+                )
         if self.primer and self.prime:
-            raise InputError("--prime is text, --primer a file: give one of them.")
+            raise SettingError("prime is text, primer a file: give one of them.", "prime", "primer")
 
 
 @dataclass

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError
-from .durations import seconds
-from .settings import limited
+from ..ground.errors import InputError, SettingError
+from .durations import Every, seconds
+from .settings import DEEPEST, SEEDS, WIDEST, limited, spelled
 
 DEVICES = Literal["auto", "cpu", "cuda", "mps"]
 """Where a model can run."""
+
+BUDGETS = ("max_time", "epochs", "max_steps")
+"""What can end a run: the first of them that is spent."""
+
+MOST_THREADS = 1024
+"""More are refused: each is a thread of the system."""
 
 WEIGHTS = Literal["best", "last", "average"]
 """The weights that a run folder keeps."""
@@ -39,10 +45,10 @@ class OptimConfig:
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = 0.003
-    weight_decay: float = limited(0.0, 0)
-    momentum: float = limited(0.0, 0)
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    lr: float = limited(0.003, 0, 1000)
+    weight_decay: float = limited(0.0, 0, 1000)
+    momentum: float = limited(0.0, 0, 1)
+    betas: list[float] = limited([0.9, 0.99], 0, 0.9999999, items=2)
     schedule: Literal["constant", "cosine", "plateau", "decay"] = "cosine"
     warmup: int = limited(50, 0)
     final_lr: float = limited(0.05, 0, 1)
@@ -51,11 +57,6 @@ class OptimConfig:
     patience: int = limited(2, 1)
     clip_norm: float = limited(1.0, 0)
     clip_value: float = limited(0.0, 0)
-
-    def check(self) -> None:
-        """betas are two."""
-        if len(self.betas) != 2:
-            raise InputError(f"optim.betas must be two numbers, got {self.betas}.")
 
 
 @dataclass
@@ -78,13 +79,13 @@ class LoopConfig:
     """
 
     precision: Literal["float32", "bf16"] = "float32"
-    eval_every: str = "10%"
-    save_every: str = "60s"
-    log_every: str = "20"
-    inspect_every: str = "0"
+    eval_every: str = spelled("10%", Every.parse)
+    save_every: str = spelled("60s", Every.parse)
+    log_every: str = spelled("20", Every.parse)
+    inspect_every: str = spelled("0", Every.parse)
     early_stopping: int = limited(0, 0)
     max_bad_steps: int = limited(10, 1)
-    average: int = limited(0, 0)
+    average: int = limited(0, 0, 1000)
     tensorboard: bool = False
 
 
@@ -100,10 +101,10 @@ class StreamLoopConfig(LoopConfig):
         sample_every: When to show a sample of what the model writes; 0 for never.
     """
 
-    batch_size: int = limited(32, 1)
+    batch_size: int = limited(32, 1, WIDEST)
     window: int = limited(64, 0)
     recompute: int = limited(256, 0)
-    sample_every: str = "30s"
+    sample_every: str = spelled("30s", Every.parse)
 
 
 @dataclass
@@ -116,7 +117,7 @@ class ExampleLoopConfig(LoopConfig):
             example longer than that is a batch by itself.
     """
 
-    batch_size: int = limited(32, 1)
+    batch_size: int = limited(32, 1, WIDEST)
     batch_tokens: int | None = limited(None, 1)
 
 
@@ -135,13 +136,13 @@ class StackConfig:
         backend: Scan backend: auto, compiled, native or reference.
     """
 
-    hidden_size: int = limited(256, 1)
-    num_layers: int = limited(1, 1)
+    hidden_size: int = limited(256, 1, WIDEST)
+    num_layers: int = limited(1, 1, DEEPEST)
     dropout: float = limited(0.0, 0, 0.999)
     locked_dropout: bool = False
     weight_drop: float = limited(0.0, 0, 0.999)
     skips: bool = False
-    init_range: float | None = limited(None, 0)
+    init_range: float | None = limited(None, 0, 1000)
     backend: str = "auto"
 
 
@@ -171,12 +172,12 @@ class RunConfig:
 
     out: str | None = None
     cell: str = "lstm"
-    max_time: str | None = None
-    epochs: float | None = None
-    max_steps: int | None = None
-    seed: int = 1
+    max_time: str | None = spelled(None, seconds)
+    epochs: float | None = limited(None, 0, 1e9, above=True)
+    max_steps: int | None = limited(None, 1)
+    seed: int = limited(1, 0, SEEDS)
     device: DEVICES = "auto"
-    threads: int | None = limited(None, 1)
+    threads: int | None = limited(None, 1, MOST_THREADS)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     fixed: ClassVar[tuple[str, ...]] = ("cell", "model", "optim.name")
@@ -192,4 +193,6 @@ class RunConfig:
         if not self.out:
             raise InputError("no run folder. Give --out runs/NAME.")
         if self.max_time is not None and seconds(self.max_time) <= 0:
-            raise InputError(f"max_time must be more than zero, got {self.max_time!r}.")
+            raise SettingError(
+                f"max_time must be more than zero, got {self.max_time!r}.", "max_time"
+            )

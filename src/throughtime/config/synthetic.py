@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError
+from ..ground.errors import SettingError
+from .durations import Every
 from .run import LoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import limited
+from .settings import WIDEST, limited, spelled
 
 
 @dataclass
@@ -20,7 +21,7 @@ class SyntheticModelConfig(StackConfig):
         dropout: Between layers.
     """
 
-    hidden_size: int = limited(128, 1)
+    hidden_size: int = limited(128, 1, WIDEST)
 
 
 @dataclass
@@ -31,8 +32,8 @@ class SyntheticLoopConfig(LoopConfig):
         batch_size: Sequences in a batch, over all processes.
     """
 
-    eval_every: str = "100"
-    batch_size: int = limited(20, 1)
+    eval_every: str = spelled("100", Every.parse)
+    batch_size: int = limited(20, 1, WIDEST)
 
 
 @dataclass
@@ -44,7 +45,7 @@ class SyntheticEvaluationOptions:
         sequences: How many, none of them seen in training or validation.
     """
 
-    length: int | None = limited(None, 1)
+    length: int | None = limited(None, 1, 10**9)
     sequences: int = limited(10_000, 1)
 
 
@@ -60,7 +61,7 @@ class SyntheticConfig(RunConfig):
         loop: The training loop.
     """
 
-    length: int = limited(100, 1)
+    length: int = limited(100, 1, 10**9)
     sequences: int = limited(10_000, 1)
     held_out: int = limited(1_000, 1)
     model: SyntheticModelConfig = field(default_factory=SyntheticModelConfig)
@@ -84,7 +85,9 @@ class SyntheticConfig(RunConfig):
     def check_length(self, length: int) -> None:
         """Raise `InputError` where a length is too short for the problem."""
         if length < self.shortest:
-            raise InputError(f"length must be at least {self.shortest} here, got {length}.")
+            raise SettingError(
+                f"length must be at least {self.shortest} here, got {length}.", "length"
+            )
 
     def chance(self) -> float:
         """The score of the best model without memory."""

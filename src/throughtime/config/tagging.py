@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError
+from ..ground.errors import InputError, SettingError
 from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import limited
+from .settings import SEEDS, WIDEST, limited
+from .text import LARGEST_VOCABULARY
 
 
 @dataclass
@@ -45,13 +46,13 @@ class TaggerDataConfig:
     scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "none"] = "auto"
     spans_as: Literal["IOB2", "BIOES"] = "BIOES"
     encoding: str = "utf-8"
-    vocab_size: int = limited(50_000, 5)
+    vocab_size: int = limited(50_000, 5, LARGEST_VOCABULARY)
     min_count: int = limited(2, 1)
     lowercase: bool = True
     vectors: str | None = None
     vectors_limit: int = limited(400_000, 1)
     holdout: float = limited(0.1, 0, 0.999)
-    split_seed: int = limited(0, 0)
+    split_seed: int = limited(0, 0, SEEDS)
 
 
 @dataclass
@@ -76,15 +77,15 @@ class TaggerModelConfig(StackConfig):
         output_dropout: Instead of dropout, on what comes out and in the output layers.
     """
 
-    hidden_size: int = limited(192, 1)
+    hidden_size: int = limited(192, 1, WIDEST)
     bidirectional: bool = True
-    embedding_size: int = limited(128, 1)
+    embedding_size: int = limited(128, 1, WIDEST)
     characters: Literal["recurrent", "convolutional", "none"] = "recurrent"
     char_cell: str | None = None
-    char_embedding_size: int = limited(32, 1)
-    char_size: int = limited(128, 2)
-    char_width: int = limited(3, 1)
-    output_layers: list[int] = field(default_factory=list)
+    char_embedding_size: int = limited(32, 1, WIDEST)
+    char_size: int = limited(128, 2, WIDEST)
+    char_width: int = limited(3, 1, 1000)
+    output_layers: list[int] = limited([], 1, WIDEST)
     head: Literal["softmax", "crf"] = "softmax"
     dropout: float = limited(0.4, 0, 0.999)
     word_dropout: float = limited(0.1, 0, 0.999)
@@ -94,9 +95,10 @@ class TaggerModelConfig(StackConfig):
     def check(self) -> None:
         """Two directions share the width of characters evenly."""
         if self.characters == "recurrent" and self.char_size % 2:
-            raise InputError(
+            raise SettingError(
                 "model.char_size must be even where characters are read in both directions; got "
-                f"{self.char_size}."
+                f"{self.char_size}.",
+                "model.char_size",
             )
 
 
@@ -149,4 +151,6 @@ class TaggerConfig(RunConfig):
         if not self.train:
             raise InputError("no training sentences. Give --train FILE ….")
         if self.score == "f1" and self.data.scheme == "none":
-            raise InputError("score f1 is that of spans, but data.scheme is none.")
+            raise SettingError(
+                "score f1 is that of spans, but data.scheme is none.", "score", "data.scheme"
+            )

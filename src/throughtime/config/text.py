@@ -7,6 +7,8 @@ from typing import Literal
 
 from .settings import limited
 
+LARGEST_VOCABULARY = 2**31 - 1
+
 LEVELS = Literal["char", "byte", "word", "subword"]
 """What a token can be."""
 
@@ -23,7 +25,7 @@ class TextConfig:
         words: With level word, split at spaces only (text tokenised already) or at punctuation too.
     """
 
-    vocab_size: int | None = None
+    vocab_size: int | None = limited(None, 5, LARGEST_VOCABULARY)
     min_count: int = limited(1, 1)
     lowercase: bool = False
     words: Literal["punctuation", "spaces"] = "punctuation"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from ..ground.errors import InputError
+from ..ground.errors import InputError, SettingError
+from .durations import Every
 from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import limited
-from .text import LEVELS, TextConfig
+from .settings import DEEPEST, SEEDS, WIDEST, limited, spelled
+from .text import LARGEST_VOCABULARY, LEVELS, TextConfig
 
 
 @dataclass
@@ -27,11 +28,11 @@ class ParallelDataConfig(TextConfig):
         max_length: Leave out training pairs with a side of more tokens; how many is said.
     """
 
-    target_vocab_size: int | None = None
+    target_vocab_size: int | None = limited(None, 5, LARGEST_VOCABULARY)
     joint: bool = False
     encoding: str = "utf-8"
     holdout: float = limited(0.1, 0.0001, 0.9999)
-    split_seed: int = limited(0, 0)
+    split_seed: int = limited(0, 0, SEEDS)
     max_length: int | None = limited(None, 1)
 
 
@@ -45,7 +46,6 @@ class TranslatorModelConfig(StackConfig):
         dropout: On embeddings, between layers and before the softmax.
         encoder_layers: Depth of the encoder; default num_layers.
         bidirectional: Read the source in both directions.
-        decoder_bidirectional: Refused: a decoder writes from left to right.
         decoder_cell: Cell of the decoder; default: the run's.
         embedding_size: Width of the token embeddings.
         attention: Score of a source position: multiplicative (Luong), additive (Bahdanau), or none:
@@ -63,35 +63,31 @@ class TranslatorModelConfig(StackConfig):
         output_dropout: Instead of dropout, before the softmax.
     """
 
-    hidden_size: int = limited(256, 1)
+    hidden_size: int = limited(256, 1, WIDEST)
     dropout: float = limited(0.3, 0, 0.999)
-    encoder_layers: int | None = limited(None, 1)
+    encoder_layers: int | None = limited(None, 1, DEEPEST)
     bidirectional: bool = True
-    decoder_bidirectional: bool = False
     decoder_cell: str | None = None
-    embedding_size: int = limited(256, 1)
+    embedding_size: int = limited(256, 1, WIDEST)
     attention: Literal["multiplicative", "additive", "none"] = "multiplicative"
     input_feeding: bool = False
     tied: Literal["none", "output", "all"] = "none"
     label_smoothing: float = limited(0.1, 0, 0.999)
     scheduled_sampling: float = limited(0.0, 0, 1)
-    sampling_epochs: float = limited(10.0, 0)
+    sampling_epochs: float = limited(10.0, 0, 1e9)
     word_dropout: float = limited(0.0, 0, 0.999)
     embedding_dropout: float | None = limited(None, 0, 0.999)
     output_dropout: float | None = limited(None, 0, 0.999)
 
+    retired: ClassVar[dict[str, Any]] = {"decoder_bidirectional": False}
+
     def check(self) -> None:
-        """The decoder can be stepped, and its dropout masks can be kept."""
-        if self.decoder_bidirectional:
-            raise InputError(
-                "model.decoder_bidirectional: a decoder writes from left to right and cannot see "
-                "what it has not written yet. Only the encoder can be bidirectional: "
-                "--model.bidirectional true."
-            )
+        """Dropout masks can be kept while the decoder is stepped."""
         if self.input_feeding and (self.locked_dropout or self.weight_drop):
-            raise InputError(
-                "model.input_feeding steps the decoder one call at a time: locked_dropout and "
-                "weight_drop, whose masks last a whole sequence, do not go with it."
+            raise SettingError(
+                "model.input_feeding steps the decoder one call at a time: model.locked_dropout "
+                "and model.weight_drop, whose masks last a whole sequence, do not go with it.",
+                *("model.input_feeding", "model.locked_dropout", "model.weight_drop"),
             )
 
 
@@ -108,9 +104,9 @@ class TranslationLoopConfig(ExampleLoopConfig):
         sample_every: When to show a translation of a validation sentence; 0 for never.
     """
 
-    batch_size: int = limited(64, 1)
+    batch_size: int = limited(64, 1, WIDEST)
     valid_sentences: int = limited(500, 0)
-    sample_every: str = "30s"
+    sample_every: str = spelled("30s", Every.parse)
 
 
 @dataclass
@@ -127,13 +123,13 @@ class SearchOptions:
         batch_size: Most sentences translated together; it changes no result.
     """
 
-    beam_size: int = limited(5, 1)
-    alpha: float = 0.6
-    max_length: float = limited(2.0, 0)
+    beam_size: int = limited(5, 1, WIDEST)
+    alpha: float = limited(0.6, -10, 10)
+    max_length: float = limited(2.0, 0, 1e6)
     no_repeat_ngram: int = limited(0, 0)
     unk_replace: bool = False
     forbid_unk: bool = False
-    batch_size: int = limited(32, 1)
+    batch_size: int = limited(32, 1, WIDEST)
 
 
 @dataclass
@@ -152,8 +148,9 @@ class TranslatingOptions(SearchOptions):
     def check(self) -> None:
         """No more translations than hypotheses."""
         if self.n_best > self.beam_size:
-            raise InputError(
-                f"n_best must be at most beam_size = {self.beam_size}, got {self.n_best}."
+            raise SettingError(
+                f"n_best must be at most beam_size = {self.beam_size}, got {self.n_best}.",
+                *("n_best", "beam_size"),
             )
 
 
@@ -219,13 +216,24 @@ class TranslatorConfig(RunConfig):
                 "TARGET."
             )
         if self.data.joint and self.target_level not in (None, self.level):
-            raise InputError(
-                f"data.joint is one vocabulary for both sides: level {self.level!r} and "
-                f"target_level {self.target_level!r} must be the same."
+            raise SettingError(
+                f"data.joint is one vocabulary for both sides: level {self.level} and "
+                f"target_level {self.target_level} must be the same.",
+                *("data.joint", "level", "target_level"),
             )
         if self.data.joint and self.data.target_vocab_size is not None:
-            raise InputError("data.joint is one vocabulary: its size is data.vocab_size.")
+            raise SettingError(
+                "data.joint is one vocabulary: its size is data.vocab_size, not "
+                "data.target_vocab_size.",
+                *("data.joint", "data.vocab_size", "data.target_vocab_size"),
+            )
         if self.model.tied == "all" and not self.data.joint:
-            raise InputError("model.tied all needs a joint vocabulary: --data.joint true.")
+            raise SettingError(
+                "model.tied all needs a joint vocabulary: data.joint true.",
+                *("model.tied", "data.joint"),
+            )
         if self.score == "bleu" and not self.loop.valid_sentences:
-            raise InputError("score bleu needs loop.valid_sentences; or choose --score loss.")
+            raise SettingError(
+                "score bleu needs loop.valid_sentences above 0; or choose score loss.",
+                *("score", "loop.valid_sentences"),
+            )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 
 class ThroughtimeError(Exception):
@@ -16,6 +17,25 @@ class InputError(ThroughtimeError, ValueError):
     """Something the user gave cannot be used: a file, an option, a name, a run folder."""
 
     exit_code = 2
+
+
+class SettingError(InputError):
+    """Settings cannot be what they are; `names` are those that the message speaks of.
+
+    The message has them as Python and YAML do: model.hidden_size, n_best.
+    """
+
+    def __init__(self, message: str, *names: str) -> None:
+        super().__init__(message)
+        self.names = names
+
+    def spelled(self, spell: Callable[[str], str]) -> InputError:
+        """The same with the names as `spell` has them: those of options, on a command line."""
+        if not self.names:
+            return InputError(str(self))
+        each = "|".join(re.escape(name) for name in sorted(self.names, key=len, reverse=True))
+        known = rf"(?<![\w.-])(?:{each})(?![\w-]|\.\w)"
+        return InputError(re.sub(known, lambda found: spell(found[0]), str(self)))
 
 
 class ShapeError(InputError):

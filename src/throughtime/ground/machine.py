@@ -38,8 +38,6 @@ def prepare(threads: int | None) -> None:
     training step; kept, a step is 10 to 20% faster (docs/log.md).
     """
     if threads is not None:
-        if threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}.")
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     if platform.libc_ver()[0] == "glibc":

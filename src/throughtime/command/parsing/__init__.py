@@ -1,21 +1,16 @@
-"""The command line's arguments: a file for each kind of verb, on options made from dataclasses."""
+"""The command line's arguments: options are made from dataclasses."""
 
-from .agreement import agreement_command
-from .comparing import compare_command
-from .inspect import inspect_command
-from .options import parse, plain_parser
-from .running import between_samples, evaluate_command, generate_command, predict_command
-from .training import train_command
+from .completion import completion_script
+from .options import as_typed, options_of
+from .runs import agreement_command, between_samples, run_command
+from .tasks import task_command
 
 __all__ = [
     "agreement_command",
+    "as_typed",
     "between_samples",
-    "compare_command",
-    "evaluate_command",
-    "generate_command",
-    "inspect_command",
-    "parse",
-    "plain_parser",
-    "predict_command",
-    "train_command",
+    "completion_script",
+    "options_of",
+    "run_command",
+    "task_command",
 ]

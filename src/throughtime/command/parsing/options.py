@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import re
+import types
 import typing
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NoReturn
 
-import jsonargparse
-from jsonargparse import ArgumentParser, Namespace
+from ...config.settings import check, from_dict, hints_of
+from ...ground.errors import InputError, SettingError, did_you_mean
 
-from ...ground.errors import InputError, did_you_mean
+SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""How true and false are written."""
 
 
-class Parser(ArgumentParser):
-    """Errors become one-line `InputError`s that name the nearest option; none is abbreviated."""
+class Parser(argparse.ArgumentParser):
+    """Takes words apart into options; what they mean is their dataclasses' to say.
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+    Errors are one-line `InputError`s that name the nearest option; none is abbreviated. `hints`
+    holds the hint of each setting, by its dotted name.
+    """
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
-        raise InputError(self.one_line(message))
+    def __init__(self, prog: str, **settings: Any) -> None:
+        usage = f"{prog} [options]"  # which are listed below it, in sections
+        none = argparse.SUPPRESS
+        super().__init__(prog, usage, allow_abbrev=False, argument_default=none, **settings)
+        self.hints: dict[str, Any] = {}
 
-    def one_line(self, message: str) -> str:
-        """The message on one line, with the nearest option for one that is unknown."""
-        names = [o.removeprefix("--") for a in self._actions for o in a.option_strings]
-        text = " ".join(message.split())
-        if match := re.search(r"unrecognized arguments: (\S+)", text):
-            given = match[1].partition("=")[0]
-            return f"unknown option {given}.{nearest(given.removeprefix('--'), names)}"
-        # jsonargparse speaks of keys, Python types and internal names; we of options
-        text = re.sub(r'Parser key "([\w.]+)":', r"\1:", text)
-        text = re.sub(r"Does not validate against .*? Errors: - (.*?) - .*Given value: ", r"\1. "
-                      "Got value: ", text)  # fmt: skip
-        text = re.sub(r"Expected a typing.Literal\[(.*?)\]\.", r"expected one of \1;", text)
-        text = re.sub(r"Expected an? <class '(\w+)'>\.", r"expected \1;", text)
-        return text.replace("; Got value:", "; got")
+    def error(self, message: str) -> NoReturn:
+        """What argparse says of words that do not go together."""
+        raise InputError(message.removeprefix("argument ") + ".")
+
+    def read(self, words: Sequence[str]) -> dict[str, Any]:
+        """The settings that the words give, nested by section; what they leave out is not there."""
+        known = self._option_string_actions
+        for word in words:
+            option = word.partition("=")[0]
+            if option.startswith("--") and len(option) > 2 and option not in known:
+                names = [name.removeprefix("--") for name in known]
+                raise InputError(f"unknown option {option}.{nearest(option[2:], names)}")
+        given, more = self.parse_known_args(words)
+        if more:
+            raise InputError(f"unexpected {more[0]!r}. {self.prog} --help tells the options.")
+        values: dict[str, Any] = {}
+        for name, said in vars(given).items():
+            *sections, last = name.split(".")
+            part = values
+            for section in sections:
+                part = part.setdefault(section, {})
+            part[last] = meant(self.hints.get(name, str), said)
+        return values
+
+
+def options_of(cls: type, verb: str, about: str, words: Sequence[str]) -> Any:
+    """The options of a verb that has no others."""
+    parser = Parser(f"throughtime {verb}", description=about)
+    add_options(parser, cls, verb)
+    with as_typed():
+        options = from_dict(cls, parser.read(words))
+        check(options)
+    return options
 
 
 def nearest(given: str, names: list[str]) -> str:
@@ -51,88 +78,107 @@ def nearest(given: str, names: list[str]) -> str:
     return did_you_mean(last, inside).replace("'", f"'--{section}{dot}", 1)
 
 
-def plain_parser(verb: str, description: str, *, json: bool = False) -> Parser:
-    """A parser without a configuration file."""
-    parser = Parser(prog=f"throughtime {verb}", description=description, exit_on_error=False)
-    if json:
-        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    return parser
+def meant(hint: Any, said: Any) -> Any:
+    """What the words of an option stand for; as they are where they stand for nothing of its kind,
+    which `config.check` then tells."""
+    if isinstance(said, bool):
+        return said
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind in (types.UnionType, typing.Union):
+        return None if said in ("null", ["null"]) else meant(parts[0], said)
+    if kind is list:
+        if said == ["[]"]:
+            return []
+        if parts[0] is not str:  # 0.9 0.99 and [0.9, 0.99] are the same
+            said = [word for word in re.split(r"[\s,]+", " ".join(said).strip(" []")) if word]
+        return [meant(parts[0], word) for word in said]
+    if kind is Literal:
+        return next((choice for choice in parts if str(choice) == said), said)
+    if hint is bool:
+        return SWITCH.get(said.lower(), said)
+    for number in (int, float) if hint is int else (float,) if hint is float else ():
+        with contextlib.suppress(ValueError):
+            return number(said)
+    return said
 
 
-def parse(parser: Parser, arguments: list[str]) -> Namespace:
-    """Parse; whatever is wrong becomes a one-line `InputError`."""
-    known = {name for action in parser._actions for name in action.option_strings}
-    for argument in arguments:
-        name = argument.partition("=")[0]
-        # jsonargparse takes --data.label for a part of --data, whatever --data is
-        if "." in name and name not in known and name.partition(".")[0] in known:
-            parser.error(f"unrecognized arguments: {name}")
+def option(name: str) -> str:
+    """A setting as it is typed: hyphens at the top, dotted names as in YAML below."""
+    return "--" + (name if "." in name else name.replace("_", "-"))
+
+
+@contextlib.contextmanager
+def as_typed() -> Iterator[None]:
+    """Inside, errors name settings as options."""
     try:
-        return parser.parse_args(arguments)
-    except (argparse.ArgumentError, jsonargparse.ArgumentError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(parser.one_line(str(error))) from error
+        yield
+    except SettingError as error:
+        raise error.spelled(option) from error
 
 
-def add_settings(parser: Parser, defaults: Any, section: str = "", about: str = "") -> None:
-    """One option for each setting: hyphens at the top, dotted names as in YAML below.
+def add_options(
+    parser: Parser, cls: type, title: str, *, about: str = "", section: str = "",
+    defaults: Any = None, flags: bool = True,
+) -> None:  # fmt: skip
+    """One option for each setting of a dataclass; sections have their own headings.
 
-    A class's own settings come before those that it shares with others, sections last.
+    A class's own settings come before those that it shares with others. With `flags`, what is false
+    by default needs no word after it; without, it may have one.
     """
-    cls = type(defaults)
-    texts, hints = argument_help(cls), typing.get_type_hints(cls)
-    group = parser.add_argument_group(section.rstrip(".") or "settings", about or summary(cls))
-    own = set(vars(cls).get("__annotations__", {}))
-    fields = sorted(dataclasses.fields(cls), key=lambda field: field.name not in own)
-    sections = []
-    for field in fields:
-        default = getattr(defaults, field.name)
+    defaults = cls() if defaults is None else defaults
+    about, texts, hints = about or summary(cls), argument_help(cls), hints_of(cls)
+    own, found, sections = set(vars(cls).get("__annotations__", {})), [], []
+    for field in sorted(dataclasses.fields(cls), key=lambda field: field.name not in own):
+        name, default = section + field.name, getattr(defaults, field.name)
         if dataclasses.is_dataclass(default):
-            sections.append((field.name, default))
+            sections.append((name, default, texts[field.name]))
             continue
-        name = f"--{section}{field.name}" if section else f"--{field.name.replace('_', '-')}"
-        add_option(group, name, hints[field.name], default, texts[field.name])
-    for name, default in sections:
-        add_settings(parser, default, f"{section}{name}.", texts[name])
+        text = texts[field.name] + shown_default(default, texts[field.name])
+        if (known := parser._option_string_actions.get(option(name))) is None:
+            parser.hints[name] = hints[field.name]
+            found.append((field, name, text))
+        elif known.help != text.replace("%", "%%"):  # two tasks have it: only help shows both
+            about += f" {option(name)}: {text}"
+    if found or about != summary(cls):
+        group = parser.add_argument_group(title, about.replace("%", "%%"))
+        for field, name, text in found:
+            spelled = [option(name), *map(option, field.metadata.get("also", ()))]
+            settings = words_of(parser.hints[name], flags)
+            group.add_argument(*spelled, dest=name, help=text.replace("%", "%%"), **settings)
+    for name, default, text in sections:
+        add_options(
+            parser, type(default), name, about=text, section=f"{name}.", defaults=default,
+            flags=flags,
+        )  # fmt: skip
 
 
-def add_option(group: Any, name: str, kind: Any, default: Any, text: str) -> None:
-    """An option of a type; several words for a list of them."""
-    if kind == list[str]:
-        group.add_argument(name, nargs="+", type=str, default=default, help=text)
-    else:
-        group.add_argument(name, type=kind, default=default, help=text)
+def words_of(hint: Any, flags: bool) -> dict[str, Any]:
+    """How many words an option of this kind takes, and what stands for them in its help."""
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind in (types.UnionType, typing.Union):
+        return words_of(parts[0], flags)
+    if kind is list:
+        return {"nargs": "+", "metavar": words_of(parts[0], flags)["metavar"]}
+    if kind is Literal:
+        return {"metavar": "{" + ",".join(map(str, parts)) + "}"}
+    if hint is bool:
+        if flags:
+            return {"action": "store_true"}
+        return {"nargs": "?", "const": True, "metavar": "{true,false}"}
+    return {"metavar": {int: "N", float: "X", str: "TEXT"}[hint]}
 
 
-def add_verb_options(parser: Parser, cls: type, title: str) -> None:
-    """A task's own options of a verb; what is false by default becomes a flag."""
-    texts, hints, known = (
-        argument_help(cls),
-        typing.get_type_hints(cls),
-        parser._option_string_actions,
-    )
-    group = parser.add_argument_group(f"options of {title}")
-    about = summary(cls)
-    for field in dataclasses.fields(cls):
-        name, text = f"--{field.name.replace('_', '-')}", texts[field.name]
-        default = field.default
-        if default is dataclasses.MISSING:
-            default = typing.cast(Any, field.default_factory)()
-        if name in known:  # two tasks have it: only help shows both
-            if (known[name].help, known[name].default) != (text, default):
-                about += f" {name}, default {default}: {text}"
-            continue
-        if hints[field.name] is bool and default is False:
-            group.add_argument(name, action="store_true", help=text)
-        else:
-            add_option(group, name, hints[field.name], default, text)
-    group.description = about
+def shown_default(default: Any, text: str) -> str:
+    """The default as help tells it, where the text does not."""
+    if default in (None, "", []) or default is False or "default" in text:
+        return ""
+    said = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+    return f" (default: {said.lower() if default is True else said})"
 
 
 def summary(cls: type) -> str:
-    """The first line of a docstring."""
-    return (cls.__doc__ or "").strip().splitlines()[0]
+    """What a docstring says before its Args, on one line."""
+    return " ".join((cls.__doc__ or "").partition("Args:")[0].split("\n\n")[0].split())
 
 
 def argument_help(cls: type) -> dict[str, str]:

@@ -1,0 +1,132 @@
+"""train TASK and compare TASK: a task's whole configuration as options, and --config files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ... import config as configs
+from ...config.comparison import Comparison
+from ...config.run import BUDGETS
+from ...config.verbs import TrainOptions
+from ...ground.errors import InputError, one_of
+from ...tasks import TASKS
+from .options import Parser, add_options, as_typed, option, summary
+
+OPTIONS: dict[str, type] = {"train": TrainOptions, "compare": Comparison}
+"""A verb's own options beside the task's settings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskCommand:
+    """What a verb was asked to do with a task: `options` are the verb's own, `notes` are said."""
+
+    task: str
+    config: Any
+    options: Any
+    notes: tuple[str, ...]
+
+
+def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
+    """Parse `VERB TASK …`; None where help or the configuration was printed instead."""
+    if not words or words[0] in ("-h", "--help"):
+        print(f"usage: throughtime {verb} TASK …\n\ntasks: {', '.join(TASKS)}\n")
+        print(f"throughtime {verb} TASK --help tells a task's options.")
+        return None
+    if words[0].startswith("-"):
+        raise InputError(f"expected a task first: throughtime {verb} {next(iter(TASKS))} ….")
+    task = one_of("task", words[0], TASKS)
+    cls, own = TASKS[task].config, OPTIONS[verb]
+    parser = Parser(f"throughtime {verb} {task}")
+    add_task_options(parser, verb, task)
+    values = parser.read(words[1:])
+    files, shows = values.pop("config", []), values.pop("print_config", False)
+    names = {field.name for field in dataclasses.fields(own)}
+    with as_typed():
+        options = configs.from_dict(own, {k: values.pop(k) for k in names & values.keys()})
+        configs.check(options)
+    config = read_files(files, task)
+    if getattr(options, "resume", False):
+        saved = saved_settings(values.get("out", config.out), task)
+        config = read_files([saved, *files], task)
+    with as_typed():
+        notes = replace_budget(config, values)
+        config = configs.from_dict(cls, values, defaults=config)
+        if shows:
+            said = {"task": task, **configs.to_dict(config)}
+            print(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), end="")
+            return None
+        configs.check(config)  # before torch is imported: mistakes are told at once
+        if isinstance(options, Comparison):
+            options.settle(config)
+    return TaskCommand(task, config, options, notes)
+
+
+def add_task_options(parser: Parser, verb: str, task: str) -> None:
+    """The options of `VERB TASK`: its own settings by name, the sections' by dotted name."""
+    cls, own = TASKS[task].config, OPTIONS[verb]
+    parser.description = (
+        summary(cls)
+        if verb == "train"
+        else "Train cells side by side; the settings are those of throughtime train."
+    )
+    parser.add_argument(
+        "--config", action="append", metavar="FILE", help="Settings from a YAML file."
+    )
+    parser.add_argument(
+        "--print_config", "--print-config", action="store_true",
+        help="Print the settings as YAML and do nothing else.",
+    )  # fmt: skip
+    add_options(parser, own, verb)
+    add_options(parser, cls, "settings", flags=False)
+
+
+def read_files(files: Sequence[str | Path], task: str) -> Any:
+    """The task's configuration with the settings of files, later ones first; errors name them."""
+    config = TASKS[task].config()
+    for file in files:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise InputError(f"--config {path}: no such file.")
+        values = configs.load_yaml(path)
+        if (meant := values.pop("task", None) or task) != task:
+            raise InputError(f"{path} is for: throughtime train {meant}.")
+        try:
+            config = configs.from_dict(type(config), values, defaults=config)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return config
+
+
+def saved_settings(out: str | None, task: str) -> Path:
+    """A resumed run's settings, as a file to start from."""
+    from ...checkpoint import RunFolder
+
+    if not out:
+        raise InputError("--resume needs the run folder: --out runs/NAME.")
+    folder = RunFolder(out)
+    saved_task, _ = folder.load_config()
+    if saved_task != task:
+        raise InputError(f"{out} is a run of task {saved_task!r}, not {task!r}.")
+    return folder.config
+
+
+def replace_budget(config: Any, values: dict[str, Any]) -> tuple[str, ...]:
+    """A budget among the options is the whole of it: those of files do not end the run before.
+
+    Takes them out of `config`; what is said of it.
+    """
+    given = [f"{option(name)} {values[name]}" for name in BUDGETS if values.get(name) is not None]
+    if not given:
+        return ()
+    replaced = []
+    for name in BUDGETS:
+        if name not in values and (was := getattr(config, name)) is not None:
+            setattr(config, name, None)
+            replaced.append(f"{name} {was:g}" if isinstance(was, float) else f"{name} {was}")
+    said = f"the budget is {' and '.join(given)}, in place of {' and '.join(replaced)}"
+    return (said,) if replaced else ()

@@ -1,0 +1,137 @@
+"""The options of the verbs, apart from those of a run's task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ground.errors import SettingError
+from .run import DEVICES, MOST_THREADS, WEIGHTS
+from .settings import SEEDS, limited
+
+
+@dataclass
+class TrainOptions:
+    """A new run, or an old one that goes on.
+
+    Args:
+        resume: Go on with the run in --out.
+        overwrite: Replace the run in --out.
+    """
+
+    resume: bool = False
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """One of them."""
+        if self.resume and self.overwrite:
+            said = "resume goes on with a run, overwrite replaces it: give one of them."
+            raise SettingError(said, "resume", "overwrite")
+
+
+@dataclass
+class ModelOptions:
+    """Where to run, and which weights.
+
+    Args:
+        device: Where to run.
+        checkpoint: The weights with the best validation score, the last, or the mean of
+            loop.average.
+        threads: CPU threads; default all cores.
+    """
+
+    device: DEVICES = "auto"
+    checkpoint: WEIGHTS = "best"
+    threads: int | None = limited(None, 1, MOST_THREADS)
+
+
+@dataclass
+class JsonOption:
+    """How results are printed.
+
+    Args:
+        json: Print one JSON object.
+    """
+
+    json: bool = False
+
+
+@dataclass
+class EvaluateOptions(JsonOption, ModelOptions):
+    """Measure a run's model on data.
+
+    Args:
+        data: Files, globs or directories; default: the run's own validation data.
+    """
+
+    data: list[str] | None = None
+
+
+@dataclass
+class PredictOptions(JsonOption, ModelOptions):
+    """Predictions of a run's model, one after the other.
+
+    Args:
+        data: Files, globs or directories; default: standard input.
+        output: A new file to write; default: standard output.
+        json: One JSON object a line, with all that is known.
+    """
+
+    data: list[str] | None = None
+    output: str | None = None
+
+
+@dataclass
+class GenerateOptions(JsonOption, ModelOptions):
+    """Write novel sequences with a run's model.
+
+    Args:
+        json: What would be printed as JSON, an object for each sample, when all are written.
+    """
+
+
+@dataclass
+class InspectOptions(JsonOption, ModelOptions):
+    """Look inside a run: gradients through time, influence on text, gates, errors, training health,
+    as one HTML file and one JSON file. `throughtime inspect agreement RUN --help`: agreement of
+    subject and verb by distance.
+
+    Args:
+        data: Files, globs or directories; default: the run's own validation data.
+        out: Folder of the report; default: RUN/inspect.
+        overwrite: Replace the report that --out holds.
+        untrained: Measure the gradients at initialisation too.
+        lags: Steps to look back.
+        positions: Positions of the data to measure at.
+        passages: Predictions to show with their text.
+        seed: Of the positions drawn.
+    """
+
+    data: list[str] | None = None
+    out: str | None = None
+    overwrite: bool = False
+    untrained: bool = False
+    lags: int = limited(200, 1)
+    positions: int = limited(128, 1)
+    passages: int = limited(6, 1)
+    seed: int = limited(0, 0, SEEDS)
+
+    def check(self) -> None:
+        """What is replaced is named."""
+        if self.overwrite and self.out is None:
+            raise SettingError(
+                "overwrite replaces the report in out: give one.", "overwrite", "out"
+            )
+
+
+@dataclass
+class AgreementVerbOptions(JsonOption, ModelOptions):
+    """Does a language model know which noun its verb belongs to? The share of minimal pairs whose
+    good version it finds the more probable one.
+
+    Args:
+        out: A folder for agreement.json, agreement.tsv (every item) and agreement.svg.
+        corpus: Instead of measuring: a new file to write training sentences into.
+    """
+
+    out: str | None = None
+    corpus: str | None = None
