@@ -216,7 +216,7 @@ def test_it_is_compared(configure, here):
     kept = json.loads((Path(config.out) / "compare.json").read_text())
     assert kept["task"] == "toy"
     shutil.rmtree(config.out)
-    with pytest.raises(tt.InputError, match="--levels is for"):
+    with pytest.raises(tt.InputError, match="levels is for"):
         compare(config, Comparison(levels=["char"]))
 
 
