@@ -145,6 +145,11 @@ class StackConfig:
     init_range: float | None = limited(None, 0, 1000)
     backend: str = "auto"
 
+    def dropout_of(self, place: str) -> float:
+        """The rate of a place that has its own `NAME_dropout`: that, or else the general one."""
+        own = getattr(self, f"{place}_dropout")
+        return self.dropout if own is None else own
+
 
 @dataclass
 class RunConfig:

@@ -33,8 +33,13 @@ def stack_of(
     )
 
 
-def initialise(model: nn.Module, bound: float) -> None:
-    """Uniform in ±bound for matrices and vectors, zero for biases (Zaremba et al. 2014)."""
+def initialise(model: nn.Module, bound: float | None) -> None:
+    """Uniform in ±bound for matrices and vectors, zero for biases (Zaremba et al. 2014).
+
+    None: what layers begin with stays.
+    """
+    if bound is None:
+        return
     for name, parameter in model.named_parameters():
         if name.rsplit(".", 1)[-1] in ("b", "bias"):
             nn.init.zeros_(parameter)

@@ -36,14 +36,13 @@ class Classifier(nn.Module):
         super().__init__()
         c = config
         self.inputs = inputs
-        self.dropout = c.dropout if c.output_dropout is None else c.output_dropout
+        self.dropout = c.dropout_of("output")
         self.stack = stack_of(cell, inputs.output_size, c, bidirectional=c.bidirectional)
         self.pooling = Pooling(c.pooling, self.stack.output_size)
         self.hidden = OutputLayers(self.stack.output_size, list(c.output_layers), self.dropout)
         self.output = nn.Linear(self.hidden.output_size, labels)
         self.register_buffer("class_weights", class_weights, persistent=False)
-        if c.init_range is not None:
-            initialise(self, c.init_range)
+        initialise(self, c.init_range)
 
     def forward(self, x: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
         """Mean nats of the labels."""

@@ -7,17 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ..cells import Cell
 from ..config import ConditionalModelConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers, Softmax
-from ..layers.stack import drop
 from . import initialise, stack_of
+from .decoder import Decoder, in_parts
 
 
-class ConditionalModel(nn.Module):
+class ConditionalModel(Decoder):
     """P(y | v) = Π P(y<t> | y<1…t-1>, v): a language model whose every step knows a condition v.
 
         e = W_e v + b_e
@@ -40,12 +39,9 @@ class ConditionalModel(nn.Module):
         condition_sizes: list[int],
         config: ConditionalModelConfig,
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         c = config
         embedding_size = c.embedding_size or c.hidden_size
-        self.embedding_dropout = c.dropout if c.embedding_dropout is None else c.embedding_dropout
-        self.output_dropout = c.dropout if c.output_dropout is None else c.output_dropout
-        self.locked_dropout = c.locked_dropout
         self.condition_dropout, self.condition_sizes = c.condition_dropout, condition_sizes
         conditioned = sum(condition_sizes) > 0
         self.joins_state = conditioned and c.condition_joins in ("state", "both")
@@ -61,8 +57,7 @@ class ConditionalModel(nn.Module):
             )
         self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
         self.head = Softmax(self.output.output_size, vocabulary)
-        if c.init_range is not None:
-            initialise(self, c.init_range)
+        initialise(self, c.init_range)
 
     def forward(
         self,
@@ -74,45 +69,28 @@ class ConditionalModel(nn.Module):
     ) -> Tensor:
         """Mean loss in nats over the targets before each length.
 
-        With `recompute` > 0, activations are kept for so many steps at a time and computed again
-        in the backward pass, as in `LanguageModel`.
+        With `recompute` > 0, activations are kept for so many steps at a time (`in_parts`).
         """
         e = self.embed_condition(conditions)
         state = self.state(e, tokens.shape[1])
-        T = len(tokens)
-        if not 0 < recompute < T:
-            h, _ = self.hidden_after(tokens, state, e)
-            keep = ragged.mask(lengths, T)
-            return self.head(h[keep], targets[keep])
-        total = tokens.new_zeros((), dtype=torch.float32)
-        for start in range(0, T, recompute):
-            part = slice(start, start + recompute)
-            loss, state = checkpoint(  # type: ignore[misc]
-                self.part_loss,
-                *(tokens[part], targets[part], lengths - start, state, e),
-                use_reentrant=False,
-            )
-            total = total + loss
-        return total / lengths.sum()
+        if not 0 < recompute < len(tokens):
+            return self.mean_of(self.hidden_after(tokens, state, e)[0], targets, lengths)
 
-    def part_loss(
-        self, tokens: Tensor, targets: Tensor, lengths: Tensor, state: Any, e: Tensor
-    ) -> tuple[Tensor, Any]:
-        """The summed loss of some steps, and the state after them."""
-        h, state = self.hidden_after(tokens, state, e)
-        keep = ragged.mask(lengths, len(tokens))
-        count = int(keep.sum())
-        loss = self.head(h[keep], targets[keep]) * count if count else h.sum() * 0.0
-        return loss, state
+        def loss(start: int, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+            h, state = self.hidden_after(tokens, state, e)
+            count = int(ragged.mask(lengths - start, len(tokens)).sum())
+            if not count:
+                return h.sum() * 0.0, state
+            return self.mean_of(h, targets, lengths - start) * count, state
+
+        total, _ = in_parts(loss, state, recompute, tokens, targets)
+        return total / lengths.sum()
 
     def nats(self, tokens: Tensor, targets: Tensor, lengths: Tensor, conditions: Tensor) -> Tensor:
         """Nats of each target [T, B], zero at or beyond the lengths."""
         e = self.embed_condition(conditions)
         h, _ = self.hidden_after(tokens, self.state(e, tokens.shape[1]), e)
-        keep = ragged.mask(lengths, len(tokens))
-        out = h.new_zeros(targets.shape)
-        out[keep] = self.head.nats(h[keep], targets[keep]).to(out.dtype)
-        return out
+        return self.nats_of(h, targets, lengths)
 
     def embed_condition(self, conditions: Tensor) -> Tensor:
         """e [B, condition_size] of v [B, n_v]; width 0 where there are no conditions."""
@@ -139,12 +117,7 @@ class ConditionalModel(nn.Module):
         x = self.drop(self.embedding(tokens), self.embedding_dropout)
         if self.joins_input:
             x = torch.cat([x, e.expand(len(tokens), -1, -1).to(x.dtype)], -1)
-        y, state = self.stack.run(x, state, None, None)
-        return self.output(self.drop(y, self.output_dropout)), state
-
-    def drop(self, x: Tensor, p: float) -> Tensor:
-        """Dropout in training, locked where asked for."""
-        return drop(x, p, self.locked_dropout) if self.training else x
+        return self.run(x, state)
 
     def given(self, condition: Tensor) -> Given:
         """The model under one condition [n_v], as `decoding` steps it."""

@@ -12,14 +12,14 @@ from ..cells import Cell
 from ..config import DecoderConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers
-from ..layers.stack import drop
 from . import initialise, stack_of
+from .decoder import Decoder
 
-FEW = -3.0
+RARE = -3.0
 """The first log-odds of a key: few of them are down at a time."""
 
 
-class FrameModel(nn.Module):
+class FrameModel(Decoder):
     """P(frame<t> | frames<1…t-1>) = Π over keys Bernoulli(frame<t>[k]; σ(ŷ<t>[k])).
 
         x<t> = frame<t-1>, zeros at the start;  y = stack(x);  ŷ<t> = W output_layers(y<t>) + b
@@ -31,20 +31,16 @@ class FrameModel(nn.Module):
     """
 
     def __init__(self, cell: Cell | type[Cell], keys: int, config: DecoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         c = config
         self.keys = keys
-        self.input_dropout = c.dropout if c.embedding_dropout is None else c.embedding_dropout
-        self.output_dropout = c.dropout if c.output_dropout is None else c.output_dropout
-        self.locked_dropout = c.locked_dropout
         width = c.embedding_size or keys
         self.embedding = nn.Linear(keys, width) if c.embedding_size else nn.Identity()
         self.stack = stack_of(cell, width, c)
         self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
         self.head = nn.Linear(self.output.output_size, keys)
-        if c.init_range is not None:
-            initialise(self, c.init_range)
-        nn.init.constant_(self.head.bias, FEW)
+        initialise(self, c.init_range)
+        nn.init.constant_(self.head.bias, RARE)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Mean nats a frame."""
@@ -62,16 +58,9 @@ class FrameModel(nn.Module):
 
     def logits(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """ŷ [T, B, keys] after inputs x [T, B, keys], and the state."""
-        if state is None:
-            state = self.stack.initial_state(x.shape[1])
-        y, state = self.stack.run(
-            self.drop(self.embedding(x), self.input_dropout), state, None, None
-        )
-        return self.head(self.output(self.drop(y, self.output_dropout))), state
-
-    def drop(self, x: Tensor, p: float) -> Tensor:
-        """Dropout in training, locked where asked for."""
-        return drop(x, p, self.locked_dropout) if self.training else x
+        state = self.stack.initial_state(x.shape[1]) if state is None else state
+        h, state = self.run(self.drop(self.embedding(x), self.embedding_dropout), state)
+        return self.head(h), state
 
 
 def precise(logits: Tensor) -> Tensor:

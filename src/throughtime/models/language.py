@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..cells import Cell
 from ..config import ModelConfig
 from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..layers.inputs import Affixes, embed
-from ..layers.stack import drop
 from ..layers.window import Window
 from . import initialise, stack_of
+from .decoder import Decoder, in_parts
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Decoder):
     """P(y<t> | y<1…t-1>): embedding, stack, output layers, softmax; x<t> = y<t-1>.
 
     Shapes: tokens [T, B]; state as `Stack` has it. `forward` gives the mean loss in nats, so that
@@ -34,21 +32,17 @@ class LanguageModel(nn.Module):
         config: ModelConfig,
         affixes: tuple[Tensor, int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         c = config
         embedding_size = c.embedding_size or c.hidden_size
-        dropout = c.dropout
-        self.embedding_dropout = dropout if c.embedding_dropout is None else c.embedding_dropout
-        self.output_dropout = dropout if c.output_dropout is None else c.output_dropout
-        self.locked_dropout = c.locked_dropout
         self.embedding = nn.Embedding(vocabulary, embedding_size)
         self.affixes = Affixes(*affixes, embedding_size) if affixes else None
         self.stack = (
             stack_of(cell, embedding_size, c)
             if c.context is None
-            else Window(c.context, embedding_size, c.hidden_size, c.num_layers, dropout)
+            else Window(c.context, embedding_size, c.hidden_size, c.num_layers, c.dropout)
         )
-        self.output = OutputLayers(c.hidden_size, list(c.output_layers), dropout)
+        self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
         size = self.output.output_size
         if c.tied:
             if c.head != "full":
@@ -68,36 +62,28 @@ class LanguageModel(nn.Module):
                 if c.head == "full"
                 else AdaptiveSoftmax(size, vocabulary, c.cutoffs)
             )
-        if c.init_range is not None:
-            initialise(self, c.init_range)
+        initialise(self, c.init_range)
 
     def forward(
         self, tokens: Tensor, targets: Tensor, state: Any, recompute: int = 0
     ) -> tuple[Tensor, Any]:
         """Mean loss in nats of targets [T, B] after inputs [T, B]; the state after the last.
 
-        With `recompute` > 0, activations are kept for so many steps at a time and computed again
-        in the backward pass: full backpropagation through a long sequence in bounded memory.
+        With `recompute` > 0, activations are kept for so many steps at a time (`in_parts`).
         """
         T = len(tokens)
-        if not 0 < recompute < T:
+
+        def loss(_: int, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
             h, state = self.hidden(tokens, state)
-            return self.head(h.flatten(0, 1), targets.flatten()), state
-        total = tokens.new_zeros((), dtype=torch.float32)
-        for start in range(0, T, recompute):
-            part = slice(start, start + recompute)
-            loss, state = checkpoint(  # type: ignore[misc]
-                self.forward, tokens[part], targets[part], state, use_reentrant=False
-            )
-            total = total + loss * (len(tokens[part]) / T)
-        return total, state
+            return self.head(h.flatten(0, 1), targets.flatten()) * (len(tokens) / T), state
+
+        return in_parts(loss, state, recompute, tokens, targets)
 
     def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""
-        x = self.drop(embed(tokens, self.embedding, self.affixes), self.embedding_dropout)
-        y, state = self.stack.run(x, state, None, None)
-        y = self.to_embedding(self.output(self.drop(y, self.output_dropout)))
-        return y, state
+        x = embed(tokens, self.embedding, self.affixes)
+        y, state = self.run(self.drop(x, self.embedding_dropout), state)
+        return self.to_embedding(y), state
 
     def nats(self, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Nats of each target [T, B], and the state."""
@@ -112,7 +98,3 @@ class LanguageModel(nn.Module):
     def initial_state(self, batch: int) -> Any:
         """Zeros, as `Stack.initial_state`."""
         return self.stack.initial_state(batch)
-
-    def drop(self, x: Tensor, p: float) -> Tensor:
-        """Dropout in training, locked where asked for."""
-        return drop(x, p, self.locked_dropout) if self.training else x

@@ -32,8 +32,7 @@ class Reader(nn.Module):
         self.inputs, self.at_each_step = inputs, at_each_step
         self.stack = stack_of(cell, inputs, config)
         self.output = nn.Linear(config.hidden_size, outputs)
-        if config.init_range is not None:
-            initialise(self, config.init_range)
+        initialise(self, config.init_range)
 
     def forward(self, x: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
         """Mean loss."""

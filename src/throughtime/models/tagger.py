@@ -83,8 +83,8 @@ class Tagger(nn.Module):
         super().__init__()
         c = config
         words, characters, tags = sizes
-        self.dropout = c.dropout if c.output_dropout is None else c.output_dropout
-        self.input_dropout = c.dropout if c.input_dropout is None else c.input_dropout
+        self.dropout = c.dropout_of("output")
+        self.input_dropout = c.dropout_of("input")
         self.locked = c.locked_dropout
         self.words = TokenInput(words, c.embedding_size, word_dropout=c.word_dropout)
         self.characters: nn.Module | None = None
@@ -97,8 +97,7 @@ class Tagger(nn.Module):
         self.hidden = OutputLayers(self.stack.output_size, list(c.output_layers), self.dropout)
         self.output = nn.Linear(self.hidden.output_size, tags)
         self.crf = CRF(tags, legal) if c.head == "crf" else None
-        if c.init_range is not None:
-            initialise(self, c.init_range)
+        initialise(self, c.init_range)
 
     def forward(self, words: Words, tags: Tensor) -> Tensor:
         """Mean nats of the tags."""

@@ -13,10 +13,11 @@ from ..ground import lengths as ragged
 from ..layers.attention import Attention, Memory
 from ..layers.heads import Softmax
 from ..layers.inputs import TokenInput
-from ..layers.stack import Stack, drop
+from ..layers.stack import Stack
 from . import initialise, stack_of
+from .decoder import Decoder
 
-DRAWN = 1024
+ROWS = 1024
 """Rows of logits that exist at a time while scheduled sampling draws."""
 
 
@@ -72,7 +73,7 @@ class Writing(NamedTuple):
     memory: Memory | None
 
 
-class Translator(nn.Module):
+class Translator(Decoder):
     """P(y | x) = Π P(y<t> | y<1…t-1>, x), for x and y of different lengths.
 
         h = encoder(E_x x);  s<0> = bridge(final states)
@@ -102,13 +103,10 @@ class Translator(nn.Module):
         *,
         unknown: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         c = config
-        at_input = c.dropout if c.embedding_dropout is None else c.embedding_dropout
-        self.output_dropout = c.dropout if c.output_dropout is None else c.output_dropout
-        self.locked, self.smoothing = c.locked_dropout, c.label_smoothing
-        self.input_feeding = c.input_feeding
-        sizes = {"dropout": at_input, "locked": c.locked_dropout, "unknown": unknown}
+        self.input_feeding, self.smoothing = c.input_feeding, c.label_smoothing
+        sizes = {"dropout": self.embedding_dropout, "locked": c.locked_dropout, "unknown": unknown}
         self.source = TokenInput(
             source_vocabulary, c.embedding_size, word_dropout=c.word_dropout, **sizes
         )
@@ -128,8 +126,7 @@ class Translator(nn.Module):
         self.combine = nn.Linear(c.hidden_size + seen, out)
         tied: Any = None if c.tied == "none" else self.target.embedding.weight
         self.head = Softmax(out, target_vocabulary, tied)
-        if c.init_range is not None:
-            initialise(self, c.init_range)
+        initialise(self, c.init_range)
 
     def forward(
         self,
@@ -145,12 +142,11 @@ class Translator(nn.Module):
         `sampled` is the share of the decoder's inputs drawn from the model itself.
         """
         start = self.read(source, source_lengths)
-        keep = ragged.mask(lengths, len(tokens))
         if sampled and self.training:
+            keep = ragged.mask(lengths, len(tokens))
             tokens = self.draw(start, tokens, keep, sampled)
         h, _ = self.hidden(tokens, start)
-        smoothing = self.smoothing if self.training else 0.0
-        return self.head(h[keep], targets[keep], smoothing)
+        return self.mean_of(h, targets, lengths, self.smoothing if self.training else 0.0)
 
     def nats(
         self, source: Tensor, source_lengths: Tensor, tokens: Tensor, targets: Tensor,
@@ -158,10 +154,7 @@ class Translator(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Nats of each target [T_y, B], zero at or beyond the lengths; no smoothing."""
         h, _ = self.hidden(tokens, self.read(source, source_lengths))
-        keep = ragged.mask(lengths, len(tokens))
-        out = h.new_zeros(targets.shape)
-        out[keep] = self.head.nats(h[keep], targets[keep]).to(out.dtype)
-        return out
+        return self.nats_of(h, targets, lengths)
 
     def align(self, source: Tensor, source_lengths: Tensor, tokens: Tensor) -> Tensor:
         """Attention's weights [T_y, B, T_x] where the decoder writes what follows `tokens`."""
@@ -200,7 +193,7 @@ class Translator(nn.Module):
             context, weights = self.attention(s, memory)
             s = torch.cat([s, context], -1)
         h = torch.tanh(self.combine(s))
-        return (drop(h, self.output_dropout, self.locked) if self.training else h), weights
+        return self.drop(h, self.output_dropout), weights
 
     @torch.no_grad()
     def draw(self, start: Writing, tokens: Tensor, keep: Tensor, share: float) -> Tensor:
@@ -210,7 +203,7 @@ class Translator(nn.Module):
         drawn[keep] = torch.cat(
             [
                 torch.multinomial(self.head.logits(rows).float().softmax(1), 1)[:, 0]
-                for rows in h[keep].split(DRAWN)
+                for rows in h[keep].split(ROWS)
             ]
         )
         mixed = tokens.clone()

@@ -82,7 +82,7 @@ class Texts:
             c.embedding_size,
             word_dropout=c.word_dropout,
             unknown=UNK,
-            dropout=c.dropout if c.input_dropout is None else c.input_dropout,
+            dropout=c.dropout_of("input"),
             locked=c.locked_dropout,
             affixes=affixes_of(self.vocabulary, c.affixes),
         )
@@ -186,8 +186,9 @@ class Numbers:
     def build_input(self) -> NumberInput:
         """The standardisation."""
         c = self.config.model
-        dropout = c.dropout if c.input_dropout is None else c.input_dropout
-        return NumberInput(self.mean, self.deviation, dropout=dropout, locked=c.locked_dropout)
+        return NumberInput(
+            self.mean, self.deviation, dropout=c.dropout_of("input"), locked=c.locked_dropout
+        )
 
     def begin(self, inputs: Any) -> None:
         """There is nothing to put in place."""
