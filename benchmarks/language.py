@@ -26,7 +26,7 @@ import torch
 
 import throughtime as tt
 from generation import CHARACTERS, against_bare
-from throughtime import scans
+from layer import chosen_backend
 from throughtime.config import LanguageConfig, ModelConfig, StreamLoopConfig
 from throughtime.tasks.language import Language
 from throughtime.training.optimization import clip, make_optimizer
@@ -140,8 +140,7 @@ class Training:
 
     def chosen(self) -> str:
         """The backend that runs."""
-        module = scans.choose(self.task.config.model.backend, self.task.cell, *self.example)
-        return next(name for name, known in scans.BACKENDS.items() if known is module)
+        return chosen_backend(self.task.config.model.backend, self.task.cell, *self.example)
 
 
 def a_text(folder: Path) -> tuple[str, Path]:

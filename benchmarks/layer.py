@@ -74,8 +74,7 @@ class Layer:
 
     def chosen(self) -> str:
         """The name of the backend that runs."""
-        module = scans.choose(self.backend, self.cell, self.w, self.x)
-        return next(name for name, known in scans.BACKENDS.items() if known is module)
+        return chosen_backend(self.backend, self.cell, self.w, self.x)
 
     def flop(self, mode: str) -> float:
         """Of the matrix products alone: 2·T·B·(n_x + n)·G·n forward, twice that backward."""
@@ -123,6 +122,16 @@ class Layer:
     def row(self, mode: str) -> dict[str, Any]:
         """How a row of this layer begins."""
         return {"cell": self.name, "mode": mode, "T, B, n": ", ".join(map(str, self.shape))}
+
+
+def chosen_backend(backend: str, cell: Cell, w: tt.Weights, x: Tensor) -> str:
+    """The name of the backend that a scan takes, as `scans.choose` does."""
+    if backend != "auto":
+        return backend
+    problem = scans.Problem(cell, w, x)
+    ways = {name: known.prepare(problem) for name, known in scans.BACKENDS.items()}
+    costs = {name: way.cost(problem) for name, way in ways.items() if not isinstance(way, str)}
+    return min(costs, key=costs.__getitem__)
 
 
 def agree(a: Tensor, b: Tensor, tolerance: float, what: str) -> None:

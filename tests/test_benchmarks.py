@@ -116,3 +116,15 @@ def test_tasks_runs(benchmark, monkeypatch, capsys):
     for line, name in zip(lines[2:], rows):
         assert name in line
         assert float(line.split()[-2]) > 0
+
+
+def test_the_gpu_benchmark_checks_ours_and_says_that_there_is_no_gpu(benchmark, layer, monkeypatch):
+    gpu = benchmark("gpu")
+    assert gpu.check(layer("GRU", (40, 2, 5))) < 1e-12  # over the first steps, in float64 here
+    for name in gpu.CELLS:
+        made = layer(name)
+        right = tt.scan(made.cell, made.w, made.x, backend="reference")[0]
+        torch.testing.assert_close(gpu.loop(made.cell, made.w, made.x), right)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="needs a CUDA GPU"):
+        gpu.main([])

@@ -13,7 +13,6 @@ import throughtime as tt
 from cases import (
     ALL_CELLS,
     NAMED,
-    PAIRS,
     ROUNDINGS,
     assert_close,
     assert_same,
@@ -39,6 +38,7 @@ from throughtime.command.cli import main
 from throughtime.config import ModelConfig, from_dict
 from throughtime.layers.heads import Softmax
 from throughtime.models.language import LanguageModel
+from throughtime.scans import BACKENDS
 from throughtime.tasks import task_class
 from throughtime.training.trainer import Trainer
 
@@ -47,6 +47,14 @@ if not torch.cuda.is_available():
 
 GPU = "cuda"
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
+PAIRS = [
+    (cell, name)
+    for cell in ALL_CELLS
+    for name in BACKENDS
+    if tt.why_not(name, cell, torch.empty(1, 1, 1, device=GPU), cell.weights(1, 1, device=GPU))
+    is None
+]
+"""Every cell with every backend that can run it on the GPU."""
 every_pair = pytest.mark.parametrize(("cell", "backend"), PAIRS, ids=repr)
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 
