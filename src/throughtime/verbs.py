@@ -345,8 +345,12 @@ def choose_options(run: str | Path, verb: str, values: dict[str, Any]) -> Any:
     return chosen
 
 
-def doctor() -> list[tuple[str, str]]:
-    """What this machine offers and which scan backends run here, as (name, finding) pairs."""
+def doctor(cell: str | None = None) -> list[tuple[str, str]]:
+    """What this machine offers and which scan backends run here, as (name, finding) pairs.
+
+    `cell` names one cell, `FILE.py:Class` for one's own, instead of the built-in ones.
+    """
+    names = [cell] if cell else list(CELLS)
     found = [
         ("python", f"{sys.version.split()[0]} ({sys.executable})"),
         ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
@@ -358,9 +362,12 @@ def doctor() -> list[tuple[str, str]]:
         ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
     ]
     for backend in scans.BACKENDS:
-        for name in CELLS:
+        for name in names:
             reason = scans.why_not(backend, find_cell(name))
             found.append((f"{backend}: {name}", "runs" if reason is None else f"no: {reason}"))
+    for name in names:
+        if reason := scans.why_slow(find_cell(name)):
+            found.append((f"slow: {name}", reason))
     return found
 
 

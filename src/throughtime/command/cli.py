@@ -294,14 +294,14 @@ def agreement(words: list[str]) -> int:
 
 def doctor(words: list[str]) -> int:
     """throughtime doctor."""
-    from ..config.verbs import JsonOption
+    from ..config.verbs import DoctorOptions
     from .parsing import options_of
 
-    options = options_of(JsonOption, "doctor", VERBS["doctor"][1], words)
+    options = options_of(DoctorOptions, "doctor", VERBS["doctor"][1], words)
     with at_once():
         from ..verbs import doctor as run
 
-    found = run()
+    found = run(options.cell)
     if options.json:
         print(json_text(dict(found)))
     else:

@@ -36,6 +36,8 @@ class Finding:
                 curve.append(line)
             elif kind == "train":
                 speed = line[f"{values['unit']}_per_second"]
+            elif kind == "slow":
+                values["slow"] = line["text"]
             elif kind == "ended":
                 values["ended"] = line["text"]
         return cls(seed, values, speed, curve)

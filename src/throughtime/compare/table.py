@@ -172,6 +172,7 @@ def notes_of(
                      "parameters are the n-grams that it keeps")  # fmt: skip
     if any(row.values("solved") for row in rows):
         notes.append(solved_means)
+    notes += sorted({v["slow"] for v in found if v.get("slow")})
     for row in rows:
         notes += few_steps(row)
         notes += [f"{row.label} {row.at} failed: {why}" for why in row.failures]

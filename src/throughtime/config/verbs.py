@@ -56,6 +56,17 @@ class JsonOption:
 
 
 @dataclass
+class DoctorOptions(JsonOption):
+    """What this machine offers, which backends run and why others do not.
+
+    Args:
+        cell: One cell to ask for, FILE.py:Class for your own; default: the built-in ones.
+    """
+
+    cell: str | None = None
+
+
+@dataclass
 class EvaluateOptions(JsonOption, ModelOptions):
     """Measure a run's model on data.
 

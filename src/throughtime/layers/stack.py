@@ -211,6 +211,13 @@ class Stack(nn.Module):
             self.cell, weights, x, state, lengths, reset, self.backend, self.directions, between
         )
 
+    def why_slow(self) -> str | None:
+        """Why this stack's scans are loops in Python, where nobody asked for that; else None."""
+        if self.backend != "auto":
+            return None
+        w = CellWeights.forward(self.weights[0])
+        return scans.why_slow(self.cell, w.W_x.new_empty(2, 1, self.input_size), w)
+
     def extra_repr(self) -> str:
         """What `print(stack)` shows."""
         said = f"{self.cell!r}, {self.input_size}, {self.hidden_size}, {self.num_layers}"

@@ -157,3 +157,20 @@ def why_not(
     x = torch.empty(0, 0, 0) if x is None else x
     way = chosen.prepare(Problem(cell, cell.weights(0, 0) if w is None else w, x))
     return way if isinstance(way, str) else None
+
+
+def why_slow(
+    cell: Cell | type[Cell], x: Tensor | None = None, w: Weights | None = None
+) -> str | None:
+    """Why "auto" can only take a loop in Python, as a sentence for a person; None if it need not.
+
+    Arguments as of `why_not`.
+    """
+    cell = as_cell(cell)
+    x = torch.empty(0, 0, 0) if x is None else x
+    problem = Problem(cell, cell.weights(0, 0) if w is None else w, x)
+    ways = [backend.prepare(problem) for backend in BACKENDS.values()]
+    if any(not isinstance(way, str) and not way.interpreted for way in ways):
+        return None
+    reason = next(way for way in ways if isinstance(way, str))
+    return f"{cell!r} runs as a loop in Python, several times slower than compiled: {reason}"

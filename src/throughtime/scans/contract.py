@@ -36,13 +36,15 @@ class Runnable(NamedTuple):
     `run` gives y [T, B, n] and the final state. `cost` estimates its seconds from the sizes, for
     `auto`, which compares the backends with it; outside of graphs only, where sizes are numbers.
     `carries_float32`: beside half precision, a state in float32 is taken and given back as it is;
-    elsewhere it is rounded at the door. `torchs` as `Backend.TORCHS`.
+    elsewhere it is rounded at the door. `torchs` as `Backend.TORCHS`. `interpreted`: a loop in
+    Python, several times slower than the others, which a person should know of.
     """
 
     run: Callable[[Problem], tuple[Tensor, Any]]
     cost: Callable[[Problem], float]
     carries_float32: bool = False
     torchs: bool = False
+    interpreted: bool = False
 
 
 class Backend(Protocol):

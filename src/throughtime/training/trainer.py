@@ -24,6 +24,7 @@ from ..ground.errors import InputError, TrainingDiverged
 from ..ground.interrupts import Interrupted, asked
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
+from ..layers.stack import Stack
 from ..tasks.task import Task
 from .advice import Advisor
 from .budget import LOOKING_SHARE, Budget
@@ -84,6 +85,7 @@ class Trainer:
                     self.folder.metrics, keep=self.metrics_bytes, tensorboard=tensorboard
                 )
                 stack.callback(self.metrics.close)
+                self._tell_what_is_slow(self.metrics)
             stack.enter_context(self.display)
             stack.enter_context(asked(self._ask_to_stop))
             if self.metrics_bytes is None:
@@ -123,6 +125,15 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if cuda:
             torch.cuda.synchronize(self.device)
+
+    def _tell_what_is_slow(self, metrics: Metrics) -> None:
+        """Say which cells run as loops in Python, and why."""
+        stacks = (module for module in self.model.modules() if isinstance(module, Stack))
+        with self._precision():
+            reasons = dict.fromkeys(stack.why_slow() for stack in stacks)
+        for reason in filter(None, reasons):
+            terminal.warn(reason)
+            metrics.write("slow", self.counters.step, {"text": reason})
 
     def _loop(self) -> None:
         while not self.spent() and not self._gave_up():
