@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import throughtime as tt
+from throughtime.command.cli import main
 from throughtime.compare import table
 from throughtime.compare.outcome import Finding, Row
 
@@ -53,10 +54,12 @@ def test_the_table_of_a_comparison_notes_it(run, tmp_path):
     result.write_text(json.dumps(values))
     row = Row("mixing", "", None, findings=[Finding.read(result, run, 1)])
     comparison = SimpleNamespace(equal="width", seeds=1, levels=[])
-    assert SAID + REASON in table.notes_of("lm", comparison, [row], 2, {})
+    assert SAID + REASON in table.notes_of("", comparison, [row], 2, {})
 
 
-def test_doctor_tells_of_the_cell_that_is_asked_for(mixing):
+def test_doctor_tells_of_the_cell_that_is_asked_for(mixing, capsys):
+    assert main(["doctor", "--cell", mixing]) == 0
+    assert SAID + REASON in capsys.readouterr().out
     found = dict(tt.doctor(cell=mixing))
     assert found[f"compiled: {mixing}"] == f"no: {REASON}"
     assert found[f"slow: {mixing}"] == SAID + REASON
