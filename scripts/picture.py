@@ -2,8 +2,8 @@
 
     make demo 2>&1 | tee demo.log;  .venv/bin/python scripts/picture.py demo.log
 
-Lines are shown as they were printed; samples but the first and the last two are left out, marked
-with an ellipsis.
+Lines are shown as they were printed, long ones folded; samples but the first and the last two are
+left out, marked with an ellipsis.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -27,7 +28,8 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(Text("$ make demo", style="bold green"))
     for line in shorten(lines):
-        console.print(Text(line[:WIDTH], style=style(line)), soft_wrap=True)
+        for part in fold(line):
+            console.print(Text(part, style=style(line)), soft_wrap=True)
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     # the reader's own monospaced font: a picture that fetches nothing
     plain = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.S)
@@ -61,6 +63,13 @@ def shorten(lines: list[str]) -> list[str]:
         for before, line in zip(["", *shown], shown)
         if not (re.match(r" *\d+%", line) and re.match(r" *\d+%|  ⋮", before))
     ]
+
+
+def fold(line: str) -> list[str]:
+    """A line in pieces that the picture is wide enough for, the later ones indented."""
+    if len(line) <= WIDTH:
+        return [line]
+    return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def style(line: str) -> str:
