@@ -265,10 +265,17 @@ class Conditional(ExampleTask):
         """A sequence for each sample, prime included."""
         condition = self.conditions.parse(options.condition)
         self.conditions.encode(condition)  # mistakes before anything is written
+        for k, _, piece in self.drawn(model, condition, options.prime, options):
+            yield k, piece
+
+    def drawn(
+        self, model: Any, condition: Any, prime: str, options: Any
+    ) -> Iterator[tuple[int, Any, str]]:
+        """Pieces of each sample in turn: its number, its condition, the piece."""
         for first, some in samples(options):
-            drawn = self.conditions.complete(condition, np.random.default_rng(some.seed))
-            for k, piece in self.write(model, drawn, options.prime, some):
-                yield first + k, piece
+            whole = self.conditions.complete(condition, np.random.default_rng(some.seed))
+            for k, piece in self.write(model, whole, prime, some):
+                yield first + k, whole, piece
 
     def write(
         self, model: Any, condition: Any, prime: str, options: Any

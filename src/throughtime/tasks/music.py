@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..checkpoint import RunFolder
-from ..config.music import MusicConfig, MusicEvaluateOptions, MusicWritingOptions
+from ..config.music import MusicConfig, MusicWritingOptions
+from ..data.conditions import Condition
 from ..data.examples import Example
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..music import abc, rendering, tunes
 from ..music.midi import Events, midi_files, read_score
 from ..music.recital import Recital
-from .conditional import Conditional, samples
+from .conditional import Conditional
 from .frames import Frames
 from .task import Evaluation, Task, figures
 
@@ -54,7 +57,48 @@ class Music(Task):
         return cls.kind(config).load(config, folder, device)
 
 
-class Tunes(Conditional):
+class Written(Conditional):
+    """What tunes and pieces share: whole ones are written, for a condition or from a primer."""
+
+    between = ""
+    """What stands between the tokens of a sequence."""
+
+    @abstractmethod
+    def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:
+        """The condition of a file's first tune or piece, and its tokens."""
+
+    def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
+        """The exact likelihood of sequences given their conditions."""
+        if options and options.part not in ("auto", "all"):
+            raise InputError("--part is for piano rolls in .mat or .npz files.")
+        return super().evaluate(model, data)
+
+    def opening(self, options: MusicWritingOptions) -> tuple[Condition, str]:
+        """The condition and the text to go on from."""
+        asked = self.conditions.parse(options.condition)
+        condition, prime = {}, options.prime
+        if options.primer:
+            path = Path(options.primer).expanduser()
+            of_file, tokens = self.primer(path)
+            condition, unseen = self.conditions.known(of_file)
+            if unseen:
+                terminal.warn(f"{path}: {unseen} of its conditions never seen in training.")
+            prime = self.between.join(tokens[: options.primer_length or None]).rstrip("\n")
+        condition = {**condition, **asked}
+        self.conditions.encode(condition)
+        return condition, prime
+
+    def whole(
+        self, model: Any, condition: Any, prime: str, options: Any
+    ) -> Iterator[tuple[int, Any, str]]:
+        """Each sample when it is finished: its number, its condition, its text."""
+        pieces = self.drawn(model, condition, prime, options)
+        for k, group in groupby(pieces, key=itemgetter(0)):
+            several = list(group)
+            yield k, several[0][1], "".join(piece for _, _, piece in several)
+
+
+class Tunes(Written):
     """ABC tunes, character by character, for a rhythm, metre and key."""
 
     def read(self, patterns: list[str]) -> list[Example]:
@@ -71,11 +115,6 @@ class Tunes(Conditional):
         """Characters."""
         return "char"
 
-    def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
-        """The exact likelihood of tunes given their conditions."""
-        refuse_parts(options)
-        return super().evaluate(model, data)
-
     def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
         """Whole tunes, or their report."""
         condition, prime = self.opening(options)
@@ -84,49 +123,26 @@ class Tunes(Conditional):
         longest = options.max_new_tokens or TUNE_LENGTH
         options = replace(options, max_new_tokens=longest)
         with terminal.progress("writing", options.num_samples, not options.report) as advance:
-            for first, some in samples(options):
-                drawn = self.conditions.complete(condition, np.random.default_rng(some.seed))
-                texts: dict[int, str] = {}
-                for k, piece in self.write(model, drawn, prime, some):
-                    texts[first + k] = texts.get(first + k, "") + piece
-                for k, text in texts.items():
-                    tune = whole_tune(k, text, drawn)
-                    report.add(tune, text, drawn, ended=len(text) - len(prime) < longest)
-                    if recital.folder:
-                        score, errors = rendering.abc_to_score(tune)
-                        if score is None:
-                            why = errors[0] if errors else "it has no notes"
-                            terminal.warn(
-                                f"tune {k + 1} cannot be played ({why}); its ABC is kept."
-                            )
-                        recital.write(k, score, title_of(k, drawn), tune)
-                    if not options.report:
-                        yield k, tune
-                    advance(1)
+            for k, drawn, text in self.whole(model, condition, prime, options):
+                tune = whole_tune(k, text, drawn)
+                report.add(tune, text, drawn, ended=len(text) - len(prime) < longest)
+                if recital.folder:
+                    score, errors = rendering.abc_to_score(tune)
+                    if score is None:
+                        why = errors[0] if errors else "it has no notes"
+                        terminal.warn(f"tune {k + 1} cannot be played ({why}); its ABC is kept.")
+                    recital.write(k, score, title_of(k, drawn), tune)
+                if not options.report:
+                    yield k, tune
+                advance(1)
         if options.report:
             yield 0, report.text()
 
-    def opening(self, options: MusicWritingOptions) -> tuple[dict[str, Any], str]:
-        """The condition and the text to go on from."""
-        asked = self.conditions.parse(options.condition)
-        condition, prime = {}, options.prime
-        if options.primer:
-            tune = abc.read_book(Path(options.primer).expanduser()).tunes[0]
-            example = tunes.tune_example(tune, self.config.data.conditions)
-            known, unseen = self.conditions.known(example.condition)
-            if unseen:
-                terminal.warn(f"{tune.where}: {unseen} of its conditions never seen in training.")
-            condition = known
-            prime = example.sequence[: options.primer_length or None].rstrip("\n")
-        condition = {**condition, **asked}
-        self.conditions.encode(condition)
-        return condition, prime
-
-
-def refuse_parts(options: MusicEvaluateOptions | None) -> None:
-    """Tune books and MIDI files have no parts."""
-    if options and options.part not in ("auto", "all"):
-        raise InputError("--part is for piano rolls in .mat or .npz files.")
+    def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:
+        """A tune book's first tune, character by character."""
+        tune = abc.read_book(path).tunes[0]
+        example = tunes.tune_example(tune, self.config.data.conditions)
+        return example.condition, example.sequence
 
 
 def title_of(k: int, condition: Any) -> str:
@@ -221,8 +237,10 @@ class TuneReport:
         return "\n".join(lines)
 
 
-class Pieces(Conditional):
+class Pieces(Written):
     """MIDI files, event by event."""
+
+    between = " "
 
     def read(self, patterns: list[str]) -> list[Example]:
         """The pieces of MIDI files; files that do not parse are skipped, named and counted."""
@@ -245,11 +263,6 @@ class Pieces(Conditional):
         """The events of this run."""
         return Events(self.config.data.events, self.config.data.resolution)
 
-    def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
-        """The exact likelihood of pieces given their conditions."""
-        refuse_parts(options)
-        return super().evaluate(model, data)
-
     def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
         """Pieces as files; the events as a line where there is no --output."""
         condition, prime = self.opening(options)
@@ -258,40 +271,26 @@ class Pieces(Conditional):
         options = replace(options, max_new_tokens=length, forbid_unk=True)
         counts = {"pieces": 0, "events": 0, "misplaced events": 0.0, "notes": 0}
         counts |= {"quarter notes": 0.0, "ended by themselves": 0}
-        for first, some in samples(options):
-            drawn = self.conditions.complete(condition, np.random.default_rng(some.seed))
-            texts: dict[int, str] = {}
-            for k, piece in self.write(model, drawn, prime, some):
-                texts[first + k] = texts.get(first + k, "") + piece
-            for k, text in texts.items():
-                score, number = self.events.decode(text), len(text.split())
-                counts["pieces"] += 1
-                counts["events"] += number
-                counts["misplaced events"] += self.events.misplaced(text) * number
-                counts["notes"] += score.note_num()
-                counts["quarter notes"] += score.end() / score.ticks_per_quarter
-                counts["ended by themselves"] += number - len(prime.split()) < length
-                paths = recital.write(k, score, title_of(k, drawn)) if score.note_num() else []
-                if not options.report:
-                    said = "\n".join(map(str, paths)) if recital.folder else text
-                    yield k, said or f"piece {k + 1} has no note"
+        for k, drawn, text in self.whole(model, condition, prime, options):
+            score, number = self.events.decode(text), len(text.split())
+            counts["pieces"] += 1
+            counts["events"] += number
+            counts["misplaced events"] += self.events.misplaced(text) * number
+            counts["notes"] += score.note_num()
+            counts["quarter notes"] += score.end() / score.ticks_per_quarter
+            counts["ended by themselves"] += number - len(prime.split()) < length
+            paths = recital.write(k, score, title_of(k, drawn)) if score.note_num() else []
+            if not options.report:
+                said = "\n".join(map(str, paths)) if recital.folder else text
+                yield k, said or f"piece {k + 1} has no note"
         if options.report:
             counts["misplaced events"] /= max(counts["events"], 1)
             yield 0, figures(counts)
 
-    def opening(self, options: MusicWritingOptions) -> tuple[dict[str, Any], str]:
-        """The condition and the events to go on from."""
-        asked = self.conditions.parse(options.condition)
-        condition, prime = {}, options.prime
-        if options.primer:
-            path = Path(options.primer).expanduser()
-            score, reason = read_score(path)
-            if score is None:
-                raise InputError(f"{path}: {reason}.")
-            of_file = tunes.midi_condition(score, path, self.config.data.conditions)
-            condition, _ = self.conditions.known(of_file)
-            events = self.events.encode(score).split()
-            prime = " ".join(events[: options.primer_length or None])
-        condition = {**condition, **asked}
-        self.conditions.encode(condition)
-        return condition, prime
+    def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:
+        """A MIDI file's events."""
+        score, reason = read_score(path)
+        if score is None:
+            raise InputError(f"{path}: {reason}.")
+        condition = tunes.midi_condition(score, path, self.config.data.conditions)
+        return condition, self.events.encode(score).split()
