@@ -1,0 +1,63 @@
+"""Runs that release 0.1 trained: they open, give the figures that it gave, and go on.
+
+`runs_of_0_1` holds a run of each task, made by that release over the made-up files in its `data`,
+and in expected.json what its own `evaluate` said, and `train --resume` four steps later.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import throughtime as tt
+from throughtime.checkpoint import RunFolder
+from throughtime.config import from_dict
+from throughtime.tasks import entry
+
+HERE = Path(__file__).parent / "runs_of_0_1"
+EXPECTED = json.loads((HERE / "expected.json").read_text())
+every_run = pytest.mark.parametrize("name", EXPECTED)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A copy of them, as the working folder: their paths are relative to it."""
+    shutil.copytree(HERE, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def close(found, expected):
+    """Whether figures agree, those of the clock apart."""
+    if isinstance(expected, dict):
+        names = {name for name in expected if not name.endswith("_per_second")}
+        return all(close(found[name], expected[name]) for name in names)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    if isinstance(expected, float):
+        return found == pytest.approx(expected, rel=1e-4, abs=1e-6, nan_ok=True)
+    return found == expected
+
+
+def test_there_is_one_for_every_task():
+    assert {RunFolder(HERE / name).load_config()[0] for name in EXPECTED} >= {
+        "lm", "classify", "tag", "conditional", "music", "translate", "adding",
+    }  # fmt: skip
+
+
+@every_run
+def test_it_opens_and_gives_the_same_figures(name, kept):
+    found = tt.evaluate(name, device="cpu", threads=1).to_dict()
+    expected = EXPECTED[name]["evaluate"]
+    assert close(json.loads(json.dumps(found)), expected), (found, expected)
+
+
+@every_run
+def test_it_goes_on(name, kept):
+    task, values = RunFolder(name).load_config()
+    config = from_dict(entry(task).config, {**values, "max_steps": 12})
+    found = tt.train(config, resume=True)
+    assert found.steps == 12
+    expected = EXPECTED[name]["resumed to step 12"]
+    assert close(found.metrics, expected), (found.metrics, expected)
