@@ -6,9 +6,10 @@ Names are imported when they are first used, so that the command line answers at
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from .ground import moved as _moved
+
+TYPE_CHECKING = False  # as type checkers know it; typing itself takes a while to import
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,8 @@ _HOME = {
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import compare as compare
     from . import inspect as inspect
     from . import nn as nn

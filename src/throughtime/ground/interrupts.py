@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM: a question that work in progress answers, or the end, in one line.
 
-Only the standard library is imported here: `__main__` listens before anything else is loaded.
+Little is imported here: `__main__` listens before anything else is loaded.
 """
 
 from __future__ import annotations
@@ -8,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 1.5
@@ -50,10 +48,17 @@ def interrupt(number: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def in_main_thread() -> bool:
+    """Whether this is the thread that hears signals."""
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextlib.contextmanager
-def handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Inside, `handler` hears both signals, but for one that is ignored; not in other threads."""
-    if threading.current_thread() is not threading.main_thread():
+    if not in_main_thread():
         yield  # whoever called listens
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -79,7 +84,9 @@ def noticed() -> Iterator[None]:
     Python's handlers wait until a call into a library returns, which may train a vocabulary or
     sort for minutes. A thread hears the signal at once, through a pipe, and waits a moment.
     """
-    if threading.current_thread() is not threading.main_thread():
+    import threading
+
+    if not in_main_thread():
         yield
         return
     raised = threading.Event()

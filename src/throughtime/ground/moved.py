@@ -10,7 +10,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -67,7 +66,7 @@ MOVED = {
 """Old path → new path, below the package."""
 
 
-class Old(MetaPathFinder, Loader):
+class Old:  # of no class of importlib.abc, which takes a tenth of a second to import
     """Finds and loads a module by its old path."""
 
     def find_spec(
@@ -75,7 +74,7 @@ class Old(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         """A specification for the old paths alone."""
         known = fullname.startswith(PACKAGE) and fullname.removeprefix(PACKAGE) in MOVED
-        return ModuleSpec(fullname, self) if known else None
+        return ModuleSpec(fullname, self) if known else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
         """An empty one, until the moved one takes its place."""
