@@ -16,6 +16,7 @@ PATIENCE = 1.5
 """Seconds that the main thread has to notice a signal, where it may be inside a long call."""
 
 _heard = signal.SIGINT
+_first_to_leave = iter((True,))
 
 
 class Interrupted(Exception):
@@ -29,9 +30,10 @@ def exit_code() -> int:
 
 def leave_at_once(number: int, _: FrameType | None) -> None:
     """End the process with one line: a handler for moments with nothing to put in order."""
-    with contextlib.suppress(OSError):
-        os.write(2, b"\nthroughtime: interrupted\n")
-    os._exit(128 + number)
+    if next(_first_to_leave, False):  # the main thread and the one that watches may both come
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nthroughtime: interrupted\n")
+        os._exit(128 + number)
 
 
 def listen() -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -34,6 +35,8 @@ from .monitor import Display, Metrics, clock, require_tensorboard
 from .optimization import Schedule, clip, make_optimizer
 
 FORMAT = 1
+
+T = TypeVar("T")
 
 
 class Trainer:
@@ -60,6 +63,7 @@ class Trainer:
         looks = self.budget.is_set("inspect") and processes.rank == 0
         self.glancer = Glancer(task, self.model) if looks else None
         self.asked_to_stop = False  # by a signal, in this process
+        self.measuring = False  # what changes nothing and can be broken off
         self.last_evaluation = 0.0  # seconds; those of the next are expected to be as many
         self.stopping = False  # agreed by all processes
         self.saved = ""  # where
@@ -110,6 +114,12 @@ class Trainer:
             self.folder.load_weights(self.model)
             metrics = self.task.validate(self.model, quick=False)
         self.processes.wait()
+        if not math.isfinite(metrics.get("loss", 0.0)):
+            raise TrainingDiverged(
+                f"{self.folder.path}: the validation loss of its best weights is "
+                f"{metrics['loss']}. Look for values in the data that are no numbers or far too "
+                f"large, or try a lower --optim.lr (now {self.config.optim.lr:g})."
+            )
         return metrics
 
     def _warm_up(self) -> None:
@@ -136,25 +146,30 @@ class Trainer:
             metrics.write("slow", self.counters.step, {"text": reason})
 
     def _loop(self) -> None:
-        while not self.spent() and not self._gave_up():
-            self._one_step()
-            if self._due("log"):
-                self._log()
-            if self._due("sample") and self.processes.rank == 0:
-                self._show_sample()
-            c = self.counters
-            if self._due("eval") and self.budget.affords(
-                c.evaluating + self.last_evaluation, c.elapsed
-            ):
-                self._evaluate()
-                self.save()
-            elif self._due("save"):
-                self.save()
-            if self._due("inspect") and self.budget.affords(c.looking, c.elapsed, LOOKING_SHARE):
-                self._look_inside()
+        while True:
+            self._do_what_is_due()  # first: of a resumed run, what was broken off
             if self.stopping:
                 self.save()
                 raise Interrupted(self.saved)
+            if self.spent() or self._gave_up():
+                return
+            self._one_step()
+
+    def _do_what_is_due(self) -> None:
+        c = self.counters
+        if self._due("log"):
+            self._log()
+        if self._due("sample") and self.processes.rank == 0:
+            self._show_sample()
+        if self._due("eval") and self.budget.affords(
+            c.evaluating + self.last_evaluation, c.elapsed
+        ):
+            self._evaluate()
+            self.save()
+        elif self._due("save"):
+            self.save()
+        if self._due("inspect") and self.budget.affords(c.looking, c.elapsed, LOOKING_SHARE):
+            self._look_inside()
 
     def _one_step(self) -> None:
         c, task = self.counters, self.task
@@ -220,7 +235,7 @@ class Trainer:
         """The same measurement each time: it decides which weights are the best."""
         c = self.counters
         score = self.task.score
-        metrics = self.task.validate(self.model, quick=True)
+        metrics = self._measure(lambda: self.task.validate(self.model, quick=True))
         value, loss = (self.processes.mean(metrics[name]) for name in (score.metric, "loss"))
         improved = score.better((value, loss), (c.best, c.best_loss))
         if improved:
@@ -251,8 +266,8 @@ class Trainer:
     def _look_inside(self) -> None:
         """Measure how far back gradients reach and which gates are stuck; it changes nothing."""
         c = self.counters
-        if self.glancer is not None:
-            seen = self.glancer(self.model)
+        if (glancer := self.glancer) is not None:
+            seen = self._measure(lambda: glancer(self.model))
             several = len(seen) > 1
             said = [f"{name}: " * several + look.describe() for name, look in seen.items()]
             self.display.say(f"{clock(c.elapsed):>7}  inside  {'; '.join(said)}")
@@ -301,7 +316,7 @@ class Trainer:
     def _show_sample(self) -> None:
         self.sampler.manual_seed(self.config.seed + self.counters.step)
         with evaluating(self.model, inference=False):
-            text = self.task.sample(self.model, self.sampler)
+            text = self._measure(lambda: self.task.sample(self.model, self.sampler))
         self.display.sample(text)
 
     def _speed(self) -> float:
@@ -340,7 +355,22 @@ class Trainer:
     def _due(self, name: str) -> bool:
         """Whether an interval has passed since this last said so."""
         c = self.counters
+        self.fired_before = dict(c.fired)
         return self.budget.due(name, c.step, c.elapsed, c.fired)
+
+    def _measure(self, measure: Callable[[], T]) -> T:
+        """What changes nothing in the run; asked to stop, it is broken off, and due again."""
+        self.measuring = self.processes.world == 1  # else the others would wait for this one
+        try:
+            return measure()
+        except KeyboardInterrupt:
+            if not self.stopping:
+                raise
+            self.counters.fired = self.fired_before
+            self.save()
+            raise Interrupted(self.saved) from None
+        finally:
+            self.measuring = False
 
     # ---- saving and going on ------------------------------------------------------------------
 
@@ -426,9 +456,12 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
     def _ask_to_stop(self) -> bool:
-        """The first Ctrl-C asks to stop after the step; False: it was asked before."""
+        """The first Ctrl-C asks to stop after the step; False: stop at once, as while measuring."""
         if self.asked_to_stop:
             return False
         self.asked_to_stop = True
+        if self.measuring:
+            self.stopping = True
+            return False
         terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
         return True
