@@ -10,7 +10,7 @@ from throughtime.tasks import TASKS
 
 def test_the_public_names_are_all_there():
     names = {
-        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN",
+        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN", "Run",
         "Comparison", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights",
         "agreement", "compare", "doctor", "inspect",
         "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",

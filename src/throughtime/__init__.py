@@ -40,6 +40,7 @@ _HOME = {
     "TemporalOrderConfig": "config",
     "TaggerConfig": "config",
     "TranslatorConfig": "config",
+    "Run": "run",
     "train": "verbs",
     "evaluate": "verbs",
     "predict": "verbs",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from .ground.errors import InputError as InputError
     from .ground.errors import ThroughtimeError as ThroughtimeError
     from .layers.stack import Stack as Stack
+    from .run import Run as Run
     from .scans import scan as scan
     from .scans import why_not as why_not
     from .verbs import agreement as agreement

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import torch
-from torch import nn
+from typing import Any
 
 from . import config as configs
-from . import scans
-from .cells.names import CELLS, find_cell
 from .checkpoint import RunFolder, remove_leftovers
 from .config.agreement import AgreementOptions, CorpusOptions
-from .config.verbs import ModelOptions
-from .data.lines import Inputs
+from .findings import doctor as doctor
 from .ground import machine, terminal
-from .ground.cache import cache_folder
 from .ground.errors import InputError
 from .ground.extras import need
 from .ground.machine import Processes
 from .ground.output import json_text, new_file, new_folder, new_path, refuse_existing
 from .inspect.agreement import Agreement, draw, measure, write_corpus
-from .tasks import TASKS, entry, task_class, verb_options
-from .tasks.task import Evaluation, Prediction, Task
+from .run import Evaluation, Prediction, Run
+from .tasks import TASKS, entry, task_class
 from .training.trainer import Trainer
 
 
@@ -135,21 +126,8 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
 
 
 def load(run: str | Path, *, device: str = "auto", checkpoint: str = "best") -> tuple[Any, Any]:
-    """A run's task (without its data) and its model, in evaluation mode."""
-    folder = RunFolder(run)
-    name, values = folder.load_config()
-    config = configs.from_dict(entry(name).config, values)
-    folder.require_weights(checkpoint)
-    task: Task = task_class(name).load(config, folder, machine.choose_device(device))
-    model: nn.Module = task.build_model()
-    folder.load_weights(model, checkpoint)
-    return task, model.eval()
-
-
-def prepare(device: str, checkpoint: str, threads: int | None) -> None:
-    """Check what every verb on a run has, and prepare the machine."""
-    configs.check(ModelOptions(cast(Any, device), cast(Any, checkpoint), threads))
-    machine.prepare(threads)
+    """A run's task (without its data) and its model, in evaluation mode: as `Run.open` has them."""
+    return Run(run, device=device, checkpoint=checkpoint).load()
 
 
 def evaluate(
@@ -161,15 +139,9 @@ def evaluate(
     threads: int | None = None,
     **options: Any,
 ) -> Evaluation:
-    """The metrics of a run's model on `data`: files, globs or directories.
-
-    None: the run's own validation data. The result depends on no batch size. `options` are those
-    that the task has for this verb.
-    """
-    chosen = choose_options(run, "evaluate", options)
-    prepare(device, checkpoint, threads)
-    task, model = load(run, device=device, checkpoint=checkpoint)
-    return task.evaluate(model, [data] if isinstance(data, str) else data, chosen)
+    """`Run.evaluate` of a run that is used once."""
+    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    return opened.evaluate(data, **options)
 
 
 def predict(
@@ -182,18 +154,9 @@ def predict(
     threads: int | None = None,
     **options: Any,
 ) -> Iterator[Prediction]:
-    """Predictions for the files `data`, for `lines`, or for standard input where both are None.
-
-    They come one by one, in order. `options` are those that the task has for this verb.
-    """
-    chosen = choose_options(run, "predict", options)
-    if data is not None:
-        inputs = Inputs.files([data] if isinstance(data, str) else data)
-    else:
-        inputs = Inputs(given=lines)
-    prepare(device, checkpoint, threads)
-    task, model = load(run, device=device, checkpoint=checkpoint)
-    return task.predict(model, inputs, chosen)
+    """`Run.predict` of a run that is used once."""
+    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    return opened.predict(data, lines=lines, **options)
 
 
 def generate(
@@ -206,22 +169,9 @@ def generate(
     on_text: Callable[[int, str], None] | None = None,
     **options: Any,
 ) -> list[str]:
-    """Novel sequences, one for each sample, `prime` included where one is given.
-
-    `options` are those that the task has for this verb: of a language model,
-    `config.language.WritingOptions`. `on_text(sample, piece)` hears each piece as it is written.
-    """
-    if prime is not None:
-        options["prime"] = prime
-    chosen = choose_options(run, "generate", options)
-    prepare(device, checkpoint, threads)
-    task, model = load(run, device=device, checkpoint=checkpoint)
-    texts: dict[int, list[str]] = {}
-    for k, piece in task.generate(model, chosen):
-        texts.setdefault(k, []).append(piece)
-        if on_text:
-            on_text(k, piece)
-    return ["".join(pieces) for pieces in texts.values()]
+    """`Run.generate` of a run that is used once."""
+    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    return opened.generate(prime, on_text=on_text, **options)
 
 
 def agreement(
@@ -242,17 +192,17 @@ def agreement(
     options["pairs"] = [pairs] if isinstance(pairs, str) else (pairs or [])
     chosen = configs.from_dict(AgreementOptions, options)
     configs.check(chosen)
-    name, _ = RunFolder(run).load_config()
-    if not task_class(name).judges_sentences:
-        raise InputError(f"{run} is {entry(name).noun}; inspect agreement is for language models.")
+    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    if not task_class(opened.kind).judges_sentences:
+        raise InputError(
+            f"{run} is {entry(opened.kind).noun}; inspect agreement is for language models."
+        )
     if out:
         need("matplotlib", "inspect")  # before the work
     with new_folder(out) if out else contextlib.nullcontext() as folder:
         kinds = ("json", "tsv", "svg") if folder else ()
         files = [refuse_existing(Path(folder or "", f"agreement.{kind}")) for kind in kinds]
-        prepare(device, checkpoint, threads)
-        task, model = load(run, device=device, checkpoint=checkpoint)
-        result = measure(task, model, chosen)
+        result = measure(*opened.load(), chosen)
         if files:
             write_agreement(str(run), result, files)
     return result
@@ -314,73 +264,16 @@ def inspect_run(
     from .inspect.language import Effort
 
     need("matplotlib", "inspect")
-    folder = RunFolder(run)
-    folder.load_config()
-    target = reports.free_folder(folder.path) if out is None else Path(out).expanduser()
+    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    target = reports.free_folder(opened.path) if out is None else Path(out).expanduser()
     reports.prepare(target, overwrite)
-    prepare(device, checkpoint, threads)
-    task, model = load(run, device=device, checkpoint=checkpoint)
+    history = opened.folder.metrics
     found = inspect(
-        task,
-        model,
+        *opened.load(),
         [data] if isinstance(data, str) else data,
         name=str(run),
         untrained=untrained,
-        health=read_health(folder.metrics) if folder.metrics.exists() else None,
+        health=read_health(history) if history.exists() else None,
         effort=Effort(lags, positions, passages, seed),
     )
     return Inspected(found.write(target, overwrite=overwrite), found)
-
-
-def choose_options(run: str | Path, verb: str, values: dict[str, Any]) -> Any:
-    """The options of a verb as its task has them; `InputError` where it has no such verb."""
-    name, _ = RunFolder(run).load_config()
-    cls = verb_options(name, verb, run)
-    if cls is None:
-        if values:
-            raise InputError(f"{verb} of {entry(name).noun} has no option {next(iter(values))!r}.")
-        return None
-    chosen = configs.from_dict(cls, values)
-    configs.check(chosen)
-    return chosen
-
-
-def doctor(cell: str | None = None) -> list[tuple[str, str]]:
-    """What this machine offers and which scan backends run here, as (name, finding) pairs.
-
-    `cell` names one cell, `FILE.py:Class` for one's own, instead of the built-in ones.
-    """
-    names = [cell] if cell else list(CELLS)
-    found = [
-        ("python", f"{sys.version.split()[0]} ({sys.executable})"),
-        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
-        ("cpu", torch.backends.cpu.get_cpu_capability()),
-        ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
-        ("mps", "available" if torch.mps.is_available() else "not available"),
-        ("compiler", shutil.which("c++") or shutil.which("g++") or "none found"),
-        ("tensorboard", installed("tensorboard")),
-        ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
-    ]
-    for backend in scans.BACKENDS:
-        for name in names:
-            reason = scans.why_not(backend, find_cell(name))
-            found.append((f"{backend}: {name}", "runs" if reason is None else f"no: {reason}"))
-    for name in names:
-        if reason := scans.why_slow(find_cell(name)):
-            found.append((f"slow: {name}", reason))
-    return found
-
-
-def installed(package: str) -> str:
-    """The version of an optional package."""
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return f"not installed (pip install 'throughtime[{package}]')"
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes in a folder's files."""
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0

@@ -1,0 +1,53 @@
+"""What this machine offers: `throughtime doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from . import scans
+from .cells.names import CELLS, find_cell
+from .ground.cache import cache_folder
+
+
+def doctor(cell: str | None = None) -> list[tuple[str, str]]:
+    """What this machine offers and which scan backends run here, as (name, finding) pairs.
+
+    `cell` names one cell, `FILE.py:Class` for one's own, instead of the built-in ones.
+    """
+    names = [cell] if cell else list(CELLS)
+    found = [
+        ("python", f"{sys.version.split()[0]} ({sys.executable})"),
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
+        ("cpu", torch.backends.cpu.get_cpu_capability()),
+        ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
+        ("mps", "available" if torch.mps.is_available() else "not available"),
+        ("compiler", shutil.which("c++") or shutil.which("g++") or "none found"),
+        ("tensorboard", installed("tensorboard")),
+        ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
+    ]
+    for backend in scans.BACKENDS:
+        for name in names:
+            reason = scans.why_not(backend, find_cell(name))
+            found.append((f"{backend}: {name}", "runs" if reason is None else f"no: {reason}"))
+    for name in names:
+        if reason := scans.why_slow(find_cell(name)):
+            found.append((f"slow: {name}", reason))
+    return found
+
+
+def installed(package: str) -> str:
+    """The version of an optional package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed (pip install 'throughtime[{package}]')"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes in a folder's files."""
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0

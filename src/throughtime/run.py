@@ -1,0 +1,174 @@
+"""A run, loaded once and used many times: what the verbs, exporters and servers stand on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from torch import nn
+
+from . import config as configs
+from .checkpoint import RunFolder
+from .config import RunConfig
+from .config.verbs import ModelOptions
+from .data.lines import Inputs
+from .ground import machine
+from .ground.errors import InputError
+from .tasks import entry, task_class, verb_options
+from .tasks.task import Evaluation, Prediction, Task
+
+__all__ = ["Evaluation", "Prediction", "Run"]
+
+
+class Run:
+    """A run folder's model, with what its task can do with it.
+
+    `open` loads it; made directly it reads the settings alone, and loads when it is first asked for
+    more. The model is in evaluation mode; no call leaves a trace in it, in another call, or in
+    torch's random state. `device`, `checkpoint` and `threads` are `config.verbs.ModelOptions`;
+    threads are those of the process.
+    """
+
+    config: RunConfig
+    """The settings that it was trained with: config.yaml."""
+    path: Path
+    """The run folder."""
+    name: str
+    """The folder's own name."""
+    kind: str
+    """The name of its task: lm, classify, …."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        checkpoint: str = "best",
+        threads: int | None = None,
+    ) -> None:
+        self.folder = RunFolder(path)
+        self.path, self.name = self.folder.path, self.folder.path.resolve().name
+        self.kind, values = self.folder.load_config()
+        self.config = configs.from_dict(entry(self.kind).config, values)
+        self.given = str(path)
+        self.options = ModelOptions(cast(Any, device), cast(Any, checkpoint), threads)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        checkpoint: str = "best",
+        threads: int | None = None,
+    ) -> Self:
+        """The run in a folder, loaded.
+
+        Errors: `InputError` for a folder that is no run, settings or weights that are damaged or do
+        not fit each other, and a device that is not there.
+        """
+        run = cls(path, device=device, checkpoint=checkpoint, threads=threads)
+        run.load()
+        return run
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {entry(self.kind).noun})"
+
+    def load(self) -> tuple[Any, Any]:
+        """Task and model, loaded if they are not yet."""
+        return self.loaded
+
+    @functools.cached_property
+    def loaded(self) -> tuple[Any, Any]:
+        """The task without its data, and the model with its weights."""
+        configs.check(self.options)
+        machine.prepare(self.options.threads)
+        self.folder.require_weights(self.options.checkpoint)
+        device = machine.choose_device(self.options.device)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, and then read
+            task: Task = task_class(self.kind).load(self.config, self.folder, device)
+            model: nn.Module = task.build_model()
+        self.folder.load_weights(model, self.options.checkpoint)
+        return task, model.eval()
+
+    @property
+    def task(self) -> Any:
+        """The `tasks.task.Task`, without data: vocabulary, labels, what else it keeps."""
+        return self.loaded[0]
+
+    @property
+    def model(self) -> Any:
+        """The task's `torch.nn.Module`, in evaluation mode."""
+        return self.loaded[1]
+
+    def evaluate(self, data: list[str] | str | None = None, **options: Any) -> Evaluation:
+        """The metrics of the model on `data`: files, globs or directories.
+
+        None: the run's own validation data. The result depends on no batch size. `options` are
+        those that the task has for this verb. Errors: `InputError` for an option that it has not,
+        and for data that cannot be read, by file and line.
+        """
+        chosen = self.choose("evaluate", options)
+        task, model = self.loaded
+        return task.evaluate(model, [data] if isinstance(data, str) else data, chosen)
+
+    def predict(
+        self,
+        data: list[str] | str | None = None,
+        *,
+        lines: Iterable[str] | None = None,
+        **options: Any,
+    ) -> Iterator[Prediction]:
+        """Predictions for the files `data`, for `lines`, or for standard input where both are None.
+
+        They come one by one, in order. `options` are those that the task has for this verb. Errors:
+        `InputError` for a task without predictions, for an option that it has not, and for input
+        that cannot be read, by file and line.
+        """
+        chosen = self.choose("predict", options)
+        if data is not None:
+            inputs = Inputs.files([data] if isinstance(data, str) else data)
+        else:
+            inputs = Inputs(given=lines)
+        task, model = self.loaded
+        return task.predict(model, inputs, chosen)
+
+    def generate(
+        self,
+        prime: str | None = None,
+        *,
+        on_text: Callable[[int, str], None] | None = None,
+        **options: Any,
+    ) -> list[str]:
+        """Novel sequences, one for each sample, `prime` included where one is given.
+
+        `options` are those that the task has for this verb: of a language model,
+        `config.language.WritingOptions`. `on_text(sample, piece)` hears each piece as it is
+        written. Errors: `InputError` for a task that writes nothing, and for an option that it has
+        not.
+        """
+        if prime is not None:
+            options["prime"] = prime
+        chosen = self.choose("generate", options)
+        task, model = self.loaded
+        texts: dict[int, list[str]] = {}
+        for k, piece in task.generate(model, chosen):
+            texts.setdefault(k, []).append(piece)
+            if on_text:
+                on_text(k, piece)
+        return ["".join(pieces) for pieces in texts.values()]
+
+    def choose(self, verb: str, values: dict[str, Any]) -> Any:
+        """The options of a verb as the task has them; `InputError` where it has no such verb."""
+        cls = verb_options(self.kind, verb, self.given)
+        if cls is None:
+            if values:
+                said = f"{verb} of {entry(self.kind).noun} has no option {next(iter(values))!r}."
+                raise InputError(said)
+            return None
+        chosen = configs.from_dict(cls, values)
+        configs.check(chosen)
+        return chosen
