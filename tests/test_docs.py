@@ -4,6 +4,8 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,38 @@ def test_python_runs_as_it_stands(page, at_home):
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)
     assert names
+
+
+def python_in_place(page):
+    """The Python of a page, each line where the page has it."""
+    inside, lines = False, []
+    for line in page.read_text("utf-8").splitlines():
+        inside = inside and line != "```"
+        lines.append(line if inside else "")
+        inside = inside or line == "```python"
+    return "\n".join(lines)
+
+
+def test_python_is_typed(tmp_path):
+    """For pyright in strict mode. A cell's `step` inherits its types: the equations stand as in the
+    notes. A snippet may import again, to be copied by itself."""
+    pytest.importorskip("pyright", reason="pyright is not installed")
+    settings = {"typeCheckingMode": "strict", "reportMissingParameterType": False,
+                "reportDuplicateImport": False, "extraPaths": [str(ROOT / "src")]}  # fmt: skip
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    for page in PAGES:
+        (tmp_path / f"{page.stem}.py").write_text(python_in_place(page))
+    program = [sys.executable, "-m", "pyright", "-p", str(tmp_path), "--outputjson",
+               "--pythonpath", sys.executable]  # fmt: skip
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    said = [
+        f"{Path(one['file']).stem}.md:{one['range']['start']['line'] + 1}: {one['message']}"
+        for one in found["generalDiagnostics"]
+    ]
+    assert not said, "\n".join(said)
+    assert found["summary"]["filesAnalyzed"] >= 5
 
 
 @pytest.mark.parametrize(

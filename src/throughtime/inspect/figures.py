@@ -255,7 +255,9 @@ def influence_figure(several: Sequence[Influence], per: str = "token") -> Any:
     return figure
 
 
-def passage_figure(text: Sequence[str], strengths: Sequence[float], columns: int = 60) -> Any:
+def passage_figure(
+    text: Sequence[str], strengths: Sequence[float] | Tensor, columns: int = 60
+) -> Any:
     """Tokens on grounds that tell numbers from −1 to 1: blue above zero, orange below.
 
     A heat map of a unit over its passage, or of influence. A new line where a token ends one, and

@@ -18,7 +18,7 @@ from ..cells.base import Cell
 from ..cells.names import find_cell, source_file
 from ..checkpoint import RunFolder
 from ..data.lines import Inputs
-from ..ground.errors import InputError
+from ..ground.errors import InputError, did_you_mean
 from ..ground.machine import Processes
 from .endings import Ends, RunningText
 
@@ -81,6 +81,16 @@ class Prediction(NamedTuple):
 @dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found; a task's own has its figures as fields."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A figure that this task has not; its type is Any, since a run's task is not known before."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        figures = [field.name for field in dataclasses.fields(self)]
+        raise AttributeError(
+            f"{type(self).__name__} has no {name}.{did_you_mean(name, figures)} It has "
+            f"{', '.join(figures)}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
