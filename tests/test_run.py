@@ -9,6 +9,8 @@ import torch
 import throughtime as tt
 from runs import RUNS, small_run
 from throughtime.checkpoint import RunFolder
+from throughtime.config.language import WritingOptions
+from throughtime.config.music import MusicWritingOptions
 from throughtime.ground.errors import InputError, SettingError
 from throughtime.tasks import entry
 
@@ -147,6 +149,20 @@ def test_options_are_those_of_the_task(trained):
         run.generate(temprature=1.0)
     with pytest.raises(SettingError, match="temperature"):
         run.generate(temperature=-1.0)
+
+
+def test_options_may_be_given_typed(trained):
+    run = tt.Run.open(trained("lm").out)
+    options = WritingOptions(max_new_tokens=8, seed=3, num_samples=2)
+    expected = run.generate("the", max_new_tokens=8, seed=3, num_samples=2)
+    assert run.generate("the", options=options) == expected
+    assert tt.generate(run.path, "the", options=options) == expected
+    assert run.generate("the", options=options, num_samples=1) == expected[:1]
+    assert options == WritingOptions(max_new_tokens=8, seed=3, num_samples=2)
+    with pytest.raises(InputError, match="generate of a language model takes WritingOptions, got"):
+        run.generate(options=MusicWritingOptions())
+    with pytest.raises(InputError, match="evaluate of a language model takes no options, got"):
+        run.evaluate(options=options)
 
 
 def test_on_text_hears_the_pieces(trained):

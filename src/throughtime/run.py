@@ -104,14 +104,21 @@ class Run:
         """The task's `torch.nn.Module`, in evaluation mode."""
         return self.loaded[1]
 
-    def evaluate(self, data: list[str] | str | None = None, **options: Any) -> Evaluation:
+    def evaluate(
+        self,
+        data: list[str] | str | None = None,
+        *,
+        options: object | None = None,
+        **named: Any,
+    ) -> Evaluation:
         """The metrics of the model on `data`: files, globs or directories.
 
         None: the run's own validation data. The result depends on no batch size. `options` are
-        those that the task has for this verb. Errors: `InputError` for an option that it has not,
-        and for data that cannot be read, by file and line.
+        those that the task has for this verb, as its dataclass or `named` one by one. Errors:
+        `InputError` for an option that it has not, and for data that cannot be read, by file and
+        line.
         """
-        chosen = self.choose("evaluate", options)
+        chosen = self.choose("evaluate", options, named)
         task, model = self.loaded
         return task.evaluate(model, [data] if isinstance(data, str) else data, chosen)
 
@@ -120,15 +127,16 @@ class Run:
         data: list[str] | str | None = None,
         *,
         lines: Iterable[str] | None = None,
-        **options: Any,
+        options: object | None = None,
+        **named: Any,
     ) -> Iterator[Prediction]:
         """Predictions for the files `data`, for `lines`, or for standard input where both are None.
 
-        They come one by one, in order. `options` are those that the task has for this verb. Errors:
-        `InputError` for a task without predictions, for an option that it has not, and for input
-        that cannot be read, by file and line.
+        They come one by one, in order. `options` are those that the task has for this verb, as its
+        dataclass or `named` one by one. Errors: `InputError` for a task without predictions, for an
+        option that it has not, and for input that cannot be read, by file and line.
         """
-        chosen = self.choose("predict", options)
+        chosen = self.choose("predict", options, named)
         if data is not None:
             inputs = Inputs.files([data] if isinstance(data, str) else data)
         else:
@@ -141,18 +149,19 @@ class Run:
         prime: str | None = None,
         *,
         on_text: Callable[[int, str], None] | None = None,
-        **options: Any,
+        options: object | None = None,
+        **named: Any,
     ) -> list[str]:
         """Novel sequences, one for each sample, `prime` included where one is given.
 
-        `options` are those that the task has for this verb: of a language model,
-        `config.language.WritingOptions`. `on_text(sample, piece)` hears each piece as it is
-        written. Errors: `InputError` for a task that writes nothing, and for an option that it has
-        not.
+        `options` are those that the task has for this verb, as its dataclass (of a language model,
+        `config.language.WritingOptions`) or `named` one by one. `on_text(sample, piece)` hears each
+        piece as it is written. Errors: `InputError` for a task that writes nothing, and for an
+        option that it has not.
         """
         if prime is not None:
-            options["prime"] = prime
-        chosen = self.choose("generate", options)
+            named["prime"] = prime
+        chosen = self.choose("generate", options, named)
         task, model = self.loaded
         texts: dict[int, list[str]] = {}
         for k, piece in task.generate(model, chosen):
@@ -161,14 +170,19 @@ class Run:
                 on_text(k, piece)
         return ["".join(pieces) for pieces in texts.values()]
 
-    def choose(self, verb: str, values: dict[str, Any]) -> Any:
-        """The options of a verb as the task has them; `InputError` where it has no such verb."""
-        cls = verb_options(self.kind, verb, self.given)
+    def choose(self, verb: str, options: object | None, named: dict[str, Any]) -> Any:
+        """The options of a verb as the task has them, `named` ones in the place of others.
+
+        `InputError` where it has no such verb, or other options.
+        """
+        cls, noun = verb_options(self.kind, verb, self.given), entry(self.kind).noun
+        if options is not None and type(options) is not cls:
+            takes = f"takes {cls.__name__}" if cls else "takes no options"
+            raise InputError(f"{verb} of {noun} {takes}, got {type(options).__name__}.")
         if cls is None:
-            if values:
-                said = f"{verb} of {entry(self.kind).noun} has no option {next(iter(values))!r}."
-                raise InputError(said)
+            if named:
+                raise InputError(f"{verb} of {noun} has no option {next(iter(named))!r}.")
             return None
-        chosen = configs.from_dict(cls, values)
+        chosen = configs.from_dict(cls, named, defaults=options)
         configs.check(chosen)
         return chosen

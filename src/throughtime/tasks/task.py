@@ -83,7 +83,7 @@ class Evaluation:
     """What `evaluate` found; a task's own has its figures as fields."""
 
     def __getattr__(self, name: str) -> Any:
-        """A figure that this task has not; its type is Any, since a run's task is not known before."""
+        """A figure that this task has not: Any, since a run's task is not known before."""
         if name.startswith("__"):
             raise AttributeError(name)
         figures = [field.name for field in dataclasses.fields(self)]
