@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from torch import Tensor, sigmoid, tanh
 import oracles
 import throughtime as tt
 from throughtime.scans import BACKENDS
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
 
 
 class TwoMemories(tt.Cell):

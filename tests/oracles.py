@@ -7,6 +7,7 @@ A step takes the parameters, x<t> and the states at t-1 by name, and returns the
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -141,3 +142,20 @@ def unroll(
         for name in final:
             final[name][i] = s[name]
     return y, final
+
+
+def witten_bell(train, order, V):
+    """Witten–Bell's P(w | h) by dictionaries, token by token; h is cut to what the order sees."""
+    counts = defaultdict(Counter)
+    for n in range(order):
+        for i in range(n, len(train)):
+            counts[tuple(train[i - n : i])][train[i]] += 1
+
+    def p(w, h):
+        lower = p(w, h[1:]) if h else 1 / V
+        seen = counts.get(tuple(h))
+        if not seen:
+            return lower
+        return (seen[w] + len(seen) * lower) / (seen.total() + len(seen))
+
+    return lambda w, h: p(w, list(h)[max(0, len(h) - order + 1) :])

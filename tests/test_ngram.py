@@ -1,32 +1,15 @@
 import math
-from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 
+from oracles import witten_bell
 from throughtime.ground.errors import InputError
 from throughtime.ngram import WittenBell, witten_bell_nats
 
 
-def formula(train, order, V):
-    """P(w | h) by dictionaries, one token at a time; h is cut to what the order sees."""
-    counts = defaultdict(Counter)
-    for n in range(order):
-        for i in range(n, len(train)):
-            counts[tuple(train[i - n : i])][train[i]] += 1
-
-    def p(w, h):
-        lower = p(w, h[1:]) if h else 1 / V
-        seen = counts.get(tuple(h))
-        if not seen:
-            return lower
-        return (seen[w] + len(seen) * lower) / (seen.total() + len(seen))
-
-    return lambda w, h: p(w, list(h)[max(0, len(h) - order + 1) :])
-
-
 def by_dictionaries(train, valid, order, most, V):
-    p = formula(train, order, V)
+    p = witten_bell(train, order, V)
     scored = range(most - 1, len(valid))
     return -sum(math.log(p(valid[i], valid[:i])) for i in scored) / len(scored)
 
@@ -55,7 +38,7 @@ def test_sequences_begin_anew_and_sets_of_tokens_are_sums():
     sequences = [rng.integers(0, 9, n) for n in (1, 2, 5, 3, 9)]
     ids = np.concatenate(sequences)
     position = np.concatenate([np.arange(len(s)) for s in sequences])
-    model, p = WittenBell(train, 4, 10), formula(train.tolist(), 4, 10)
+    model, p = WittenBell(train, 4, 10), witten_bell(train.tolist(), 4, 10)
     expected = [p(s[t], s[:t].tolist()) for s in sequences for t in range(len(s))]
     assert model.probabilities(ids, position) == pytest.approx(expected, rel=1e-12)
     chosen = np.arange(10) % 3 == 1

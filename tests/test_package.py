@@ -5,6 +5,7 @@ import sys
 import pytest
 
 import throughtime as tt
+from cases import ROOT
 from throughtime.tasks import TASKS
 
 
@@ -44,3 +45,10 @@ def test_old_import_paths_give_the_moved_modules():
             sys.modules.pop(f"throughtime.{old}", None)
             importlib.import_module(f"throughtime.{old}")
         assert sys.modules[f"throughtime.{old}"] is sys.modules[f"throughtime.{new}"]
+
+
+def test_the_tests_have_the_folders_of_the_source():
+    tests, source = ROOT / "tests", ROOT / "src" / "throughtime"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert len(folders) > 10
+    assert [folder for folder in folders if not (source / folder).is_dir()] == []

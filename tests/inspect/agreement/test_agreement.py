@@ -1,13 +1,13 @@
 import csv
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from test_ngram import formula
+from cases import ROOT
+from oracles import witten_bell
 from throughtime import agreement
 from throughtime.command.cli import main
 from throughtime.config import AddingConfig, LanguageConfig, from_dict
@@ -22,7 +22,6 @@ from throughtime.ngram import WittenBell
 from throughtime.tasks.language import Language
 from throughtime.tasks.synthetic import Adding
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXT = (
     "The cat which ate was full.\nThe cats often were here.\nhe likes it, they like it.\n"
     "The old cats near a house were full.\nwhy was he near?\n"
@@ -127,7 +126,7 @@ def test_scores_are_those_of_a_plain_loop(level, eos, head, scoring, monkeypatch
 
 @pytest.mark.parametrize("scoring", ["sentence", "target"])
 @pytest.mark.parametrize(("level", "eos"), [("word", "line"), ("char", "none"), ("char", "line")])
-def test_ngram_scores_are_the_formula(level, eos, scoring):
+def test_ngram_scores_are_the_witten_bell(level, eos, scoring):
     task, _ = made(level, eos)
     V = task.vocabulary
     train = V.encode(TEXT, eos_at_lines=eos == "line").astype(np.int64)
@@ -135,7 +134,7 @@ def test_ngram_scores_are_the_formula(level, eos, scoring):
     readings = Distinct([r for p in PAIRS for r in reader.readings(p)], reader.word_ends)
     counts = WittenBell(train, 4, len(V))
     found = ngram_scores(counts, V, readings)
-    p = formula(train.tolist(), 4, len(V))
+    p = witten_bell(train.tolist(), 4, len(V))
     for reading, score in zip(readings.readings, found):
         ids = list(reading.ids[1:])  # without <bos>
         expected = sum(math.log(p(ids[t], ids[:t])) for t in range(reading.begin - 1, len(ids)))

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from test_compiled import LARGE
 from torch import sigmoid, tanh
 
 import throughtime as tt
 from cases import NAMED, Problem, TwoMemories, assert_close, assert_same, outcome, problem
-from test_compiled import LARGE
 from throughtime.ground.errors import InputError
 from throughtime.scans import compiled
 

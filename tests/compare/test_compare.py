@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import throughtime as tt
+from cases import ROOT
 from throughtime.command.cli import main
 from throughtime.command.parsing import task_command
 from throughtime.compare import floor, pool, sizes, spelling
@@ -419,7 +420,7 @@ def test_what_cannot_be_compared_is_told(corpus, tmp_path, capsys):
 
 
 def test_the_commands_of_the_page_can_be_given(monkeypatch):
-    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+    monkeypatch.chdir(ROOT)
     lines = Path("docs/compare.md").read_text("utf-8").splitlines()
     commands = [line for line in lines if line.startswith("throughtime compare ")]
     assert len(commands) >= 3
