@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from throughtime.data.conll import Reader, read_tagged
+from throughtime.data.conll import SentenceReader, read_tagged
 from throughtime.data.lines import Line
 from throughtime.data.vectors import read_vectors
 from throughtime.data.vocabulary import Vocabulary
@@ -28,7 +28,7 @@ EWT = """# newdoc id = one
 
 def read(text, **settings):
     lines = [Line(line, "f", i) for i, line in enumerate(text.splitlines(), 1)]
-    return list(Reader(**settings).read(lines))
+    return list(SentenceReader(**settings).read(lines))
 
 
 def test_conllu_has_ranges_empty_nodes_and_words_with_spaces():
@@ -111,10 +111,12 @@ def test_numbers_of_words_count_up_in_conllu_alone():
 
 def test_files_are_read_compressed_and_an_empty_one_is_told(tmp_path):
     (tmp_path / "a.conllu.gz").write_bytes(gzip.compress(EWT.encode()))
-    assert [len(s.words) for s in read_tagged([str(tmp_path / "a.conllu.gz")], Reader())] == [3, 1]
+    assert [
+        len(s.words) for s in read_tagged([str(tmp_path / "a.conllu.gz")], SentenceReader())
+    ] == [3, 1]
     (tmp_path / "empty.conll").write_text("\n\n")
     with pytest.raises(InputError, match="no sentences"):
-        read_tagged([str(tmp_path / "empty.conll")], Reader())
+        read_tagged([str(tmp_path / "empty.conll")], SentenceReader())
 
 
 # ---- vectors ------------------------------------------------------------------------------------

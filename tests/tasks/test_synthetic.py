@@ -13,7 +13,7 @@ from throughtime.config import from_dict
 from throughtime.data import problems
 from throughtime.ground.errors import InputError
 from throughtime.ground.machine import Processes
-from throughtime.models.reader import Reader
+from throughtime.models.reader import SequenceReader
 from throughtime.tasks import task_class
 
 CONFIGS = {
@@ -66,7 +66,7 @@ def test_without_memory_copying_costs_what_is_published():
     outputs = torch.full((*targets.shape, 9), -50.0)
     outputs[:-10, :, 8] = 50.0  # blanks, surely
     outputs[-10:, :, :8] = 0.0  # then any symbol
-    found = Reader.losses(outputs, targets).mean()
+    found = SequenceReader.losses(outputs, targets).mean()
     assert float(found) == pytest.approx(tt.CopyingConfig(length=T).chance(), rel=1e-6)
     assert tt.CopyingConfig(length=T).chance() == pytest.approx(10 * math.log(8) / (T + 20))
 

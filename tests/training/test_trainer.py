@@ -23,6 +23,8 @@ from throughtime.tasks import task_class
 from throughtime.tasks.language import Language
 from throughtime.training import trainer as trainers
 
+UNIGRAM = 2.77
+"""Nats of knowing only how often each character of the text occurs: what learning goes below."""
 TEXT = "the cat, which already ate a lot, was full. the cats, which ate, were full.\n"
 
 
@@ -82,35 +84,36 @@ def test_every_level_trains_evaluates_and_writes(settings, level):
 
 
 @pytest.mark.parametrize("optim", [
-    {"name": "sgd", "lr": 1.0, "schedule": "decay", "decay_after": 1},
+    {"name": "sgd", "lr": 3.0, "schedule": "decay", "decay_after": 1},
     {"name": "adam", "schedule": "plateau", "patience": 1},
     {"name": "adamw", "schedule": "constant", "weight_decay": 0.1, "clip_value": 0.01},
 ])  # fmt: skip
 @pytest.mark.parametrize("model", [
     {"num_layers": 2, "skips": True, "locked_dropout": True, "weight_drop": 0.3},
-    {"tied": True, "embedding_size": 8, "output_layers": [12]},
+    {"tied": True, "embedding_size": 8, "output_layers": [12], "dropout": 0.0},
 ])  # fmt: skip
 def test_optimizers_and_model_options_train(settings, optim, model):
-    result = tt.train(settings(optim=optim, model=model))
-    assert result.metrics["loss"] < 4
+    result = tt.train(settings(optim=optim, model=model, max_steps=100, loop={"eval_every": "50"}))
+    assert result.metrics["loss"] < UNIGRAM - 0.25
 
 
 def test_adaptive_softmax_trains_at_word_level(settings, corpus):
     corpus.write_text(" ".join(f"w{i % 97}" for i in range(3000)) + "\n")
-    config = settings(level="word", model={"head": "adaptive", "cutoffs": [10, 50]},
-                      data={"eos": "none"}, loop={"window": 8}, max_steps=300)  # fmt: skip
+    config = settings(level="word", model={"head": "adaptive", "cutoffs": [10, 50], "dropout": 0.0},
+                      data={"eos": "none"}, loop={"window": 8}, max_steps=300,
+                      optim={"lr": 0.03})  # fmt: skip
     corpus.write_text(
         "\n".join(" ".join(f"w{i % 97}" for i in range(k, k + 9)) for k in range(400))
     )
-    assert tt.train(config).metrics["loss"] < 4
-    assert tt.evaluate(config.out).nats_per_token < 4
+    assert tt.train(config).metrics["loss"] < 3.4  # ln 97 = 4.57 without what came before
+    assert tt.evaluate(config.out).nats_per_token < 3.4
     with pytest.raises(InputError, match="level word"):
         tt.train(settings("other", model={"head": "adaptive", "cutoffs": [10, 20]}))
 
 
 def test_bf16_trains(settings):
     result = tt.train(settings(loop={"precision": "bf16"}, max_steps=30))
-    assert result.metrics["loss"] < 3.3
+    assert result.metrics["loss"] < UNIGRAM - 0.15
 
 
 def test_training_carries_the_state_from_window_to_window_and_starts_anew_each_epoch(settings):
@@ -152,10 +155,10 @@ def test_a_users_own_cell_trains_and_its_source_travels_with_the_run(settings, t
         "        gate_u = sigmoid(w.u(s.c, x))\n"
         "        return self.State(c=gate_u * tanh(w.c.input(x)) + (1 - gate_u) * s.c)\n"
     )
-    config = settings(cell=f"{source}:Minimal")
+    config = settings(cell=f"{source}:Minimal", max_steps=40)
     tt.train(config)
     source.unlink()
-    assert tt.evaluate(config.out).nats_per_token < 4
+    assert tt.evaluate(config.out).nats_per_token < UNIGRAM - 0.25
 
 
 @pytest.mark.parametrize(("section", "values"), [
@@ -314,10 +317,11 @@ def test_several_bad_steps_stop_at_the_last_good_checkpoint(settings, monkeypatc
 
 def test_exploding_gradients_are_clipped_and_training_survives(settings):
     config = settings(
-        cell="rnn(nonlinearity=relu)", model={"init_range": 0.8}, optim={"clip_norm": 0.5}
-    )
+        cell="rnn(nonlinearity=relu)", model={"init_range": 0.8}, optim={"clip_norm": 0.5},
+        max_steps=60, loop={"eval_every": "30"},
+    )  # fmt: skip
     result = tt.train(config)
-    assert result.metrics["loss"] < 50
+    assert result.metrics["loss"] < UNIGRAM - 0.15
     assert max(line["norm"] for line in lines(config.out, "train")) > 0.5
 
 

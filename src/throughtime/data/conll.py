@@ -93,7 +93,7 @@ def format_of(path: str | Path, asked: str = "auto") -> str:
     return "conllu" if name.endswith((".conllu", ".conllup")) else "conll"
 
 
-def read_tagged(patterns: list[str], reader: Reader) -> list[Sentence]:
+def read_tagged(patterns: list[str], reader: SentenceReader) -> list[Sentence]:
     """All sentences of the files that have words."""
     found: list[Sentence] = []
     for path in find_files(patterns):
@@ -105,7 +105,7 @@ def read_tagged(patterns: list[str], reader: Reader) -> list[Sentence]:
 
 
 @dataclass
-class Reader:
+class SentenceReader:
     """From lines to sentences, one line at a time.
 
     A blank line ends a sentence. Every line with columns has as many as the first one, or as
@@ -136,10 +136,10 @@ class Reader:
         self.words: list[str] = []
         self.tags: list[str] = []
 
-    def of_file(self, path: str | Path) -> Reader:
+    def of_file(self, path: str | Path) -> SentenceReader:
         """A reader for one file."""
         form = format_of(path, self.format)
-        return Reader(form, self.word, self.tag, self.columns, self.encoding, self.tagged)
+        return SentenceReader(form, self.word, self.tag, self.columns, self.encoding, self.tagged)
 
     def read(self, lines: Iterable[Line]) -> Iterator[Sentence]:
         """The sentences of a file; those of blank lines have no rows."""

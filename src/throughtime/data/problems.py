@@ -25,7 +25,7 @@ PLACES = {2: (0.1, 0.5), 3: (0.1, 0.33, 0.66)}
 """Where relevant symbols stand at the earliest, as shares of T; a tenth later at most."""
 
 
-class Sequences(NamedTuple):
+class DrawnSequences(NamedTuple):
     """x [T, B, …], lengths [B] (None: all of length T), targets [B] or [T, B]."""
 
     x: np.ndarray
@@ -48,7 +48,7 @@ class Adding:
     def __init__(self, length: int) -> None:
         self.length = length
 
-    def draw(self, random: np.random.Generator, count: int) -> Sequences:
+    def draw(self, random: np.random.Generator, count: int) -> DrawnSequences:
         """So many sequences."""
         T, half = self.length, self.length // 2
         x = np.zeros((T, count, 2), np.float32)
@@ -56,7 +56,7 @@ class Adding:
         marked = np.stack([random.integers(0, half, count), random.integers(half, T, count)])
         every = np.arange(count)
         x[marked, every, 1] = 1
-        return Sequences(x, None, x[marked, every, 0].sum(0))
+        return DrawnSequences(x, None, x[marked, every, 0].sum(0))
 
 
 class Copying:
@@ -75,7 +75,7 @@ class Copying:
     def __init__(self, length: int) -> None:
         self.length = length
 
-    def draw(self, random: np.random.Generator, count: int) -> Sequences:
+    def draw(self, random: np.random.Generator, count: int) -> DrawnSequences:
         """So many sequences, of T + 20 steps."""
         steps = self.length + 2 * RECALLED
         symbols = random.integers(0, SYMBOLS, (RECALLED, count))
@@ -83,7 +83,7 @@ class Copying:
         targets = x.copy()
         x[:RECALLED] = targets[-RECALLED:] = symbols
         x[RECALLED + self.length - 1] = DELIMITER
-        return Sequences(x, None, targets)
+        return DrawnSequences(x, None, targets)
 
 
 class TemporalOrder:
@@ -102,7 +102,7 @@ class TemporalOrder:
         self.length, self.relevant = length, relevant
         self.outputs = 2**relevant
 
-    def draw(self, random: np.random.Generator, count: int) -> Sequences:
+    def draw(self, random: np.random.Generator, count: int) -> DrawnSequences:
         """So many sequences."""
         T, every = self.length, np.arange(count)
         lengths = random.integers(T, T + T // 10 + 1, count)
@@ -115,4 +115,4 @@ class TemporalOrder:
             first = int(place * T)
             x[random.integers(first, first + T // 10 + 1, count), every] = X + is_y
             classes = 2 * classes + is_y
-        return Sequences(x, lengths, classes)
+        return DrawnSequences(x, lengths, classes)

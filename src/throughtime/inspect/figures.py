@@ -27,7 +27,7 @@ BAND = 0.16
 """How opaque a band is."""
 WIDTH = 8.6
 """Inches, with 100 px each: as wide as the report's text."""
-LEAST = 1e-15
+LEAST_DRAWN = 1e-15
 """Shares below this are not drawn."""
 
 
@@ -105,7 +105,7 @@ def gradients_figure(
         headline(panel, f"∂L<T>/∂{part}<t>")
         panel.set_xlim(0, max(found.lags, 1))
     lowest = min(float(line.min()) for line in shown_medians(found))
-    axes[0, 0].set_ylim(max(LEAST, min(lowest / 3, 0.004)), None)  # 1% is always in sight
+    axes[0, 0].set_ylim(max(LEAST_DRAWN, min(lowest / 3, 0.004)), None)  # 1% is always in sight
     if lowest > 1e-3:
         logarithmic(axes[0, 0].yaxis)
     axes[0, 0].set_ylabel("gradient norm, lag 0 = 1")
@@ -142,8 +142,8 @@ def draw_lags(
     low, high = (drawn(edge / first)[known] for edge in found.band(part, row))
     lags = np.arange(len(shares))
     panel.fill_between(
-        lags[known], np.fmax(low, LEAST), np.fmax(high, LEAST), color=colour, linewidth=0,
-        alpha=BAND if len(found.layers) == 1 else BAND / 2,
+        lags[known], np.fmax(low, LEAST_DRAWN), np.fmax(high, LEAST_DRAWN), color=colour,
+        linewidth=0, alpha=BAND if len(found.layers) == 1 else BAND / 2,
     )  # fmt: skip
     panel.plot(lags, shares, color=colour, linewidth=2, label=name)
     if (horizon := found.horizon(part, row)) is not None:

@@ -135,7 +135,7 @@ def exchanges(tokens: Tensor, ids: np.ndarray, draws: int, seed: int) -> Tensor:
     return torch.from_numpy(found).to(tokens.device)
 
 
-LEAST = 0.05
+LEAST_HELP = 0.05
 """Bits: memory that helps by less does not."""
 
 
@@ -157,7 +157,7 @@ def choose_positions(
     chosen = [
         (b, f"memory beyond {near} {noun}s helped most, by {float(helped[b]):.1f} bits")
         for b in order[: (count + 1) // 2]
-        if helped[b] >= LEAST
+        if helped[b] >= LEAST_HELP
     ]
     taken = {b for b, _ in chosen}
     rest = [b for b in range(tokens.shape[1]) if b not in taken]

@@ -26,7 +26,7 @@ def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section
 # ---- gradients through time -------------------------------------------------------------------
 
 
-FEW = 20
+FEW_LAGS = 20
 """Over fewer lags a per-lag ratio has no name."""
 GROWN = 2.0
 """What grows by less than this, as far as it was measured, does not explode."""
@@ -37,7 +37,7 @@ def verdict(found: GradientsThroughTime, part: str, layer: int) -> str:
     rate, (growth, _) = found.rate(part, layer), found.growth(part, layer)
     if math.isnan(rate):
         return "not measured"
-    if found.lags < FEW:
+    if found.lags < FEW_LAGS:
         return "too few lags"
     if rate > EXPLODING and growth >= GROWN:
         return "exploding"

@@ -11,7 +11,7 @@ from ..config import StackConfig
 from . import initialise, stack_of
 
 
-class Reader(nn.Module):
+class SequenceReader(nn.Module):
     """ŷ = W a<T> + b at each sequence's end, or ŷ<t> = W a<t> + b with `at_each_step`.
 
     Shapes: x [T, B, inputs], or symbols [T, B], which are read one-hot; lengths [B]; targets real

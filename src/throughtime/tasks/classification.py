@@ -25,12 +25,12 @@ from ..ground.errors import InputError, one_of
 from ..layers.mode import evaluating
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
-from .classified import Numbers, Texts
+from .classified import NumberSource, TextSource
 from .endings import Ends
 from .example_task import ExampleTask
 from .task import Evaluation, Prediction, Score, aligned, figures
 
-MANY, EACH = 20, 5
+MANY_LABELS, EACH = 20, 5
 """More labels than the first, with fewer examples than the second each on average, are doubted."""
 
 SHOWN = 8
@@ -84,7 +84,7 @@ class Classification(ExampleTask):
         folder: RunFolder | None = None,
     ) -> None:
         super().__init__(config, device, folder)
-        self.source = Numbers(config) if config.level == "numbers" else Texts(config)
+        self.source = NumberSource(config) if config.level == "numbers" else TextSource(config)
         self.score = Score(
             config.score,
             higher_is_better=config.score != "loss",
@@ -105,7 +105,7 @@ class Classification(ExampleTask):
         """Say so where labels are so many that they may be something else."""
         config, count = self.config, len(examples)
         labels = Labels.of(str(record.label) for record in examples)
-        if len(labels) > MANY and EACH * len(labels) > count:
+        if len(labels) > MANY_LABELS and EACH * len(labels) > count:
             files = [] if config.level == "numbers" else find_files(config.train)
             several = any(format_of(path, config.data.format) == "lines" for path in files)
             terminal.warn(

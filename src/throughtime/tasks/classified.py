@@ -25,7 +25,7 @@ from ..ground.errors import InputError
 from ..layers.inputs import NumberInput, TokenInput
 
 
-class Texts:
+class TextSource:
     """Texts as tokens of a vocabulary; `vectors` are where its embedding starts from."""
 
     vectors: Vectors | None = None
@@ -122,7 +122,7 @@ class Texts:
                 terminal.warn(f"{path or 'standard input'}: {blank:,} blank lines left out.")
 
 
-class Numbers:
+class NumberSource:
     """Sequences of numbers, standardised by the mean and deviation of the training examples."""
 
     size = 0

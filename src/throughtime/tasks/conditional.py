@@ -27,11 +27,8 @@ from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at, shifted
-from .task import Evaluation
+from .task import QUICK_TOKENS, Evaluation
 from .writing import write
-
-QUICK_TOKENS = 200_000
-"""Validation tokens looked at during training."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .endings import Ends
 from .example_task import Batch, ExampleTask, at
 from .task import Evaluation, figures
 
-LENGTH = 128
+ROLL_LENGTH = 128
 """Frames written where nothing else is said."""
 
 
@@ -211,7 +211,7 @@ class Frames(ExampleTask):
         recital = Recital.of(o, ("midi", "wav", "png"))
         if recital.folder is None and not o.report:
             raise InputError("frames are written as files: give --output FOLDER.")
-        length = o.max_new_tokens or LENGTH
+        length = o.max_new_tokens or ROLL_LENGTH
         seed = secrets.randbelow(2**31) if o.seed is None else o.seed
         all_frames = 0
         keys = 0

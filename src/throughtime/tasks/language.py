@@ -29,14 +29,11 @@ from ..layers.window import Recent
 from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
-from .task import Evaluation, Loss, Score, Task
+from .task import QUICK_TOKENS, Evaluation, Loss, Score, Task
 from .writing import write
 
 EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned: it changes no result."""
-
-QUICK_TOKENS = 200_000
-"""Validation tokens looked at during training."""
 
 FINAL_SECONDS = 30.0
 """The last evaluation sees all validation tokens, or as many as this time allows."""

@@ -20,7 +20,7 @@ from ..data import problems
 from ..ground.errors import InputError
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
-from ..models.reader import Reader
+from ..models.reader import SequenceReader
 from .endings import Ends
 from .example_task import Batch
 from .task import Evaluation, Loss, Score, Task
@@ -99,10 +99,10 @@ class Synthetic(Task):
             f"{self.score.metric} without memory {c.chance():.4f}"
         )
 
-    def build_model(self) -> Reader:
+    def build_model(self) -> SequenceReader:
         """The untrained network, on the device."""
         p = self.problem
-        return Reader(
+        return SequenceReader(
             self.cell, p.inputs, p.outputs, self.config.model, at_each_step=self.at_each_step
         ).to(self.device)
 
@@ -114,7 +114,7 @@ class Synthetic(Task):
         inputs = self.inputs(drawn, slice(rank, None, world) if rank < count else slice(0, 1))
         return Batch(inputs, inputs[0].shape[1] if rank < count else 0)
 
-    def inputs(self, drawn: problems.Sequences, part: slice | np.ndarray) -> Any:
+    def inputs(self, drawn: problems.DrawnSequences, part: slice | np.ndarray) -> Any:
         """Some of the sequences as the model takes them: x, lengths if they differ, targets."""
         lengths = None if drawn.lengths is None else torch.from_numpy(drawn.lengths[part])
         T = len(drawn.x) if lengths is None else int(lengths.max())
@@ -126,11 +126,13 @@ class Synthetic(Task):
         """The mean over the sequences."""
         return Loss(model(*batch.inputs), batch.size)
 
-    def validate(self, model: Reader, *, quick: bool) -> dict[str, float]:
+    def validate(self, model: SequenceReader, *, quick: bool) -> dict[str, float]:
         """Loss, share of correct answers, and whether that counts as solved (1) or not (0)."""
         return self.measure(model, self.problem, self.config.held_out, VALIDATION)
 
-    def measure(self, model: Reader, problem: Any, count: int, which: int) -> dict[str, float]:
+    def measure(
+        self, model: SequenceReader, problem: Any, count: int, which: int
+    ) -> dict[str, float]:
         """The metrics over so many sequences, the same at every call."""
         entropy = np.random.SeedSequence(1997, spawn_key=(problem.length, which))
         drawn = problem.draw(np.random.default_rng(entropy), count)
@@ -164,12 +166,12 @@ class Synthetic(Task):
         """The score of the best model without memory."""
         return {self.score.metric: self.config.chance()}
 
-    def to_look_at(self, data: list[str] | None) -> problems.Sequences:
+    def to_look_at(self, data: list[str] | None) -> problems.DrawnSequences:
         """The same sequences for every run of a problem and length."""
         refuse_files(data)
         return self.problem.draw(np.random.default_rng(DRAWN), DRAWN)
 
-    def steps(self, examples: problems.Sequences) -> np.ndarray:
+    def steps(self, examples: problems.DrawnSequences) -> np.ndarray:
         """Of each sequence."""
         x, lengths = examples.x, examples.lengths
         return np.full(x.shape[1], len(x)) if lengths is None else lengths
@@ -178,7 +180,7 @@ class Synthetic(Task):
         """The loss of the answer at each sequence's end."""
         return {"stack": "the loss of the last answer"}
 
-    def ends(self, model: Any, examples: problems.Sequences, some: np.ndarray) -> Ends:
+    def ends(self, model: Any, examples: problems.DrawnSequences, some: np.ndarray) -> Ends:
         """At the last step."""
         x, x_lengths, targets = self.inputs(examples, some)
 
@@ -192,7 +194,7 @@ class Synthetic(Task):
     # ---- a finished run -----------------------------------------------------------------------
 
     def evaluate(
-        self, model: Reader, data: list[str] | None, options: SyntheticEvaluationOptions
+        self, model: SequenceReader, data: list[str] | None, options: SyntheticEvaluationOptions
     ) -> SyntheticEvaluation:
         """Metrics over fresh sequences, of another length where asked for."""
         refuse_files(data)

@@ -17,7 +17,7 @@ from ..cells.base import Cell
 from ..checkpoint import RunFolder
 from ..config.tagging import TaggerDataConfig, TaggingOptions
 from ..data.batches import Ragged
-from ..data.conll import Reader, Sentence, format_of, of_words, read_tagged
+from ..data.conll import Sentence, SentenceReader, format_of, of_words, read_tagged
 from ..data.forms import Forms, Words
 from ..data.labelled import Record
 from ..data.labels import UNSEEN, Labels
@@ -303,9 +303,9 @@ class Tagging(ExampleTask):
                 yield [last]
 
 
-def reader(data: TaggerDataConfig) -> Reader:
+def reader(data: TaggerDataConfig) -> SentenceReader:
     """What reads files as the configuration says."""
-    return Reader(data.format, data.word, data.tag, data.columns, data.encoding)
+    return SentenceReader(data.format, data.word, data.tag, data.columns, data.encoding)
 
 
 def vocabularies(

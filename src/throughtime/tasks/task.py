@@ -22,6 +22,9 @@ from ..ground.errors import InputError, did_you_mean
 from ..ground.machine import Processes
 from .endings import Ends, RunningText
 
+QUICK_TOKENS = 200_000
+"""Validation tokens looked at during training, where there are more."""
+
 
 class Loss(NamedTuple):
     """What a batch costs: the mean over `size` tokens or examples of this process, with its graph.

@@ -16,7 +16,7 @@ from ..data.vocabulary import PAD, Vocabulary
 from .example_task import shifted
 from .task import Evaluation, Prediction, figures
 
-Texts = tuple[list[str], list[str]]
+BothSides = tuple[list[str], list[str]]
 """Sentences of both sides, line by line."""
 
 

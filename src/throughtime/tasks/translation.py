@@ -28,11 +28,8 @@ from ..models.translator import Translator
 from .alignment import Alignment, Plots
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at
-from .task import Prediction, Score
-from .translated import Pairs, Texts, TranslationEvaluation, prediction, vocabularies
-
-QUICK_TOKENS = 200_000
-"""Validation tokens whose loss is looked at during training."""
+from .task import QUICK_TOKENS, Prediction, Score
+from .translated import BothSides, Pairs, TranslationEvaluation, prediction, vocabularies
 
 MORE = 10
 """Tokens that a translation may have beyond `max_length` times those of its source."""
@@ -63,24 +60,24 @@ class Translation(ExampleTask):
 
     # ---- data ---------------------------------------------------------------------------------
 
-    def read(self, patterns: list[str]) -> Texts:
+    def read(self, patterns: list[str]) -> BothSides:
         """Sources and references."""
         return read_parallel(patterns, self.config.data.encoding)
 
-    def doubt(self, examples: Texts) -> None:
+    def doubt(self, examples: BothSides) -> None:
         """Where sacrebleu is missing, say so before training."""
         if self.config.loop.valid_sentences:
             score(["a"], ["a"])
 
-    def split(self, examples: Texts) -> tuple[Texts, Texts]:
+    def split(self, examples: BothSides) -> tuple[BothSides, BothSides]:
         """A share of the sources is held out."""
         return hold_out(examples, self.config.data.holdout, self.config.data.split_seed)
 
-    def learn(self, train: Texts) -> None:
+    def learn(self, train: BothSides) -> None:
         """The vocabularies."""
         self.source, self.target = vocabularies(self.config, *train)
 
-    def encode(self, examples: Texts, *, training: bool = False) -> Pairs:
+    def encode(self, examples: BothSides, *, training: bool = False) -> Pairs:
         """Sentences as ids; in training without the pairs that `data.max_length` leaves out."""
         sources, references = examples
         source = [self.source.encode(text).astype(np.int64) for text in sources]

@@ -32,10 +32,10 @@ LOOKS = 3
 SHORT = 0.25
 """A horizon of less than this share of the steps looked back on is short."""
 
-FEW = 12
+LEAST_STEPS = 12
 """Of fewer steps to look back on, a short horizon says little."""
 
-MANY = 0.5
+MANY_STUCK = 0.5
 """More than this share of a layer's units is many."""
 
 KEPT = ("best", "best_step", "train_at_best", "rises")
@@ -48,9 +48,9 @@ class Advisor:
     the median of those steps, and above what is clipped (`HARMLESS` where nothing is). Overfitting:
     `RISES` evaluations in a row with a higher loss than the best, while the training loss is below
     what it was then. Vanishing gradients: in `LOOKS` looks inside in a row a stack's horizon was
-    `SHORT`, and did not grow from the first to the last of them; of fewer than `FEW` steps nothing
-    is said. Stuck gates: as often, a gate was stuck in `MANY` units of a layer. What was told is
-    kept in the checkpoint.
+    `SHORT`, and did not grow from the first to the last of them; of fewer than `LEAST_STEPS` steps
+    nothing is said. Stuck gates: as often, a gate was stuck in `MANY_STUCK` units of a layer. What
+    was told is kept in the checkpoint.
     """
 
     def __init__(self, config: OptimConfig) -> None:
@@ -137,7 +137,9 @@ class Advisor:
     def against_stuck(self, course: Sequence[Glance]) -> str | None:
         """What to say of a gate that stays stuck in many units."""
         last = course[-1].stuck
-        always = [gate for gate in last if all(look.stuck.get(gate, 0) > MANY for look in course)]
+        always = [
+            gate for gate in last if all(look.stuck.get(gate, 0) > MANY_STUCK for look in course)
+        ]
         if not always:
             return None
         worst = max(always, key=lambda gate: last[gate])
@@ -153,7 +155,7 @@ def vanishing(course: Sequence[Glance], stack: str) -> str | None:
     horizons = [look.horizon for look in course if look.horizon is not None]
     lags = course[-1].lags
     short = len(horizons) == len(course) and max(horizons) < SHORT * lags
-    if not short or lags < FEW or horizons[-1] > horizons[0]:
+    if not short or lags < LEAST_STEPS or horizons[-1] > horizons[0]:
         return None
     option = "--model.char_cell" if stack == "characters.stack" else "--cell"
     return (

@@ -17,7 +17,7 @@ from throughtime.ground.errors import InputError
 from throughtime.inspect.agreement.measure import measure
 from throughtime.inspect.agreement.pairs import Pair
 from throughtime.inspect.agreement.results import wilson
-from throughtime.inspect.agreement.scoring import Distinct, Reader, model_scores, ngram_scores
+from throughtime.inspect.agreement.scoring import Distinct, PairReader, model_scores, ngram_scores
 from throughtime.ngram import WittenBell
 from throughtime.tasks.language import Language
 from throughtime.tasks.synthetic import Adding
@@ -115,7 +115,7 @@ def test_scores_are_those_of_a_plain_loop(level, eos, head, scoring, monkeypatch
     monkeypatch.setattr("throughtime.inspect.agreement.scoring.BATCH_TOKENS", 60)  # several batches
     task, model = made(level, eos, head)
     for final, counted in (("", True), (" .", True), ("", False)):
-        reader = Reader(task, scoring, final, counted)
+        reader = PairReader(task, scoring, final, counted)
         readings = Distinct([r for p in PAIRS for r in reader.readings(p)], reader.word_ends)
         found = model_scores(model, task.vocabulary, readings)[readings.index].reshape(-1, 2)
         expected = [plain(task, model, p, scoring, final, counted) for p in PAIRS]
@@ -130,7 +130,7 @@ def test_ngram_scores_are_the_witten_bell(level, eos, scoring):
     task, _ = made(level, eos)
     V = task.vocabulary
     train = V.encode(TEXT, eos_at_lines=eos == "line").astype(np.int64)
-    reader = Reader(task, scoring)
+    reader = PairReader(task, scoring)
     readings = Distinct([r for p in PAIRS for r in reader.readings(p)], reader.word_ends)
     counts = WittenBell(train, 4, len(V))
     found = ngram_scores(counts, V, readings)

@@ -36,7 +36,7 @@ from .grammar import (
 from .pair import Pair
 from .pairs import read_pairs
 from .results import Agreement
-from .scoring import Distinct, Reader, model_scores, ngram_scores
+from .scoring import Distinct, PairReader, model_scores, ngram_scores
 
 ITEMS = 25
 """Built-in sentences for each distance and number of attractors."""
@@ -57,7 +57,7 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
             f"{type(task).__name__.lower()}."
         )
     pairs, source = file_pairs(options) if options.pairs else built_in_pairs(task, options)
-    reader = Reader(task, options.scoring, options.end, not options.no_eos)
+    reader = PairReader(task, options.scoring, options.end, not options.no_eos)
     both = [reader.readings(pair) for pair in pairs]
     readings = Distinct([reading for pair in both for reading in pair], reader.word_ends)
     opening = len(task.opening())
@@ -203,7 +203,7 @@ def count_ngrams(task: Any, order: int | None) -> WittenBell | None:
         return None
 
 
-def said_ends(reader: Reader) -> str:
+def said_ends(reader: PairReader) -> str:
     """What counts besides the words, as the report says it."""
     if reader.scoring == "target":
         return ", the end of the word included" if reader.word_ends else ""

@@ -40,7 +40,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reader:
+class PairReader:
     """Pairs as readings for a model's vocabulary.
 
     `final` is put after a sentence that ends without punctuation; `eos` counts what ends a line.

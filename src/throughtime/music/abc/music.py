@@ -78,26 +78,26 @@ class Music:
 
 def parse(tune: Tune) -> Music:
     """Read a tune's body. What is not ABC is listed with its place, never raised."""
-    return Reader(tune).read()
+    return MusicReader(tune).read()
 
 
 class Voice:
     """The bars of one voice and the bar being read."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: MusicReader) -> None:
         self.bars: list[Bar] = []
         self.new_bar(reader, "")
         self.broken = ""
         self.last: Fraction | None = None  # the last note's length, for a broken rhythm after it
         self.tuplet: tuple[Fraction, int] | None = None
 
-    def new_bar(self, reader: Reader, left: str) -> None:
+    def new_bar(self, reader: MusicReader, left: str) -> None:
         """Begin a bar after the bar line `left`."""
         self.bar = Bar(0, reader.unit, reader.metre, left)
         self.overlay: Fraction | None = None
 
 
-class Reader:
+class MusicReader:
     """Reads one tune, item by item."""
 
     def __init__(self, tune: Tune) -> None:
