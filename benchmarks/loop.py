@@ -111,7 +111,9 @@ def run_ours(task: Language) -> float:
     """Tokens per second between two lines of metrics.jsonl."""
     folder = RunFolder(task.config.out or "")
     folder.create(overwrite=False)
-    Trainer(task, folder, Processes()).run()
+    trainer = Trainer(task, folder, Processes())
+    trainer.warm_up()
+    trainer.run()
     lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     first, *_, last = (line for line in lines if line["kind"] == "train")
     steps = last["step"] - first["step"]

@@ -183,7 +183,9 @@ def run_ours(task: Any) -> float:
     """Seconds of all steps but the first WARM, by metrics.jsonl."""
     folder = RunFolder(task.config.out)
     folder.create(overwrite=False)
-    Trainer(task, folder, Processes()).run()
+    trainer = Trainer(task, folder, Processes())
+    trainer.warm_up()
+    trainer.run()
     lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     elapsed = {line["step"]: line["elapsed"] for line in lines if line["kind"] == "train"}
     return elapsed[task.config.max_steps] - elapsed[WARM]

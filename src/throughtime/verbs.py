@@ -77,6 +77,7 @@ def train(
         trainer = Trainer(prepared, folder, processes)
         if resume and folder.trainer.exists():
             trainer.resume()
+        trainer.warm_up()  # what fails at once, a cell's typo, fails before there is a folder
         processes.wait()
         if processes.rank == 0:
             if not resume:

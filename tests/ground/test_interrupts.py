@@ -169,7 +169,7 @@ def test_ctrl_c_during_a_step_waits_for_its_end(config, monkeypatch):
 
     with monkeypatch.context() as m:
         m.setattr(Language, "loss", interrupted)
-        m.setattr("throughtime.training.trainer.Trainer._warm_up", lambda self: None)
+        m.setattr("throughtime.training.trainer.Trainer.warm_up", lambda self: None)
         with pytest.raises(interrupts.Interrupted, match="step 1"):
             tt.train(config())
     tt.train(config(), resume=True)

@@ -632,20 +632,20 @@ def test_evaluations_leave_most_of_a_time_budget_to_training(settings, monkeypat
 
 
 def test_warming_up_changes_no_bit_and_is_not_on_the_clock(settings, monkeypatch):
-    warm_up, gone = trainers.Trainer._warm_up, []
+    warm_up, gone = trainers.Trainer.warm_up, []
 
     def slow(trainer):
         warm_up(trainer)
         gone.append(all(p.grad is None for p in trainer.model.parameters()))
         time.sleep(5)
 
-    monkeypatch.setattr(trainers.Trainer, "_warm_up", slow)
+    monkeypatch.setattr(trainers.Trainer, "warm_up", slow)
     warm = settings(out="warm", max_time="4s")
     tt.train(warm)
     assert gone == [True]
     assert lines(warm.out, "valid")[-1]["step"] == 12  # none of the four seconds was spent before
     assert lines(warm.out, "ended")[0]["text"] == "--max-steps 12"
-    monkeypatch.setattr(trainers.Trainer, "_warm_up", lambda trainer: None)
+    monkeypatch.setattr(trainers.Trainer, "warm_up", lambda trainer: None)
     cold = settings(out="cold")
     tt.train(cold)
     assert same_bits(weights(warm.out), weights(cold.out))

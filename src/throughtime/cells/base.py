@@ -143,6 +143,7 @@ class Cell:
             raise InputError(f"{cls.__name__} names a gate, a vector or a state twice.")
         if unknown := set(cls.initial_bias) - set(cls.gates):
             raise InputError(f"{cls.__name__}.initial_bias names no gate: {sorted(unknown)}.")
+        cls._look_at_step()
         cls._look_at_initial_state()
         cls.State = _state_class(cls)
 
@@ -184,6 +185,16 @@ class Cell:
         if self.start_reads_weights:
             return self.initial_state(batch, n, w=self.bind(w), **to)
         return self.initial_state(batch, n, **to)
+
+    @classmethod
+    def _look_at_step(cls) -> None:
+        """Raise `InputError` unless `step` takes what a step is given."""
+        try:
+            inspect.signature(cls.step).bind(cls, "w", "x", "s")
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{cls.__name__}.step must be callable as step(w, x, s): {error}."
+            ) from error
 
     @classmethod
     def _look_at_initial_state(cls) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import traceback
 from pathlib import Path
 from typing import Any
 
-from ..ground.errors import InputError, one_of
+from ..ground.errors import InputError, did_you_mean, one_of
 from .base import Cell
 from .built_in import GRU, LSTM, RNN, GRUResetAfter, PeepholeLSTM, SimpleGRU
+from .failures import failure, load_failure, told
 
 CELLS: dict[str, type[Cell]] = {
     "rnn": RNN,
@@ -35,10 +35,13 @@ def find_cell(text: str, folder: Path | None = None) -> Cell:
         cls = CELLS[one_of("cell", name, CELLS)]
     else:
         cls = load_class(source_file(name, folder), name.rpartition(":")[2])
-    try:
-        return cls(**options)
-    except TypeError as error:
-        raise InputError(f"cell {text!r}: {error}.") from error
+    with told():
+        try:
+            return cls(**options)
+        except TypeError as error:
+            if failure(error) is not None:  # in the cell's own code, not in the call
+                raise
+            raise InputError(f"cell {text!r}: {error}.") from error
 
 
 def source_file(text: str, folder: Path | None = None) -> Path | None:
@@ -61,16 +64,30 @@ def load_class(path: Path | None, class_name: str) -> type[Cell]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno
-        raise InputError(f"{path}:{line}: {type(error).__name__}: {error}") from error
-    classes = {
-        k: v
-        for k, v in vars(module).items()
-        if isinstance(v, type) and issubclass(v, Cell) and v.__module__ == module.__name__
-    }
-    return classes[one_of(f"cell in {path}", class_name, classes)]
+    except (Exception, SystemExit) as error:
+        raise InputError(load_failure(path, error)) from error
+    return class_in(path, vars(module), class_name)
+
+
+def class_in(path: Path, names: dict[str, Any], class_name: str) -> type[Cell]:
+    """The cell class among the names of a Python file; `InputError` where it is none."""
+    found = names.get(class_name)
+    if isinstance(found, type) and issubclass(found, Cell) and found is not Cell:
+        if found.step is Cell.step:
+            raise InputError(f"{path}: {class_name} does not define step(self, w, x, s).")
+        return found
+    own = {k for k, v in names.items() if isinstance(v, type) and issubclass(v, Cell)} - {"Cell"}
+    if not own:
+        raise InputError(f"{path} has no cell: no class that inherits from throughtime.Cell.")
+    if found is not None:
+        raise InputError(
+            f"{path}: {class_name} is no cell: it does not inherit from throughtime.Cell. Cells "
+            f"there: {', '.join(sorted(own))}."
+        )
+    raise InputError(
+        f"{path} has no cell {class_name!r}.{did_you_mean(class_name, own)} It has: "
+        f"{', '.join(sorted(own))}."
+    )
 
 
 def split_options(text: str) -> tuple[str, dict[str, Any]]:

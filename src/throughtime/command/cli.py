@@ -8,13 +8,10 @@ import sys
 from collections.abc import Callable
 
 from .. import __version__
-from ..ground.errors import InputError, ThroughtimeError, did_you_mean
+from ..ground.errors import InputError, ThroughtimeError, did_you_mean, no_memory
 from ..ground.interrupts import Interrupted, at_once, exit_code, noticed
 from ..ground.output import json_text
 from ..tasks import TASKS
-
-NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")
-"""What torch says where there is not enough memory, or cannot be."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print_no_more()
         return failed(str(error))
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(said in str(error) for said in NO_MEMORY):
+        if not no_memory(error):
             raise
         what = " ".join(str(error).split())[:200]
         return failed(f"not enough memory: {what}. A smaller model or batch needs less.")

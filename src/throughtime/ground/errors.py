@@ -42,6 +42,10 @@ class ShapeError(InputError):
     """A tensor has another shape than the equations need."""
 
 
+class CellError(InputError):
+    """The code of a user's own cell failed: file, line, class. The cause is what it raised."""
+
+
 class NonFiniteError(InputError):
     """Input data holds NaN or infinity."""
 
@@ -54,6 +58,17 @@ class BackendUnavailable(ThroughtimeError, RuntimeError):
 
 class TrainingDiverged(ThroughtimeError, RuntimeError):
     """Several training steps in a row had a non-finite loss or gradient."""
+
+
+NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")
+"""What torch says where there is not enough memory, or cannot be."""
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether this is the want of memory, as Python and torch tell it."""
+    if isinstance(error, RuntimeError):
+        return any(said in str(error) for said in NO_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def one_of(what: str, given: str, known: Iterable[str]) -> str:

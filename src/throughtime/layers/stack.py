@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .. import scans
 from ..cells import Cell, Weights
+from ..cells.failures import told
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, ShapeError, one_of
 
@@ -20,7 +21,8 @@ class CellWeights(nn.Module):
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        w = cell.weights(input_size, hidden_size)
+        with told():
+            w = cell.weights(input_size, hidden_size)
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
         vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
         self.vectors = Vectors(vectors)  # made from a dict it would sort the names

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..cells import Cell, Weights
+from ..cells.failures import told
 from ..ground import lengths as ragged
 from ..ground.errors import BackendUnavailable, one_of
 from ..ground.tracing import jit_tracing
@@ -93,12 +94,13 @@ def run(
     if not jit_tracing():
         cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
     way = choose(backend, problem)
-    if way.carries_float32:
-        return way.run(problem)
-    if state[0].dtype != x.dtype:
+    if not way.carries_float32 and state[0].dtype != x.dtype:
         before, anew = (rounded_to(x.dtype, cell, s) for s in (problem.state, problem.restart))
         problem = problem._replace(state=before, restart=anew)
-    y, final = way.run(problem)
+    with told():
+        y, final = way.run(problem)
+    if way.carries_float32:
+        return y, final
     return y, cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 

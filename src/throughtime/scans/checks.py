@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..cells import Cell, Weights
+from ..cells.failures import told
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, NonFiniteError, ShapeError
 from ..ground.tracing import numbers_hidden
@@ -71,7 +72,8 @@ def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
 
 def first_state(cell: Cell, w: Weights, B: int, dtype: torch.dtype, device: torch.device) -> Any:
     """The state [B, n] before the first step, checked where the cell itself says what it is."""
-    state = cell.first_state(w, B, dtype=dtype, device=device)
+    with told():
+        state = cell.first_state(w, B, dtype=dtype, device=device)
     if not cell.starts_at_zero:
         check_made("initial_state", cell, state, (B, w.W_a.shape[-1]), (dtype, w.W_a.dtype))
     return state

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..cells import Bound, Cell, Weights
+from ..cells.failures import defined
 from ..ground import terminal
 from ..ground.errors import InputError, ShapeError
 
@@ -59,24 +60,30 @@ def check_made(
     method: str, cell: Cell, made: Any, shape: tuple[int, int], dtypes: tuple[torch.dtype, ...]
 ) -> None:
     """Raise `InputError` or `ShapeError` unless `made`, by a method of the cell, is its state."""
-    of = f"{type(cell).__name__}.{method}"
-    must = f"{of} must return self.State({', '.join(f'{name}=…' for name in cell.state)})"
     if getattr(made, "_fields", None) != cell.state:
         came = type(made).__name__ if made is not None else "None"
         came = "a plain tuple" if type(made) is tuple else came
-        raise InputError(f"{must}; it returned {came}.")
+        raise InputError(f"{_must_return(method, cell)}; it returned {came}.")
     for name, part in zip(cell.state, made):
         if not isinstance(part, Tensor):
-            raise InputError(f"{must}, tensors; {name} is of type {type(part).__name__}.")
+            came = f"{name} is of type {type(part).__name__}"
+            raise InputError(f"{_must_return(method, cell)}, tensors; {came}.")
         if tuple(part.shape) != shape:
             raise ShapeError(
-                f"{must}: state {name} must be {list(shape)}, [batch, n]; it came as "
-                f"{list(part.shape)}."
+                f"{_must_return(method, cell)}: state {name} must be {list(shape)}, [batch, n]; it "
+                f"came as {list(part.shape)}."
             )
         if part.dtype not in dtypes:
             raise InputError(
-                f"{must}: state {name} must be {dtypes[0]}, as x is; it came as {part.dtype}."
+                f"{_must_return(method, cell)}: state {name} must be {dtypes[0]}, as x is; it came "
+                f"as {part.dtype}."
             )
+
+
+def _must_return(method: str, cell: Cell) -> str:
+    """Where the method is written, and what it must return."""
+    of = f"{defined(getattr(type(cell), method))}{type(cell).__name__}.{method}"
+    return f"{of} must return self.State({', '.join(f'{name}=…' for name in cell.state)})"
 
 
 def _zero_weights(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> Weights:

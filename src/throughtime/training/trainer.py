@@ -77,8 +77,6 @@ class Trainer:
         Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
         """
         self.model.train()
-        if not self.spent():
-            self._warm_up()
         self.wrapped = self._wrap()
         self.began = time.monotonic() - self.counters.elapsed
         self.speed_from = (time.monotonic(), self.counters.tokens)
@@ -122,11 +120,15 @@ class Trainer:
             )
         return metrics
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
         """Compile and allocate before the clock starts: the next batch there and back, for nothing.
 
-        Weights, optimizer, random state, carried state and batches stay as they were.
+        Weights, optimizer, random state, carried state and batches stay as they were. Where the
+        budget is spent there is nothing to warm up for.
         """
+        if self.spent():
+            return
+        self.model.train()
         cuda = [self.device] if self.device.type == "cuda" else []
         batch = self.task.batch(*divmod(self.counters.step, self.task.steps_per_epoch))
         with torch.random.fork_rng(devices=cuda), self._precision():

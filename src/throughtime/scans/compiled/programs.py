@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ...cells import Cell
+from ...cells.failures import failure
 from ...ground import terminal
 from ...ground.cache import cache_folder
 from ...ground.errors import ThroughtimeError
@@ -156,7 +157,8 @@ def _find(cell: Cell) -> str:
             return f"{CANNOT}{error}{END}"
         except Exception as error:  # noqa: BLE001  the user's own equations: any error may come
             first = str(error).strip().split("\n")[0]
-            return f"{CANNOT}its equations fail: {type(error).__name__}: {first}{END}"
+            said = failure(error) or f"{type(error).__name__}: {first}"
+            return f"{CANNOT}its equations fail: {said}{END}"
         name = hashlib.sha256(f"{ours()}\0{told}".encode()).hexdigest()[:32]
         path = cache_folder() / "scans" / f"{name}.h"
         program = read(path)
