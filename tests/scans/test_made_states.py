@@ -261,10 +261,11 @@ def test_the_first_look_leaves_the_random_numbers_alone():
     assert torch.equal(tt.scan(cell, w, x, backend="reference")[0], first_use)
 
 
-def test_what_a_step_raises_comes_as_it_is():
+def test_what_a_step_raises_is_the_cause():
     cell = made("Fails", simple(lambda c, z: z / 0 if z.undefined else z))
-    with pytest.raises(AttributeError, match="undefined"):
+    with pytest.raises(InputError, match="undefined") as caught:
         tt.Stack(cell, 5, 7)(torch.randn(4, 2, 5))
+    assert isinstance(caught.value.__cause__, AttributeError)
 
 
 # States are written down

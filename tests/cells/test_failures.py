@@ -116,8 +116,10 @@ def test_the_cause_keeps_the_users_line(tmp_path):
 
 
 def test_a_fault_in_a_function_that_the_cell_calls_is_told_by_its_own_line(tmp_path):
-    text = f"{HEAD}    def step(self, w, x, s):\n        return helped(x)\n\ndef helped(x):\n    1 / 0\n"
-    path = written(tmp_path, text)
+    more = "\ndef helped(x):\n    1 / 0\n"
+    path = written(
+        tmp_path, f"{HEAD}    def step(self, w, x, s):\n        return helped(x)\n{more}"
+    )
     with pytest.raises(CellError, match=rf":{LINE + 3}: Mine.step: ZeroDivisionError"):
         tt.Stack(find_cell(f"{path}:Mine"), 4, 3)(torch.randn(5, 2, 4))
 
