@@ -21,20 +21,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint import RunFolder
 from ..ground import terminal
-from ..ground.errors import InputError, TrainingDiverged
+from ..ground.errors import TrainingDiverged
 from ..ground.interrupts import Interrupted, asked
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
 from ..layers.stack import Stack
 from ..tasks.task import Task
+from . import resuming
 from .advice import Advisor
 from .budget import LOOKING_SHARE, Budget
 from .counters import Counters
 from .glance import Glancer
 from .monitor import Display, Metrics, clock, require_tensorboard
 from .optimization import Schedule, clip, make_optimizer
-
-FORMAT = 1
 
 T = TypeVar("T")
 
@@ -87,7 +86,7 @@ class Trainer:
                     self.folder.metrics, keep=self.metrics_bytes, tensorboard=tensorboard
                 )
                 stack.callback(self.metrics.close)
-                self._tell_what_is_slow(self.metrics)
+                self._tell_what_is_slow()
             stack.enter_context(self.display)
             stack.enter_context(asked(self._ask_to_stop))
             if self.metrics_bytes is None:
@@ -101,8 +100,7 @@ class Trainer:
             c = self.counters
             if by := self.budget.spent_by(c.step, c.elapsed):
                 self.display.say(f"the budget is spent: {by}")
-                if self.metrics:
-                    self.metrics.write("ended", c.step, {"text": by})
+                self._write("ended", {"text": by})
             self._log()
             if self.counters.evaluated_step != self.counters.step:
                 self._evaluate()
@@ -138,14 +136,14 @@ class Trainer:
         if cuda:
             torch.cuda.synchronize(self.device)
 
-    def _tell_what_is_slow(self, metrics: Metrics) -> None:
+    def _tell_what_is_slow(self) -> None:
         """Say which cells run as loops in Python, and why."""
         stacks = (module for module in self.model.modules() if isinstance(module, Stack))
         with self._precision():
             reasons = dict.fromkeys(stack.why_slow() for stack in stacks)
         for reason in filter(None, reasons):
             terminal.warn(reason)
-            metrics.write("slow", self.counters.step, {"text": reason})
+            self._write("slow", {"text": reason})
 
     def _loop(self) -> None:
         while True:
@@ -194,12 +192,7 @@ class Trainer:
         if math.isfinite(norm) and math.isfinite(value):
             self.optimizer.step()
             self.carry = carry
-            c.skipped_in_a_row = 0
-            c.clipped += clipped
-            c.logged_loss += value
-            c.logged_steps += 1
-            recent = max(0.05, 1 / c.step)
-            c.running = value if math.isnan(c.running) else c.running + recent * (value - c.running)
+            c.learned(value, clipped)
         else:
             self._skip(value, norm)
         self._advise(self.advisor.after_step(c.step, norm))
@@ -211,13 +204,11 @@ class Trainer:
         """A non-finite loss or gradient: leave the weights alone, forget the carried state."""
         c = self.counters
         self.carry = None
-        c.skipped += 1
-        c.skipped_in_a_row += 1
+        c.skip()
         cause = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {norm}"
         if c.skipped_in_a_row == 1:
             self.display.say(f"warning: step {c.step} skipped: {cause}.")
-        if self.metrics:
-            self.metrics.write("skipped", c.step, {"loss": str(loss), "norm": str(norm)})
+        self._write("skipped", {"loss": str(loss), "norm": str(norm)})
         if c.skipped_in_a_row >= self.config.loop.max_bad_steps:
             limit = self.config.optim.clip_norm
             raise TrainingDiverged(
@@ -240,23 +231,17 @@ class Trainer:
         metrics = self._measure(lambda: self.task.validate(self.model, quick=True))
         value, loss = (self.processes.mean(metrics[name]) for name in (score.metric, "loss"))
         improved = score.better((value, loss), (c.best, c.best_loss))
-        if improved:
-            c.best, c.best_loss = value, loss
-            c.best_step, c.without_improvement = c.step, 0
-            if self.processes.rank == 0:
-                self.folder.save_weights(self.model)
-        else:
-            c.without_improvement += 1
+        c.evaluated(value, loss, improved)
+        if improved and self.processes.rank == 0:
+            self.folder.save_weights(self.model)
         if kept := self.config.loop.average:
             c.averaged = [*c.averaged, c.step][-kept:]
             if self.processes.rank == 0:
                 self.folder.save_weights(self.model, self.folder.averaged(c.step))
-        c.evaluated_step = c.step
         self.schedule.evaluated(improved)
         self.last_evaluation = self._took()
         c.evaluating += self.last_evaluation
-        if self.metrics:
-            self.metrics.write("valid", c.step, {**metrics, "elapsed": c.elapsed})
+        self._write("valid", {**metrics, "elapsed": c.elapsed})
         mark = " (best)" if improved else f" (best {score.shown(c.best)} at step {c.best_step})"
         epoch = c.step / self.task.steps_per_epoch
         self.display.say(
@@ -273,8 +258,7 @@ class Trainer:
             several = len(seen) > 1
             said = [f"{name}: " * several + look.describe() for name, look in seen.items()]
             self.display.say(f"{clock(c.elapsed):>7}  inside  {'; '.join(said)}")
-            if self.metrics:
-                self.metrics.write("inside", c.step, {k: asdict(look) for k, look in seen.items()})
+            self._write("inside", {name: asdict(look) for name, look in seen.items()})
             for line in self.advisor.after_look(c.step, seen):
                 self._advise(line)
         c.looking += self._took()
@@ -283,24 +267,17 @@ class Trainer:
         """Say what is wrong, and keep it in metrics.jsonl."""
         if line is not None:
             self.display.say(line)
-            if self.metrics:
-                self.metrics.write("advice", self.counters.step, {"text": line})
+            self._write("advice", {"text": line})
+
+    def _write(self, kind: str, values: dict[str, Any]) -> None:
+        """A line of metrics.jsonl, by the first process alone."""
+        if self.metrics:
+            self.metrics.write(kind, self.counters.step, values)
 
     def _log(self) -> None:
-        c = self.counters
-        if self.metrics and c.logged_steps:
-            values = {
-                "loss": c.logged_loss / c.logged_steps,
-                "epoch": c.step / self.task.steps_per_epoch,
-                "lr": c.lr,
-                "norm": c.norm,
-                "clipped": c.clipped / c.step,
-                "skipped": c.skipped,
-                f"{self.task.unit}_per_second": self._speed(),
-                "elapsed": c.elapsed,
-            }
-            self.metrics.write("train", c.step, values)
-        c.logged_loss, c.logged_steps = 0.0, 0
+        if values := self.counters.log(self.task.steps_per_epoch):
+            speed = {f"{self.task.unit}_per_second": self._speed()}
+            self._write("train", values | speed | {"elapsed": self.counters.elapsed})
 
     def _show(self) -> None:
         c = self.counters
@@ -378,29 +355,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint; the best weights too if there are none yet."""
-        cuda = self.device.type == "cuda"
-        mine = {
-            "carry": None if self.carry is None else [part.cpu() for part in self.carry],
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
-        }
-        everyone = self.processes.gather(mine)
+        everyone = self.processes.gather(resuming.of_process(self))
         if self.processes.rank or self.counters.skipped_in_a_row:
             return  # the last good checkpoint stays while steps are being skipped
         # trainer.pt first: weights without it mean that it was lost
-        self.folder.save_trainer(
-            {
-                "format": FORMAT,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state,
-                "counters": asdict(self.counters),
-                "advisor": self.advisor.state(),
-                "processes": everyone,
-                "fingerprint": self.task.fingerprint,
-                "metrics_bytes": self.metrics.position() if self.metrics else 0,
-            }
-        )
+        self.folder.save_trainer({**resuming.of_run(self), "processes": everyone})
         # only now: until here the checkpoint before this one could still be what is resumed
         self.folder.keep_averaged(self.counters.averaged)
         if not self.folder.model.exists():
@@ -409,40 +368,8 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the folder's checkpoint."""
-        saved = self.folder.load_trainer()
-        where = self.folder.trainer
-        if saved.get("format") != FORMAT:
-            raise InputError(f"{where}: unknown format {saved.get('format')!r}; expected {FORMAT}.")
-        if saved["fingerprint"] != self.task.fingerprint:
-            raise InputError(
-                f"{where}: the data have changed since this run began; it cannot go on with other "
-                "text. Restore the files, or start a new run with another --out."
-            )
-        if len(saved["processes"]) != self.processes.world:
-            raise InputError(
-                f"{where}: this run used {len(saved['processes'])} processes, now there are "
-                f"{self.processes.world}. Start as many as before."
-            )
-        self.folder.load_state(self.model, saved["model"], where)
-        wanted = [
-            {k: v for k, v in group.items() if k != "params"}
-            for group in self.optimizer.param_groups
-        ]
-        self.optimizer.load_state_dict(saved["optimizer"])
-        for group, settings in zip(self.optimizer.param_groups, wanted):
-            group.update(settings)  # a resumed run may change them
-        self.schedule.state = saved["schedule"]
-        self.counters = Counters(**saved["counters"])
+        resuming.take_up(self, self.folder.load_trainer())
         self.saved = f"step {self.counters.step}"
-        self.advisor.resume(saved.get("advisor", {}))
-        self.metrics_bytes = saved["metrics_bytes"]
-        mine = saved["processes"][self.processes.rank]
-        if mine["carry"] is not None:
-            parts = [part.to(self.device) for part in mine["carry"]]
-            self.carry = self.task.restore_carry(parts)
-        torch.set_rng_state(mine["random"])
-        if mine["random_cuda"] is not None:
-            torch.cuda.set_rng_state(mine["random_cuda"], self.device)
 
     # ---- surroundings -------------------------------------------------------------------------
 

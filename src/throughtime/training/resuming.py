@@ -1,0 +1,99 @@
+"""What a checkpoint holds of a trainer, and how a resumed one takes it up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..checkpoint import RunFolder
+from ..ground.errors import InputError
+from ..ground.machine import Processes
+from ..tasks.task import Task
+from .advice import Advisor
+from .counters import Counters
+from .monitor import Metrics
+from .optimization import Schedule
+
+FORMAT = 1
+
+
+class Training(Protocol):
+    """What a trainer has that the next step depends on, or what is told."""
+
+    task: Task
+    folder: RunFolder
+    processes: Processes
+    device: torch.device
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    counters: Counters
+    advisor: Advisor
+    carry: Any
+    metrics: Metrics | None
+    metrics_bytes: int | None
+
+
+def of_process(trainer: Training) -> dict[str, Any]:
+    """What is each process's own: the carried state and the random state."""
+    cuda = trainer.device.type == "cuda"
+    return {
+        "carry": None if trainer.carry is None else [part.cpu() for part in trainer.carry],
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state(trainer.device) if cuda else None,
+    }
+
+
+def of_run(trainer: Training) -> dict[str, Any]:
+    """What all processes have alike."""
+    return {
+        "format": FORMAT,
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "schedule": trainer.schedule.state,
+        "counters": asdict(trainer.counters),
+        "advisor": trainer.advisor.state(),
+        "fingerprint": trainer.task.fingerprint,
+        "metrics_bytes": trainer.metrics.position() if trainer.metrics else 0,
+    }
+
+
+def take_up(trainer: Training, saved: dict[str, Any]) -> None:
+    """Put a checkpoint's state into a new trainer; the optimizer's settings are today's.
+
+    Errors: `InputError` for another format, for data that have changed since, and for another
+    number of processes.
+    """
+    where = trainer.folder.trainer
+    if saved.get("format") != FORMAT:
+        raise InputError(f"{where}: unknown format {saved.get('format')!r}; expected {FORMAT}.")
+    if saved["fingerprint"] != trainer.task.fingerprint:
+        raise InputError(
+            f"{where}: the data have changed since this run began; it cannot go on with other "
+            "text. Restore the files, or start a new run with another --out."
+        )
+    if len(saved["processes"]) != trainer.processes.world:
+        raise InputError(
+            f"{where}: this run used {len(saved['processes'])} processes, now there are "
+            f"{trainer.processes.world}. Start as many as before."
+        )
+    trainer.folder.load_state(trainer.model, saved["model"], where)
+    groups = trainer.optimizer.param_groups
+    wanted = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+    trainer.optimizer.load_state_dict(saved["optimizer"])
+    for group, settings in zip(trainer.optimizer.param_groups, wanted):
+        group.update(settings)  # a resumed run may change them
+    trainer.schedule.state = saved["schedule"]
+    trainer.counters = Counters(**saved["counters"])
+    trainer.advisor.resume(saved.get("advisor", {}))
+    trainer.metrics_bytes = saved["metrics_bytes"]
+    mine = saved["processes"][trainer.processes.rank]
+    if mine["carry"] is not None:
+        parts = [part.to(trainer.device) for part in mine["carry"]]
+        trainer.carry = trainer.task.restore_carry(parts)
+    torch.set_rng_state(mine["random"])
+    if mine["random_cuda"] is not None:
+        torch.cuda.set_rng_state(mine["random_cuda"], trainer.device)
