@@ -274,7 +274,12 @@ def test_examples_of_no_known_label_are_told(run, configure, capsys, tmp_path):
         capsys.readouterr().err.split()
     )
     tt.train(configure("strange", valid=[str(path)], max_steps=2))
-    assert "no validation example has a label that training has" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no validation example has a label that training has" in said
+    assert "accuracy 0.00%, macro F1 0.0000, no loss" in said
+    assert "nan" not in said
+    with pytest.raises(InputError, match=r"validation data have no loss to choose .* by: accuracy"):
+        tt.train(configure("by-loss", valid=[str(path)], max_steps=2, score="loss"))
 
 
 def test_names_of_sequences_stand_in_one_field_and_their_file_in_json(configure, capsys, tmp_path):

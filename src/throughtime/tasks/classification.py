@@ -201,13 +201,16 @@ class Classification(ExampleTask):
 
     def validate(self, model: Classifier, *, quick: bool) -> dict[str, float]:
         """Accuracy, macro F1, loss and calibration error of the validation examples."""
-        return self.measure(model, self.valid).numbers()
+        found = self.measure(model, self.valid).numbers()
+        if not (self.valid.labels < len(self.labels)).any():
+            del found["loss"]
+        return found
 
     def describe(self, metrics: dict[str, float]) -> str:
         """Accuracy first."""
         return (
             f"accuracy {metrics['accuracy']:.2%}, macro F1 {metrics['macro_f1']:.4f}, "
-            f"loss {metrics['loss']:.4f}"
+            f"{self.validation_loss(metrics)}"
         )
 
     def looked_into(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -193,7 +194,7 @@ class Tagging(ExampleTask):
 
     def describe(self, metrics: dict[str, float]) -> str:
         """What counts first."""
-        text = f"accuracy {metrics['accuracy']:.2%}, loss {metrics['loss']:.4f}"
+        text = f"accuracy {metrics['accuracy']:.2%}, {self.validation_loss(metrics)}"
         if "f1" in metrics:
             text = (
                 f"F1 {metrics['f1']:.2%} (precision {metrics['precision']:.2%}, recall "
@@ -235,8 +236,8 @@ class Tagging(ExampleTask):
 
     def predicted(
         self, model: Tagger, words: Forms, tags: Ragged | None = None
-    ) -> tuple[list[list[str]], float]:
-        """The tags of each sentence, in their order; and the mean nats of `tags` that are known."""
+    ) -> tuple[list[list[str]], float | None]:
+        """The tags of each sentence, in their order; the mean nats of `tags`, if any is known."""
         lengths = words.sentences.lengths
         known = tags or Ragged(np.full(lengths.sum(), UNSEEN), lengths)
         examples = TaggedSentences(words, known, Truth([], [], 0))
@@ -251,7 +252,7 @@ class Tagging(ExampleTask):
                 if tags is not None:
                     nats += float(model.nats_of(scores, padded.lengths, true).double().sum())
                     count += model.costing(true, padded.lengths)
-        return found, nats / count if count else float("nan")
+        return found, nats / count if count else None
 
     def evaluate(
         self, model: Tagger, data: list[str] | None, options: None = None
@@ -261,7 +262,7 @@ class Tagging(ExampleTask):
         predicted, loss = self.predicted(model, examples.words, examples.tags)
         found = self.tags.measure(examples.truth, predicted)
         return TaggerEvaluation(
-            **numbers(found, loss),
+            **{"loss": math.nan, **numbers(found, loss)},
             sentences=len(examples),
             words=len(examples.tags.values),
             unseen_tags=found.unseen_tags,
@@ -332,9 +333,11 @@ def frequent(counts: Counter[str], least: int) -> Counter[str]:
     return Counter({token: n for token, n in counts.items() if n >= least})
 
 
-def numbers(found: Tagged, loss: float) -> dict[str, float]:
+def numbers(found: Tagged, loss: float | None) -> dict[str, float]:
     """The plain figures."""
-    values = {"accuracy": found.accuracy, "loss": loss}
+    values = {"accuracy": found.accuracy}
+    if loss is not None:
+        values["loss"] = loss
     if (spans := found.spans) is not None:
         values |= {
             "precision": spans.precision,

@@ -220,11 +220,18 @@ class Task(ABC):
 
     @abstractmethod
     def validate(self, model: Any, *, quick: bool) -> dict[str, float]:
-        """Validation metrics, `loss` and that of `score` among them; `quick` during training."""
+        """Validation metrics, that of `score` among them; `quick` during training.
+
+        `loss` is not among them where nothing has one, as where no label is known.
+        """
 
     @abstractmethod
     def describe(self, metrics: dict[str, float]) -> str:
         """Validation metrics as a person reads them."""
+
+    def validation_loss(self, metrics: dict[str, float]) -> str:
+        """The loss among validation metrics, as a person reads it."""
+        return f"loss {metrics['loss']:.4f}" if "loss" in metrics else "no loss"
 
     def describe_loss(self, loss: float) -> str:
         """The training loss on the live line."""

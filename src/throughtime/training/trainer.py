@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint import RunFolder
 from ..ground import terminal
-from ..ground.errors import TrainingDiverged
+from ..ground.errors import InputError, TrainingDiverged
 from ..ground.interrupts import Interrupted, asked
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
@@ -229,7 +229,13 @@ class Trainer:
         c = self.counters
         score = self.task.score
         metrics = self._measure(lambda: self.task.validate(self.model, quick=True))
-        value, loss = (self.processes.mean(metrics[name]) for name in (score.metric, "loss"))
+        if score.metric not in metrics:
+            raise InputError(
+                f"the validation data have no {score.metric} to choose the best weights by: "
+                f"{self.task.describe(metrics)}. Give other validation data, or another --score."
+            )
+        loss = self.processes.mean(metrics.get("loss", math.nan))
+        value = self.processes.mean(metrics[score.metric])
         improved = score.better((value, loss), (c.best, c.best_loss))
         c.evaluated(value, loss, improved)
         if improved and self.processes.rank == 0:
@@ -241,14 +247,14 @@ class Trainer:
         self.schedule.evaluated(improved)
         self.last_evaluation = self._took()
         c.evaluating += self.last_evaluation
-        self._write("valid", {**metrics, "elapsed": c.elapsed})
+        self._write("valid", {"loss": None, **metrics, "elapsed": c.elapsed})
         mark = " (best)" if improved else f" (best {score.shown(c.best)} at step {c.best_step})"
         epoch = c.step / self.task.steps_per_epoch
         self.display.say(
             f"{clock(c.elapsed):>7}  epoch {epoch:.2f}  validation "
             f"{self.task.describe(metrics)}{mark}"
         )
-        self._advise(self.advisor.after_evaluation(c.step, c.running, metrics["loss"]))
+        self._advise(self.advisor.after_evaluation(c.step, c.running, loss))
 
     def _look_inside(self) -> None:
         """Measure how far back gradients reach and which gates are stuck; it changes nothing."""
