@@ -134,7 +134,7 @@ def test_bad_data_is_named(capsys, tmp_path, text):
     (tmp_path / "empty.txt").touch()
     (tmp_path / "short.txt").write_text("short")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9 " * 1000)
-    assert "no training text" in fails(capsys, "train", "lm", *out)
+    assert "no training data" in fails(capsys, "train", "lm", *out)
     assert "--out" in fails(capsys, "train", "lm", "--train", text)
     assert "empty" in fails(capsys, "train", "lm", "--train", tmp_path / "empty.txt", *out)
     assert "too short" in fails(capsys, "train", "lm", "--train", tmp_path / "short.txt", *out)

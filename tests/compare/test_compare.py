@@ -399,7 +399,7 @@ def test_what_cannot_be_compared_is_told(corpus, tmp_path, capsys):
         (["adding", "--baselines", "ngram", *out], "language models"),
         (["adding", "--lengths", "ten", *out], "whole numbers"),
         (["adding", "--lengths", "1", *out], "at least 2"),
-        (["lm", *out], "no training text"),
+        (["lm", *out], "no training data"),
         (["lm", "--train", str(corpus)], "--out"),
         (["ml"], "Did you mean 'lm'"),
         (["--cells", "rnn"], "expected a task first"),

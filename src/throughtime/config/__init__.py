@@ -9,7 +9,6 @@ from .classification import ClassifierModelConfig as ClassifierModelConfig
 from .comparison import Comparison as Comparison
 from .conditional import ConditionalConfig as ConditionalConfig
 from .conditional import ConditionalModelConfig as ConditionalModelConfig
-from .conditional import DecoderConfig as DecoderConfig
 from .durations import Every as Every
 from .durations import seconds as seconds
 from .language import DataConfig as DataConfig
@@ -33,5 +32,6 @@ from .synthetic import CopyingConfig as CopyingConfig
 from .synthetic import TemporalOrderConfig as TemporalOrderConfig
 from .tagging import TaggerConfig as TaggerConfig
 from .tagging import TaggerModelConfig as TaggerModelConfig
+from .text import DecoderConfig as DecoderConfig
 from .translation import TranslatorConfig as TranslatorConfig
 from .translation import TranslatorModelConfig as TranslatorModelConfig

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError, SettingError
-from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import SEEDS, WIDEST, limited
-from .text import TextConfig
+from ..ground.errors import SettingError
+from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
+from .settings import WIDEST, limited
+from .text import HoldoutConfig, ReaderModelConfig, TextConfig, VectorsConfig
 from .values import shown
 
 
 @dataclass
-class ClassifierDataConfig(TextConfig):
+class ClassifierDataConfig(TextConfig, HoldoutConfig, VectorsConfig):
     """How files become labelled examples.
 
     Args:
@@ -29,12 +29,10 @@ class ClassifierDataConfig(TextConfig):
         encoding: Encoding of the text.
         holdout: Share of each label's training examples, drawn by split_seed, held out when no
             validation file is given.
-        split_seed: Seed of that draw, apart from the seed of training.
         equal_together: Hold out equal examples together, so that none is known from training.
         max_length: Read no more than so many tokens or steps of a sequence.
         vectors: With level word, file of pretrained word vectors in the text format of word2vec or
             GloVe: where the embedding starts from.
-        vectors_limit: Read no more than so many vectors, the first ones of the file.
     """
 
     format: Literal["auto", "lines", "tsv", "csv", "jsonl", "files"] = "auto"
@@ -44,43 +42,28 @@ class ClassifierDataConfig(TextConfig):
     features: list[str] = field(default_factory=list)
     header: bool = True
     encoding: str = "utf-8"
-    holdout: float = limited(0.1, 0, 0.999)
-    split_seed: int = limited(0, 0, SEEDS)
     equal_together: bool = False
     max_length: int | None = limited(None, 1)
-    vectors: str | None = None
-    vectors_limit: int = limited(400_000, 1)
 
 
 @dataclass
-class ClassifierModelConfig(StackConfig):
+class ClassifierModelConfig(ReaderModelConfig):
     """The network: embedding, stack of cells, pooling over time, output layers, softmax.
 
     Args:
-        hidden_size: Width n of each layer, in each direction.
         dropout: On the input, between layers and on what is pooled.
-        bidirectional: Read in both directions.
-        embedding_size: Width of the token embedding.
         affixes: With level word, add to a word's embedding those of its beginnings and endings of
             up to so many characters, which it shares with other words; 0 for none.
         pooling: What stands for a sequence: the last state of each direction at its true end, the
             mean or the maximum over time, or a weighted mean whose weights are learned.
         output_layers: Widths of ordinary layers (relu) between pooling and softmax.
-        word_dropout: Share of tokens read as <unk> in training.
-        input_dropout: Instead of dropout, on the input.
         output_dropout: Instead of dropout, on what is pooled and in the output layers.
     """
 
     hidden_size: int = limited(128, 1, WIDEST)
-    bidirectional: bool = True
-    embedding_size: int = limited(128, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
     pooling: Literal["last", "mean", "max", "attention"] = "max"
-    output_layers: list[int] = limited([], 1, WIDEST)
     dropout: float = limited(0.3, 0, 0.999)
-    word_dropout: float = limited(0.0, 0, 0.999)
-    input_dropout: float | None = limited(None, 0, 0.999)
-    output_dropout: float | None = limited(None, 0, 0.999)
 
 
 @dataclass
@@ -123,36 +106,21 @@ class ClassifierConfig(RunConfig):
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=0.002))
     loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = (
-        *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
-        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
-        "score",  # what best was said of
-    )
+    fixed: ClassVar[tuple[str, ...]] = ("level", *RunConfig.fixed, *BATCHES, "score")
     predict_options: ClassVar[type | None] = LabellingOptions
 
     def check(self) -> None:
-        """There is something to learn from, and class weights can be read."""
+        """Settings go with the level, and class weights can be read."""
         super().check()
-        if not self.train:
-            raise InputError("no training examples. Give --train FILE ….")
-        if self.data.vectors is not None and self.level != "word":
-            raise SettingError(
-                f"data.vectors are those of words: not with level {self.level}.",
-                "data.vectors",
-                "level",
-            )
-        if self.data.features and self.level != "numbers":
-            raise SettingError(
-                f"data.features are columns of numbers: not with level {self.level}.",
-                "data.features",
-                "level",
-            )
-        if self.model.affixes and self.level != "word":
-            raise SettingError(
-                f"model.affixes are those of words: not with level {self.level}.",
-                "model.affixes",
-                "level",
-            )
+        for name, given, what, level in (
+            ("data.vectors", self.data.vectors is not None, "those of words", "word"),
+            ("data.features", self.data.features, "columns of numbers", "numbers"),
+            ("model.affixes", self.model.affixes, "those of words", "word"),
+        ):
+            if given and self.level != level:
+                raise SettingError(
+                    f"{name} are {what}: not with level {self.level}.", name, "level"
+                )
         self.weights_by_label()
 
     def weights_by_label(self) -> dict[str, float]:

@@ -7,41 +7,16 @@ from typing import ClassVar, Literal
 
 from .durations import Every
 from .language import WritingOptions
-from .run import ExampleLoopConfig, RunConfig, StackConfig
-from .settings import SEEDS, WIDEST, limited, spelled
-from .text import TextConfig
+from .run import BATCHES, ExampleLoopConfig, RunConfig
+from .settings import WIDEST, limited, spelled
+from .text import DecoderConfig, HoldoutConfig, TextConfig
 
 
 @dataclass
-class HoldoutConfig(TextConfig):
-    """How sequences become tokens, and which are held out.
-
-    Args:
-        holdout: Share of the training sequences, drawn by data.split_seed, held out when no
-            validation file is given.
-        split_seed: Seed of that draw, apart from the seed of training.
-    """
+class SequencesConfig(TextConfig, HoldoutConfig):
+    """How sequences become tokens, and which are held out."""
 
     holdout: float = limited(0.1, 0.0001, 0.9999)
-    split_seed: int = limited(0, 0, SEEDS)
-
-
-@dataclass
-class DecoderConfig(StackConfig):
-    """The network: embedding, stack of cells, output layers, softmax.
-
-    Args:
-        dropout: On the embedding, between layers and before the softmax.
-        embedding_size: Width of the token embedding; default hidden_size.
-        output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
-        embedding_dropout: Instead of dropout, on the embedding.
-        output_dropout: Instead of dropout, before the softmax.
-    """
-
-    embedding_size: int | None = limited(None, 1, WIDEST)
-    output_layers: list[int] = limited([], 1, WIDEST)
-    embedding_dropout: float | None = limited(None, 0, 0.999)
-    output_dropout: float | None = limited(None, 0, 0.999)
 
 
 @dataclass
@@ -104,13 +79,10 @@ class ConditionalConfig(RunConfig):
     train: list[str] = field(default_factory=list)
     valid: list[str] = field(default_factory=list)
     level: Literal["char", "byte", "word", "subword", "event"] = "char"
-    data: HoldoutConfig = field(default_factory=HoldoutConfig)
+    data: SequencesConfig = field(default_factory=SequencesConfig)
     model: ConditionalModelConfig = field(default_factory=ConditionalModelConfig)
     loop: ConditionalLoopConfig = field(default_factory=ConditionalLoopConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = (
-        *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
-        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
-    )
+    fixed: ClassVar[tuple[str, ...]] = ("level", *RunConfig.fixed, *BATCHES)
     generate_options: ClassVar[type | None] = ConditionalWritingOptions
     between_samples: ClassVar[str] = "\n"

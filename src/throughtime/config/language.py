@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ..ground.errors import SettingError
-from .run import RunConfig, StackConfig, StreamLoopConfig
+from .run import RunConfig, StreamLoopConfig
 from .settings import SEEDS, WIDEST, limited
-from .text import LEVELS, TextConfig
+from .text import LEVELS, DecoderConfig, TextConfig
 
 
 @dataclass
@@ -28,20 +28,15 @@ class DataConfig(TextConfig):
 
 
 @dataclass
-class ModelConfig(StackConfig):
+class ModelConfig(DecoderConfig):
     """The network: embedding, stack of cells, output layers, softmax.
 
     Args:
         hidden_size: Width n of each layer.
-        dropout: On the embedding, between layers and before the softmax.
-        embedding_size: Width of the token embedding; default hidden_size.
         affixes: With level word, add to a word's embedding those of its beginnings and endings of
             up to so many characters, which it shares with other words; 0 for none.
         context: No recurrence: a feed-forward network that sees so many tokens side by side, with
             num_layers layers (tanh) of width hidden_size; the cell has no part in it.
-        output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
-        embedding_dropout: Instead of dropout, on the embedding.
-        output_dropout: Instead of dropout, before the softmax.
         locked_dropout: One dropout mask for all time steps of a window.
         weight_drop: Share of recurrent weights dropped in each window.
         tied: Use the embedding matrix as the softmax's weights.
@@ -50,12 +45,8 @@ class ModelConfig(StackConfig):
     """
 
     hidden_size: int = limited(512, 1, WIDEST)
-    embedding_size: int | None = limited(None, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
     context: int | None = limited(None, 1, 10_000)
-    output_layers: list[int] = limited([], 1, WIDEST)
-    embedding_dropout: float | None = limited(None, 0, 0.999)
-    output_dropout: float | None = limited(None, 0, 0.999)
     tied: bool = False
     head: Literal["full", "adaptive"] = "full"
     cutoffs: list[int] | None = limited(None, 1)
@@ -129,7 +120,7 @@ class LanguageConfig(RunConfig):
 
     compared_by: ClassVar[tuple[str, ...]] = ("levels", "baselines")
     fixed: ClassVar[tuple[str, ...]] = (
-        *("level", "cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
+        *("level", *RunConfig.fixed),
         *("train", "valid", "data", "loop.batch_size", "loop.window"),  # its place in the data does
     )
     generate_options: ClassVar[type | None] = WritingOptions

@@ -10,9 +10,9 @@ from .conditional import (
     ConditionalLoopConfig,
     ConditionalModelConfig,
     ConditionalWritingOptions,
-    HoldoutConfig,
+    SequencesConfig,
 )
-from .run import RunConfig
+from .run import BATCHES, RunConfig
 from .settings import WIDEST, limited
 from .values import shown
 
@@ -21,7 +21,7 @@ FORMATS = ("abc", "midi", "wav", "png")
 
 
 @dataclass
-class MusicDataConfig(HoldoutConfig):
+class MusicDataConfig(SequencesConfig):
     """How music becomes tokens or frames.
 
     Args:
@@ -135,10 +135,7 @@ class MusicConfig(RunConfig):
     model: MusicModelConfig = field(default_factory=MusicModelConfig)
     loop: ConditionalLoopConfig = field(default_factory=ConditionalLoopConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = (
-        *("cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
-        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
-    )
+    fixed: ClassVar[tuple[str, ...]] = (*RunConfig.fixed, *BATCHES)
     evaluate_options: ClassVar[type | None] = MusicEvaluateOptions
     generate_options: ClassVar[type | None] = MusicWritingOptions
     between_samples: ClassVar[str] = "\n"

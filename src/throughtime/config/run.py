@@ -18,6 +18,9 @@ BUDGETS = ("max_time", "epochs", "max_steps")
 MOST_THREADS = 1024
 """More are refused: each is a thread of the system."""
 
+BATCHES = ("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens")
+"""What the batches of examples depend on, beside the tensors' shapes."""
+
 WEIGHTS = Literal["best", "last", "average"]
 """The weights that a run folder keeps."""
 
@@ -185,7 +188,7 @@ class RunConfig:
     threads: int | None = limited(None, 1, MOST_THREADS)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = ("cell", "model", "optim.name")
+    fixed: ClassVar[tuple[str, ...]] = ("cell", "model", "optim.name")  # tensors depend on them
     evaluate_options: ClassVar[type | None] = None
     predict_options: ClassVar[type | None] = None
     generate_options: ClassVar[type | None] = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from ..ground.errors import InputError, SettingError
-from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import SEEDS, WIDEST, limited
-from .text import LARGEST_VOCABULARY
+from ..ground.errors import SettingError
+from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
+from .settings import WIDEST, limited
+from .text import LARGEST_VOCABULARY, HoldoutConfig, ReaderModelConfig, VectorsConfig
 
 
 @dataclass
-class TaggerDataConfig:
+class TaggerDataConfig(HoldoutConfig, VectorsConfig):
     """How files become sentences of tagged words.
 
     Args:
@@ -31,12 +31,6 @@ class TaggerDataConfig:
         vocab_size: Most words in the vocabulary.
         min_count: Words seen less often become <unk>; their characters are still read.
         lowercase: Fold words to lower case; characters keep theirs.
-        vectors: File of pretrained word vectors in the text format of word2vec or GloVe: where the
-            embedding starts from.
-        vectors_limit: Read no more than so many vectors, the first ones of the file.
-        holdout: Share of the training sentences, drawn by split_seed, held out when no validation
-            file is given.
-        split_seed: Seed of that draw, apart from the seed of training.
     """
 
     format: Literal["auto", "conll", "conllu"] = "auto"
@@ -49,21 +43,14 @@ class TaggerDataConfig:
     vocab_size: int = limited(50_000, 5, LARGEST_VOCABULARY)
     min_count: int = limited(2, 1)
     lowercase: bool = True
-    vectors: str | None = None
-    vectors_limit: int = limited(400_000, 1)
-    holdout: float = limited(0.1, 0, 0.999)
-    split_seed: int = limited(0, 0, SEEDS)
 
 
 @dataclass
-class TaggerModelConfig(StackConfig):
+class TaggerModelConfig(ReaderModelConfig):
     """The network: words and their characters, stack of cells, output layers, softmax or CRF.
 
     Args:
-        hidden_size: Width n of each layer, in each direction.
         dropout: On the input, between layers and on what comes out.
-        bidirectional: Read in both directions.
-        embedding_size: Width of the word embedding.
         characters: How a word's characters are read: by cells in both directions, by a convolution
             with its maximum over the word, or not at all.
         char_cell: Cell of recurrent characters; default: that of the stack.
@@ -73,24 +60,17 @@ class TaggerModelConfig(StackConfig):
         output_layers: Widths of ordinary layers (relu) at each word, before the head.
         head: softmax, each tag by itself; or crf, the whole sequence of tags at once.
         word_dropout: Share of words read as <unk> in training; their characters are still read.
-        input_dropout: Instead of dropout, on the input.
-        output_dropout: Instead of dropout, on what comes out and in the output layers.
     """
 
     hidden_size: int = limited(192, 1, WIDEST)
-    bidirectional: bool = True
-    embedding_size: int = limited(128, 1, WIDEST)
     characters: Literal["recurrent", "convolutional", "none"] = "recurrent"
     char_cell: str | None = None
     char_embedding_size: int = limited(32, 1, WIDEST)
     char_size: int = limited(128, 2, WIDEST)
     char_width: int = limited(3, 1, 1000)
-    output_layers: list[int] = limited([], 1, WIDEST)
     head: Literal["softmax", "crf"] = "softmax"
     dropout: float = limited(0.4, 0, 0.999)
     word_dropout: float = limited(0.1, 0, 0.999)
-    input_dropout: float | None = limited(None, 0, 0.999)
-    output_dropout: float | None = limited(None, 0, 0.999)
 
     def check(self) -> None:
         """Two directions share the width of characters evenly."""
@@ -138,18 +118,12 @@ class TaggerConfig(RunConfig):
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=0.003))
     loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = (
-        *("cell", "model", "optim.name"),  # the checkpoint's tensors depend on them
-        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
-        "score",  # what best was said of
-    )
+    fixed: ClassVar[tuple[str, ...]] = (*RunConfig.fixed, *BATCHES, "score")
     predict_options: ClassVar[type | None] = TaggingOptions
 
     def check(self) -> None:
-        """There is something to learn from."""
+        """The score is one of these tags."""
         super().check()
-        if not self.train:
-            raise InputError("no training sentences. Give --train FILE ….")
         if self.score == "f1" and self.data.scheme == "none":
             raise SettingError(
                 "score f1 is that of spans, but data.scheme is none.", "score", "data.scheme"

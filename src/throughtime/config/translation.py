@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 
 from ..ground.errors import InputError, SettingError
 from .durations import Every
-from .run import ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import DEEPEST, SEEDS, WIDEST, limited, spelled
-from .text import LARGEST_VOCABULARY, LEVELS, TextConfig
+from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
+from .settings import DEEPEST, WIDEST, limited, spelled
+from .text import LARGEST_VOCABULARY, LEVELS, HoldoutConfig, TextConfig
 
 
 @dataclass
-class ParallelDataConfig(TextConfig):
+class ParallelDataConfig(TextConfig, HoldoutConfig):
     """How parallel files become pairs of token sequences.
 
     Args:
@@ -22,9 +22,6 @@ class ParallelDataConfig(TextConfig):
         target_vocab_size: Instead of vocab_size, for the target.
         joint: One vocabulary, made of both sides, for both.
         encoding: Encoding of the text.
-        holdout: Share of the training pairs, drawn by split_seed, held out when no validation
-            files are given.
-        split_seed: Seed of that draw, apart from the seed of training.
         max_length: Leave out training pairs with a side of more tokens; how many is said.
     """
 
@@ -32,7 +29,6 @@ class ParallelDataConfig(TextConfig):
     joint: bool = False
     encoding: str = "utf-8"
     holdout: float = limited(0.1, 0.0001, 0.9999)
-    split_seed: int = limited(0, 0, SEEDS)
     max_length: int | None = limited(None, 1)
 
 
@@ -194,8 +190,7 @@ class TranslatorConfig(RunConfig):
     loop: TranslationLoopConfig = field(default_factory=TranslationLoopConfig)
 
     fixed: ClassVar[tuple[str, ...]] = (
-        *("level", "target_level", "cell", "model", "optim.name"),  # the checkpoint's tensors
-        *("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens"),  # the batches
+        *("level", "target_level", *RunConfig.fixed, *BATCHES),
         *("score", "loop.valid_sentences"),  # what best was said of
     )
     files: ClassVar[str] = "SOURCE TARGET"

@@ -27,7 +27,7 @@ from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import NumberSource, TextSource
 from .endings import Ends
-from .example_task import ExampleTask
+from .example_task import Encoded, ExampleTask
 from .task import Evaluation, Prediction, Score, aligned, figures
 
 MANY_LABELS, EACH = 20, 5
@@ -38,7 +38,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class LabelledSequences:
+class LabelledSequences(Encoded):
     """N sequences and the ids of their labels; ids from K on are labels unseen in training."""
 
     sequences: Ragged
@@ -50,9 +50,6 @@ class LabelledSequences:
     def lengths(self) -> np.ndarray:
         """[N]."""
         return self.sequences.lengths
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def pad(self, some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Sequences [T, B, …], lengths [B], labels [B]."""
@@ -77,13 +74,12 @@ class Classification(ExampleTask):
     weights: Tensor | None = None
     """[K], what examples of each label weigh in training."""
 
-    def __init__(
-        self,
-        config: ClassifierConfig,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        super().__init__(config, device, folder)
+    config: ClassifierConfig
+    loss_at_end = "the loss of the label"
+
+    def settle(self) -> None:
+        """Where sequences come from, and the score."""
+        config = self.config
         self.source = NumberSource(config) if config.level == "numbers" else TextSource(config)
         self.score = Score(
             config.score,
@@ -212,10 +208,6 @@ class Classification(ExampleTask):
             f"accuracy {metrics['accuracy']:.2%}, macro F1 {metrics['macro_f1']:.4f}, "
             f"{self.validation_loss(metrics)}"
         )
-
-    def looked_into(self) -> dict[str, str]:
-        """The loss of each sequence's label."""
-        return {"stack": "the loss of the label"}
 
     def steps(self, examples: LabelledSequences) -> np.ndarray:
         """Labels that training has not are passed over."""

@@ -43,12 +43,7 @@ class TextSource:
         width = self.config.model.embedding_size
         self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
         self.vocabulary = Vocabulary.of_texts(
-            (record.content for record in train),
-            self.config.level,
-            size=data.vocab_size,
-            min_count=data.min_count,
-            lowercase=data.lowercase,
-            words=data.words,
+            (record.content for record in train), self.config.level, **data.vocabulary()
         )
         if self.vectors is not None:
             self.covered = self.vectors.covering(self.vocabulary)

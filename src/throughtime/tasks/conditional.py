@@ -22,17 +22,16 @@ from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..layers.mode import evaluating
 from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
 from .endings import Ends
-from .example_task import Batch, ExampleTask, at, shifted
+from .example_task import Batch, Encoded, ExampleTask, at, shifted
 from .task import QUICK_TOKENS, Evaluation
 from .writing import write
 
 
 @dataclass(frozen=True)
-class ConditionedSequences:
+class ConditionedSequences(Encoded):
     """Token ids of N sequences, each with its <eos>; conditions [N, n_v]; characters in all."""
 
     tokens: Ragged
@@ -44,9 +43,6 @@ class ConditionedSequences:
     def lengths(self) -> np.ndarray:
         """[N]."""
         return self.tokens.lengths
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
     def pad(self, some: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Inputs and targets [T, B], lengths [B], conditions [B, n_v]."""
@@ -83,6 +79,9 @@ class Conditional(ExampleTask):
 
     kept: ClassVar = {"tokenizer.json": "vocabulary", "conditions.json": "conditions"}
     evaluation_tokens = 1 << 14
+    loss_unit = "nats"
+    loss_at_end = "the loss of the last token"  # or of that where it is cut off
+    longest_looked_at = 256
     train: ConditionedSequences
     valid: ConditionedSequences
     vocabulary: Vocabulary
@@ -106,13 +105,9 @@ class Conditional(ExampleTask):
     def learn(self, train: list[Example]) -> None:
         """The vocabulary and the conditions."""
         level, data = self.level, self.config.data
+        by = data.vocabulary(**{"words": "spaces"} if level == "event" else {})
         self.vocabulary = Vocabulary.of_texts(
-            (example.sequence for example in train),
-            "word" if level == "event" else level,
-            size=data.vocab_size,
-            min_count=data.min_count,
-            lowercase=data.lowercase,
-            words="spaces" if level == "event" else data.words,
+            (example.sequence for example in train), "word" if level == "event" else level, **by
         )
         self.conditions = Conditions.of((example.condition, example.where) for example in train)
 
@@ -184,11 +179,7 @@ class Conditional(ExampleTask):
         chosen = np.unique(
             np.linspace(0, len(lengths) - 1, max(1, int(len(lengths) * share)), dtype=int)
         )
-        total = 0.0
-        with evaluating(model):
-            for _, inputs in self.in_batches(sequences, chosen):
-                total += float(model.nats(*inputs).sum(dtype=torch.float64))
-        return total, int(lengths[chosen].sum())
+        return self.total_nats(model, sequences, chosen), int(lengths[chosen].sum())
 
     def validate(self, model: ConditionalModel, *, quick: bool) -> dict[str, float]:
         """Nats a token and perplexity."""
@@ -200,10 +191,6 @@ class Conditional(ExampleTask):
         """Nats and perplexity."""
         return f"{metrics['loss']:.4f} nats/token, perplexity {metrics['perplexity']:.3f}"
 
-    def describe_loss(self, loss: float) -> str:
-        """Nats."""
-        return f"loss {loss:.3f} nats"
-
     def sample(self, model: ConditionalModel, generator: torch.Generator) -> str:
         """A sequence for a condition drawn as the data have them."""
         random = np.random.default_rng(int(generator.initial_seed()))
@@ -213,12 +200,6 @@ class Conditional(ExampleTask):
         ids = sample(given, [BOS], 300, sampling, eos=EOS, generator=generator)
         said = ", ".join(f"{name}: {value}" for name, value in condition.items())
         return f"{said}\n{self.vocabulary.decode(ids).strip()}"
-
-    longest_looked_at = 256
-
-    def looked_into(self) -> dict[str, str]:
-        """The loss of a sequence's last token, or of that where it is cut off."""
-        return {"stack": "the loss of the last token"}
 
     def ends(self, model: Any, examples: ConditionedSequences, some: np.ndarray) -> Ends:
         """At the last token."""

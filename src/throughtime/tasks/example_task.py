@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,8 +18,7 @@ from torch import Tensor
 from ..checkpoint import RunFolder
 from ..data.batches import Batches, by_length
 from ..data.vocabulary import BOS
-from ..ground.errors import InputError
-from ..ground.machine import Processes
+from ..layers.mode import evaluating
 from .endings import Ends
 from .task import Loss, Task
 
@@ -34,9 +33,10 @@ class Encoded(Protocol):
     @property
     def lengths(self) -> np.ndarray: ...
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.lengths)
 
-    def pad(self, indices: np.ndarray) -> tuple[Any, ...]: ...
+    def pad(self, some: np.ndarray, /) -> tuple[Any, ...]: ...
 
     def fingerprint(self) -> str: ...
 
@@ -95,38 +95,26 @@ class ExampleTask(Task):
 
     # ---- what follows from it -----------------------------------------------------------------
 
-    @classmethod
-    def prepare(
-        cls,
-        config: Any,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Self:
-        """The task with its data; what is learned is learned of the training examples alone."""
-        if not config.train:
-            raise InputError("no training data. Give --train FILE ….")
-        task = cls(config, device, resumed)
-        train, valid = task.read(config.train), None
-        task.doubt(train)
+    def find_data(self, resumed: RunFolder | None) -> None:
+        """What is learned is learned of the training examples alone."""
+        config, loop = self.config, self.config.loop
+        train, valid = self.read(config.train), None
+        self.doubt(train)
         if not config.valid:
-            train, valid = task.split(train)
-        task.learn(train)
+            train, valid = self.split(train)
+        self.learn(train)
         if config.valid:
-            valid = task.read_more(config.valid)
-        task.train, task.valid = task.encode(train, training=True), task.encode(valid)
-        task.look_over(train, valid)
-        loop, processes = config.loop, processes or Processes()
-        task.batches = Batches(
-            task.train.lengths,
+            valid = self.read_more(config.valid)
+        self.train, self.valid = self.encode(train, training=True), self.encode(valid)
+        self.look_over(train, valid)
+        self.batches = Batches(
+            self.train.lengths,
             batch_size=None if loop.batch_tokens else loop.batch_size,
             batch_tokens=loop.batch_tokens,
             seed=config.seed,
-            rank=processes.rank,
-            world=processes.world,
+            rank=self.processes.rank,
+            world=self.processes.world,
         )
-        return task
 
     @property
     def steps_per_epoch(self) -> int:
@@ -165,6 +153,14 @@ class ExampleTask(Task):
         chosen = np.arange(len(examples)) if chosen is None else chosen
         for some in by_length(examples.lengths[chosen], self.evaluation_tokens):
             yield chosen[some], self.inputs(examples, chosen[some])
+
+    def total_nats(self, model: Any, examples: Any, chosen: np.ndarray | None = None) -> float:
+        """The sum of the model's `nats` over all examples, or those chosen."""
+        with evaluating(model):
+            return sum(
+                float(model.nats(*inputs).sum(dtype=torch.float64))
+                for _, inputs in self.in_batches(examples, chosen)
+            )
 
     def raw_to_measure(self, data: list[str] | None) -> Any:
         """The examples of files; None: the run's own for validation."""

@@ -51,6 +51,9 @@ class Frames(ExampleTask):
     """
 
     unit = "frames"
+    loss_unit = "nats/frame"
+    loss_at_end = "the loss of the last frame"  # or of that where it is cut off
+    longest_looked_at = 256
     train: Ragged
     valid: Ragged
 
@@ -149,16 +152,6 @@ class Frames(ExampleTask):
     def describe(self, metrics: dict[str, float]) -> str:
         """Nats a frame."""
         return f"{metrics['loss']:.4f} nats/frame"
-
-    def describe_loss(self, loss: float) -> str:
-        """Nats a frame."""
-        return f"loss {loss:.3f} nats/frame"
-
-    longest_looked_at = 256
-
-    def looked_into(self) -> dict[str, str]:
-        """The loss of a sequence's last frame, or of that where it is cut off."""
-        return {"stack": "the loss of the last frame"}
 
     def ends(self, model: FrameModel, examples: Ragged, some: np.ndarray) -> Ends:
         """At the last frame."""

@@ -23,7 +23,6 @@ from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.machine import Processes
 from ..layers.mode import evaluating
 from ..layers.window import Recent
 from ..metrics.likelihood import scores
@@ -50,66 +49,55 @@ class Language(Task):
     streams: Streams
     vocabulary: Vocabulary
 
-    def __init__(
-        self,
-        config: LanguageConfig,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        super().__init__(config, device, folder)
+    config: LanguageConfig
+
+    def settle(self) -> None:
+        """What goes with a level and what does not."""
+        config = self.config
         if config.model.affixes and config.level != "word":
             raise InputError(f"model.affixes are those of words: not with level {config.level}.")
         if config.model.head == "adaptive" and config.level != "word":
             raise InputError(
                 "the adaptive softmax needs a vocabulary sorted by frequency: --level word."
             )
+        if config.level == "byte" and config.data.column is not None:
+            raise InputError("data.column reads text: it does not go with --level byte.")
         self.unused_parameters = config.model.head == "adaptive"
-        self.quiet, self.files = False, 0
-        self.quick_tokens = QUICK_TOKENS
+        self.files, self.quick_tokens = 0, QUICK_TOKENS
 
-    @classmethod
-    def prepare(
-        cls,
-        config: LanguageConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Language:
-        """The task with its data: vocabulary built, or read from a resumed run; text encoded.
+    def find_data(self, resumed: RunFolder | None) -> None:
+        """The vocabulary is built, or read from a resumed run, and the text encoded.
 
         Sets `config.data.eos` to what auto comes to.
         """
-        processes = processes or Processes()
-        if not config.train:
-            raise InputError("no training text. Give --train FILE ….")
-        if config.level == "byte" and config.data.column is not None:
-            raise InputError("data.column reads text: it does not go with --level byte.")
-        quiet = processes.rank > 0
-        train, valid = texts(config, quiet=quiet)
+        config, processes = self.config, self.processes
+        train, valid = self.texts(quiet=self.quiet)
         eos = config.data.eos = settle_eos(config, train)
-        task = cls(config, device, resumed)
-        task.quiet, task.files = quiet, len(train.files)
+        self.files = len(train.files)
         if resumed and resumed.trainer.exists():
-            task.restore(resumed)
+            self.restore(resumed)
         else:
-            task.vocabulary = build_vocabulary(config, train, quiet=quiet)
-        vocabulary = task.vocabulary
+            by = config.data.vocabulary()
+            self.vocabulary = Vocabulary.build(train, config.level, **by, quiet=self.quiet)
         if processes.rank == 0:  # the others find the cache filled
-            corpora.encode(train, vocabulary, eos)
-            corpora.encode(valid, vocabulary, eos)
+            corpora.encode(train, self.vocabulary, eos)
+            corpora.encode(valid, self.vocabulary, eos)
         processes.wait()
-        task.train = corpora.encode(train, vocabulary, eos, quiet=True)
-        task.valid = corpora.encode(valid, vocabulary, eos, quiet=True)
-        task.streams = Streams(
-            task.train.ids,
+        self.train = corpora.encode(train, self.vocabulary, eos, quiet=True)
+        self.valid = corpora.encode(valid, self.vocabulary, eos, quiet=True)
+        self.streams = Streams(
+            self.train.ids,
             config.loop.batch_size,
             config.loop.window,
             BOS,
             rank=processes.rank,
             world=processes.world,
         )
-        return task
+
+    @property
+    def quiet(self) -> bool:
+        """Whether another process is the one that tells."""
+        return self.processes.rank > 0
 
     def restore(self, folder: RunFolder) -> None:
         """Read the vocabulary."""
@@ -213,8 +201,12 @@ class Language(Task):
     # ---- what inspect and compare ask ---------------------------------------------------------
 
     def texts(self, *, quiet: bool = True) -> tuple[Text, Text]:
-        """The run's training and validation text."""
-        return texts(self.config, quiet=quiet)
+        """Training and validation text; the end of the former is the latter where none is given."""
+        config, text = self.config, self.text_of(self.config.train)
+        if config.valid:
+            return text, self.text_of(config.valid)
+        at_lines = config.level in ("word", "subword") or config.data.eos == "line"
+        return text.split(config.data.holdout, at_lines=at_lines, quiet=quiet)
 
     def running_text(
         self, data: list[str] | None = None, *, quiet: bool = False
@@ -268,7 +260,8 @@ class Language(Task):
 
         The result depends on no batch size. Characters never seen in training count as <unk>.
         """
-        return evaluate_text(self, model, self.text_of(data) if data is not None else None)
+        text = self.texts(quiet=False)[1] if data is None else self.text_of(data)
+        return evaluate_text(self, model, text)
 
     def generate(self, model: Any, options: WritingOptions) -> Iterator[tuple[int, str]]:
         """Novel text, prime included."""
@@ -290,30 +283,6 @@ def settle_eos(config: LanguageConfig, train: Text) -> Literal["line", "file", "
     if config.level == "word":
         return "line"
     return "file" if len(train.files) > 1 else "none"
-
-
-def build_vocabulary(config: LanguageConfig, text: Text, *, quiet: bool) -> Vocabulary:
-    """The vocabulary that the configuration asks for."""
-    data = config.data
-    return Vocabulary.build(
-        text,
-        config.level,
-        size=data.vocab_size,
-        min_count=data.min_count,
-        lowercase=data.lowercase,
-        words=data.words,
-        quiet=quiet,
-    )
-
-
-def texts(config: LanguageConfig, *, quiet: bool = False) -> tuple[Text, Text]:
-    """Training and validation text; the end of the former is the latter where none is given."""
-    raw = config.level == "byte"
-    text = Text.of(config.train, raw=raw, column=config.data.column)
-    if config.valid:
-        return text, Text.of(config.valid, raw=raw, column=config.data.column)
-    at_lines = config.level in ("word", "subword") or config.data.eos == "line"
-    return text.split(config.data.holdout, at_lines=at_lines, quiet=quiet)
 
 
 def stream_nats(
@@ -365,26 +334,21 @@ class LanguageEvaluation(Evaluation):
     tokens_per_second: float
 
 
-def evaluate_text(task: Language, model: LanguageModel, text: Text | None) -> LanguageEvaluation:
-    """Exact likelihood of `text`, read as one stream; None: the run's own validation text."""
-    if text is None:
-        _, text = texts(task.config)
+def evaluate_text(task: Language, model: LanguageModel, text: Text) -> LanguageEvaluation:
+    """Exact likelihood of `text`, read as one stream."""
     corpus = corpora.encode(text, task.vocabulary, task.config.data.eos)
     started = time.perf_counter()
     with terminal.progress("evaluating", len(corpus)) as advance:
         nats, tokens = stream_nats(model, corpus, 1, min(1024, len(corpus)), advance=advance)
     took = time.perf_counter() - started
-    s = scores(nats / tokens, corpus.counts.tokens, corpus.counts.characters)
     c = corpus.counts
+    found = scores(nats / tokens, c.tokens, c.characters)
     return LanguageEvaluation(
-        s["loss"],
-        s["bits_per_token"],
-        s["perplexity"],
-        s["nats_per_char"],
-        s["bits_per_char"],
-        c.unknown / c.tokens,
-        c.tokens,
-        c.characters,
-        c.bytes,
-        tokens / took,
+        nats_per_token=found.pop("loss"),
+        **found,
+        unk_rate=c.unknown / c.tokens,
+        tokens=c.tokens,
+        characters=c.characters,
+        bytes=c.bytes,
+        tokens_per_second=tokens / took,
     )

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import RunFolder
-from ..config.synthetic import SyntheticConfig, SyntheticEvaluationOptions
+from ..config.synthetic import SyntheticEvaluationOptions
 from ..data import problems
 from ..ground.errors import InputError
-from ..ground.machine import Processes
 from ..layers.mode import evaluating
 from ..models.reader import SequenceReader
 from .endings import Ends
@@ -41,16 +40,11 @@ class Synthetic(Task):
     at_each_step: ClassVar[bool] = False
     evaluated_together = 250
     """Sequences looked at together when nothing is learned: it changes no result."""
-    processes = Processes()
+    loss_at_end = "the loss of the last answer"
 
-    def __init__(
-        self,
-        config: SyntheticConfig,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        super().__init__(config, device, folder)
-        self.problem = self.problem_of(config.length)
+    def settle(self) -> None:
+        """The problem."""
+        self.problem = self.problem_of(self.config.length)
 
     @abstractmethod
     def problem_of(self, length: int) -> Any:
@@ -66,19 +60,8 @@ class Synthetic(Task):
 
     # ---- training -----------------------------------------------------------------------------
 
-    @classmethod
-    def prepare(
-        cls,
-        config: SyntheticConfig,
-        *,
-        resumed: RunFolder | None = None,
-        device: torch.device | None = None,
-        processes: Processes | None = None,
-    ) -> Synthetic:
-        """The task; there is nothing to read."""
-        task = cls(config, device, resumed)
-        task.processes = processes or Processes()
-        return task
+    def find_data(self, resumed: RunFolder | None) -> None:
+        """There is nothing to read."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -175,10 +158,6 @@ class Synthetic(Task):
         """Of each sequence."""
         x, lengths = examples.x, examples.lengths
         return np.full(x.shape[1], len(x)) if lengths is None else lengths
-
-    def looked_into(self) -> dict[str, str]:
-        """The loss of the answer at each sequence's end."""
-        return {"stack": "the loss of the last answer"}
 
     def ends(self, model: Any, examples: problems.DrawnSequences, some: np.ndarray) -> Ends:
         """At the last step."""

@@ -32,7 +32,7 @@ from ..ground.errors import InputError
 from ..layers.mode import evaluating
 from ..models.tagger import Tagger
 from .endings import Ends
-from .example_task import ExampleTask, at
+from .example_task import Encoded, ExampleTask, at
 from .tagged import Tagged, Tags, Truth
 from .task import Evaluation, Prediction, Score, aligned, figures
 
@@ -41,7 +41,7 @@ AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True)
-class TaggedSentences:
+class TaggedSentences(Encoded):
     """N sentences, the ids of their tags, and what is known of them, if anything is."""
 
     words: Forms
@@ -52,9 +52,6 @@ class TaggedSentences:
     def lengths(self) -> np.ndarray:
         """[N]."""
         return self.words.sentences.lengths
-
-    def __len__(self) -> int:
-        return len(self.words)
 
     def pad(self, some: np.ndarray) -> tuple[Words, Tensor]:
         """Words, tags [T, B]."""

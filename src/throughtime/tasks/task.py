@@ -141,6 +141,9 @@ class Task(ABC):
     score = Score()
     unit = "tokens"
     """What `Loss.size` counts, in the plural: the display says so many of them a second."""
+    loss_unit = ""
+    """What the training loss is counted in, where that is said: nats."""
+    processes = Processes()
     unused_parameters = False
     """Whether a step may leave parameters without a gradient."""
     kept: ClassVar[dict[str, str]] = {}
@@ -153,6 +156,7 @@ class Task(ABC):
         """`folder`: of the run that the task is of, where there is one already."""
         self.config, self.device = config, device or torch.device("cpu")
         self.is_new = folder is None
+        self.settle()
         self.find_cells(folder.path if folder else None)
 
     def find_cells(self, folder: Path | None = None) -> None:
@@ -165,10 +169,12 @@ class Task(ABC):
         more = {k: v for k, v in vars(self.config.model).items() if k.endswith("_cell")}
         return {"cell": self.config.cell} | {k: v or self.config.cell for k, v in more.items()}
 
+    def settle(self) -> None:  # noqa: B027  a task may leave nothing to settle
+        """Set what the configuration alone decides, as the score, or refuse it."""
+
     # ---- training -----------------------------------------------------------------------------
 
     @classmethod
-    @abstractmethod
     def prepare(
         cls,
         config: Any,
@@ -178,6 +184,16 @@ class Task(ABC):
         processes: Processes | None = None,
     ) -> Self:
         """The task with its data, for training; `resumed` is the folder of a run that goes on."""
+        if config.files and not config.train:
+            raise InputError("no training data. Give --train FILE ….")
+        task = cls(config, device, resumed)
+        task.processes = processes or Processes()
+        task.find_data(resumed)
+        return task
+
+    @abstractmethod
+    def find_data(self, resumed: RunFolder | None) -> None:
+        """Read what there is to learn from, and learn what comes before training."""
 
     def save(self, folder: RunFolder) -> None:
         """Write what `load` needs besides the configuration and the weights: what is `kept`, and
@@ -235,7 +251,7 @@ class Task(ABC):
 
     def describe_loss(self, loss: float) -> str:
         """The training loss on the live line."""
-        return f"loss {loss:.3f}"
+        return f"loss {loss:.3f} {self.loss_unit}".rstrip()
 
     def sample(self, model: Any, generator: torch.Generator) -> str:
         """A short sample of what the model does by now, or nothing; every `loop.sample_every`."""
@@ -245,6 +261,8 @@ class Task(ABC):
 
     judges_sentences: ClassVar[bool] = False
     """Whether `inspect agreement` can ask which of two sentences is the likelier."""
+    loss_at_end = "the loss of the whole sequence"
+    """What loss the gradients of the model's stack are of."""
     longest_looked_at: ClassVar[int | None] = None
     """Steps of a sequence beyond which `ends` cuts it off."""
     solved_means: ClassVar[str] = ""
@@ -270,7 +288,7 @@ class Task(ABC):
 
     def looked_into(self) -> dict[str, str]:
         """The model's stacks, and of each what loss the gradients are of."""
-        return {"stack": "the loss of the whole sequence"}
+        return {"stack": self.loss_at_end}
 
     def ends(self, model: Any, examples: Any, some: np.ndarray) -> Ends:
         """The losses of some examples, for gradients through time."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..config.translation import TranslatorConfig
 from ..data.batches import Ragged
 from ..data.vocabulary import PAD, Vocabulary
-from .example_task import shifted
+from .example_task import Encoded, shifted
 from .task import Evaluation, Prediction, figures
 
 BothSides = tuple[list[str], list[str]]
@@ -21,7 +21,7 @@ BothSides = tuple[list[str], list[str]]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Encoded):
     """N pairs: token ids, those of the target with their <eos>; and the sentences themselves."""
 
     source: Ragged
@@ -33,9 +33,6 @@ class Pairs:
     def lengths(self) -> np.ndarray:
         """The length of each pair's longer side [N]."""
         return np.maximum(self.source.lengths, self.target.lengths)
-
-    def __len__(self) -> int:
-        return len(self.sources)
 
     def pad(self, some: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Source and lengths; the decoder's inputs (<bos> first), targets and lengths."""
@@ -55,10 +52,7 @@ def vocabularies(
     data = config.data
 
     def of(texts: Any, level: str, size: int | None) -> Vocabulary:
-        return Vocabulary.of_texts(
-            texts, level, size=size, min_count=data.min_count, lowercase=data.lowercase,
-            words=data.words,
-        )  # fmt: skip
+        return Vocabulary.of_texts(texts, level, **data.vocabulary(size=size))
 
     if data.joint:
         both = of(chain(sources, targets), config.level, data.vocab_size)

@@ -49,14 +49,12 @@ class Translation(ExampleTask):
     left_out = 0
     """Training pairs longer than `data.max_length`."""
 
-    def __init__(
-        self,
-        config: TranslatorConfig,
-        device: torch.device | None = None,
-        folder: RunFolder | None = None,
-    ) -> None:
-        super().__init__(config, device, folder)
-        self.score = Score(config.score, higher_is_better=config.score == "bleu")
+    config: TranslatorConfig
+    loss_unit = "nats"
+
+    def settle(self) -> None:
+        """The score."""
+        self.score = Score(self.config.score, higher_is_better=self.config.score == "bleu")
 
     # ---- data ---------------------------------------------------------------------------------
 
@@ -158,10 +156,6 @@ class Translation(ExampleTask):
         text = f"loss {metrics['loss']:.4f}, perplexity {metrics['perplexity']:.3f}"
         return f"BLEU {metrics['bleu']:.2f} (greedy), {text}" if "bleu" in metrics else text
 
-    def describe_loss(self, loss: float) -> str:
-        """Nats."""
-        return f"loss {loss:.3f} nats"
-
     def sample(self, model: Translator, generator: torch.Generator) -> str:
         """A sentence, the translation asked for, and the model's."""
         i = int(np.random.default_rng(generator.initial_seed()).integers(len(self.valid.sources)))
@@ -172,11 +166,7 @@ class Translation(ExampleTask):
         """Summed nats and tokens of the targets, whatever the batch size; about `most` of them."""
         counts = pairs.target.lengths
         fits = (counts.cumsum() - counts < most).nonzero()[0]
-        nats = 0.0
-        with evaluating(model):
-            for _, inputs in self.in_batches(pairs, fits):
-                nats += float(model.nats(*inputs).sum(dtype=torch.float64))
-        return nats, int(counts[fits].sum())
+        return self.total_nats(model, pairs, fits), int(counts[fits].sum())
 
     def looked_into(self) -> dict[str, str]:
         """Decoder: the loss of the last target token, <eos>. Encoder: of the whole translation."""
