@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,6 +90,79 @@ def test_unk_written_in_the_text_is_the_unknown_token(build):
     vocabulary = build("word", "a <unk> b\na b\n", words="spaces")
     assert vocabulary.encode("a <unk> b").tolist() == [4, UNK, 5]
     assert sorted(vocabulary.tokens) == sorted([*SPECIALS, "a", "b"])
+
+
+WRITTEN = "a <pad> b <eos> c <unk> d\n<bos>x<unk>y <s>\n"
+
+
+@pytest.mark.parametrize("at_lines", [True, False])
+@pytest.mark.parametrize("level", ["char", "byte", "subword"])
+def test_specials_written_in_a_text_are_text(build, level, at_lines, tmp_path):
+    vocabulary = build(level, TEXT + WRITTEN, size=300 if level == "subword" else None)
+    vocabulary.save(tmp_path / "tokenizer.json")
+    for each in (vocabulary, Vocabulary.load(tmp_path / "tokenizer.json", level)):
+        ids = each.encode(WRITTEN, eos_at_lines=at_lines).tolist()
+        assert not {PAD, UNK, BOS} & set(ids)
+        assert ids.count(EOS) == (2 if at_lines else 0)
+        assert each.decode(ids) == WRITTEN
+
+
+LOSSLESS = Vocabulary.of_texts([TEXT + WRITTEN], "subword", size=300)
+
+
+@settings(max_examples=100)
+@given(text=st.text() | st.text(st.sampled_from("a <>/pad unkbos\r\n\t\x0b\x85\u2028é")))
+def test_any_text_round_trips_through_subwords(text):
+    for at_lines in (True, False):
+        ids = LOSSLESS.encode(text, eos_at_lines=at_lines)
+        assert LOSSLESS.decode(ids.tolist()) == text
+
+
+@pytest.mark.parametrize("words", ["spaces", "punctuation"])
+def test_of_words_unk_alone_is_the_special(build, words, tmp_path):
+    built = build("word", WRITTEN, words=words)
+    built.save(tmp_path / "tokenizer.json")
+    for vocabulary in (built, Vocabulary.load(tmp_path / "tokenizer.json", "word")):
+        ids = vocabulary.encode(WRITTEN, eos_at_lines=True).tolist()
+        assert ids.count(UNK) == 2
+        assert ids.count(EOS) == 2
+        assert not {PAD, BOS} & set(ids)
+        again = vocabulary.decode(ids)
+        if words == "spaces":
+            assert again == "a <pad> b <eos> c <unk> d\n<bos>x <unk> y <s>\n"
+            pad = vocabulary.ids["<pad>"]
+            assert pad > EOS
+            assert vocabulary.tokens[pad] == "<pad>"
+            assert vocabulary.encode_tokens(["<pad>", "<unk>", "<bos>"]).tolist() == [pad, 1, 1]
+            assert vocabulary.with_words(["<bos>"]).encode("<bos> <pad>").tolist() == [
+                len(vocabulary), pad,
+            ]  # fmt: skip
+        else:
+            assert again == "a < pad > b < eos > c <unk> d\n< bos > x <unk> y < s >\n"
+
+
+def test_words_like_specials_that_training_has_not_are_unknown(build):
+    vocabulary = build("word", "a b\n", words="spaces")
+    assert vocabulary.encode("<pad> a <eos> <bos>").tolist() == [UNK, 4, UNK, UNK]
+    assert vocabulary.encode_tokens(["<pad>", "<eos>", "<unk>"]).tolist() == [UNK, UNK, UNK]
+
+
+@pytest.mark.parametrize("level", ["word", "subword"])
+def test_vocabularies_of_release_0_1_read_all_four_specials(level):
+    run = Path(__file__).parents[1] / "runs_of_0_1" / f"lm-{level}"
+    vocabulary = Vocabulary.load(run / "tokenizer.json", level)
+    text = "<pad> <eos> <bos> <unk>"
+    ids = vocabulary.encode(text).tolist()
+    assert [i for i in ids if i < 4] == [PAD, EOS, BOS, UNK]
+    assert vocabulary.encode_tokens(["<pad>", "<eos>"]).tolist() == [PAD, EOS]
+
+
+def test_a_vocabulary_with_gaps_is_refused(build, tmp_path):
+    said = json.loads(build("word").to_json())
+    said["model"]["vocab"]["far"] = 1000
+    (tmp_path / "t.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="without a gap"):
+        Vocabulary.load(tmp_path / "t.json", "word")
 
 
 def test_eos_takes_the_place_of_newlines(build):

@@ -67,5 +67,5 @@ def unknown(vocabulary: Vocabulary, text: Text) -> Iterator[str]:
     for chunk, _ in text.chunks():
         for line in as_text(chunk, vocabulary.lowercase).splitlines(keepends=True):
             for i, surface in zip(vocabulary.encode(line).tolist(), vocabulary.surfaces(line)):
-                if i == UNK and surface not in SPECIALS:
+                if i == UNK and surface != SPECIALS[UNK]:
                     yield surface

@@ -41,7 +41,7 @@ class Vectors:
     def put_into(self, weight: Tensor, vocabulary: Vocabulary) -> None:
         """Replace the rows of an embedding [V, width] whose words have a vector."""
         known = self.by_word(lowercase=vocabulary.lowercase)
-        pairs = [(i, known[w]) for i, w in enumerate(vocabulary.tokens) if w in known]
+        pairs = [(i, known[word]) for word, i in vocabulary.ids.items() if word in known]
         to, of = np.array(pairs, np.int64).reshape(-1, 2).T
         with torch.no_grad():
             weight[torch.from_numpy(to)] = torch.from_numpy(self.values[of])

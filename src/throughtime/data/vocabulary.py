@@ -2,12 +2,17 @@
 
 Ids 0 to 3 are <pad> <unk> <bos> <eos>. Words follow by falling frequency, so that an adaptive
 softmax can cut the vocabulary by rank; characters by code point; bytes by value.
+
+Text is text: what is written like a special is spelled like everything else, and decoding gives it
+back. At level word <unk> alone is read as the unknown word, since corpora (PTB) write it so; <pad>,
+<bos> and <eos> are words like others. Vocabularies of release 0.1 read all four as specials, and
+still do: their files declare <pad> an added token.
 """
 
 from __future__ import annotations
 
 import codecs
-import re
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +28,8 @@ from .text import Text
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 PAD, UNK, BOS, EOS = range(4)
+WRITTEN = "\n"
+"""Ends a word in tokenizer.json that is written like a special; no word has a line end."""
 SHORT = 1 << 16
 """Below so many characters a dictionary counts faster than an array over all code points."""
 DEFAULT_SIZE = {"word": 50_000, "subword": 8_000}
@@ -40,13 +47,23 @@ class Vocabulary:
 
     def __init__(self, level: str, tokenizer: Tokenizer) -> None:
         self.level, self.tokenizer = level, tokenizer
-        self.ids = ids = tokenizer.get_vocab(with_added_tokens=True)
+        ids = tokenizer.get_vocab(with_added_tokens=True)
         if [ids.get(s) for s in SPECIALS] != list(range(4)):
             raise InputError(
                 f"a vocabulary must have the ids 0 to 3 for {' '.join(SPECIALS)}; this one has "
                 f"{[ids.get(s) for s in SPECIALS]}."
             )
-        self.tokens = sorted(ids, key=ids.__getitem__)
+        names = sorted(ids, key=ids.__getitem__)
+        if [ids[name] for name in names] != list(range(len(names))):
+            raise InputError("a vocabulary must have the ids 0, 1, 2 … without a gap.")
+        self.tokens = [*SPECIALS, *map(as_written, names[len(SPECIALS) :])]
+        declared = tokenizer.get_added_tokens_decoder()
+        first = PAD if PAD in declared else len(SPECIALS)
+        self.ids = {token: i for i, token in enumerate(self.tokens) if i >= first or i == UNK}
+        self._read_as = np.arange(len(ids) + 1, dtype=np.uint32)
+        self._read_as[-1] = EOS  # the end of a line
+        if level == "word":
+            self._read_as[: len(SPECIALS)] = [self.ids.get(s, UNK) for s in SPECIALS]
         self.lowercase = tokenizer.normalizer is not None
         if level == "char":
             self._by_code_point = np.full(0x110000, UNK, np.uint32)
@@ -55,10 +72,8 @@ class Vocabulary:
                     self._by_code_point[ord(token)] = i
         if level in ("byte", "subword"):
             value = {symbol: b for b, symbol in enumerate(byte_symbols())}
-            self._bytes = [
-                b"" if token in SPECIALS else bytes(value[s] for s in token)
-                for token in self.tokens
-            ]
+            spelled = self.tokens[len(SPECIALS) :]
+            self._bytes = [b""] * len(SPECIALS) + [bytes(value[s] for s in t) for t in spelled]
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -130,9 +145,7 @@ class Vocabulary:
         `lowercase` says that the counts are of tokens in lower case and folds what is encoded.
         """
         size = size or DEFAULT_SIZE.get(level)
-        kept = sorted(
-            (-n, token) for token, n in counts.items() if n >= min_count and token not in SPECIALS
-        )
+        kept = sorted((-n, t) for t, n in counts.items() if n >= min_count and t != SPECIALS[UNK])
         tokens = [token for _, token in kept[: size and size - len(SPECIALS)]]
         if not tokens:
             raise InputError(f"no token occurs {min_count} times: the vocabulary would be empty.")
@@ -173,8 +186,8 @@ class Vocabulary:
         for i, encoding in enumerate(self.tokenizer.encode_batch_fast(lines)):
             parts += encoding.ids
             if i < ends:
-                parts.append(EOS)
-        return np.asarray(parts, np.uint32)
+                parts.append(len(self))
+        return self._read_as[np.asarray(parts, np.int64)]
 
     def surfaces(self, text: str) -> list[str]:
         """What stands in the text for each id of `encode(text)`, unknown tokens as they are."""
@@ -293,9 +306,8 @@ def count_characters(chunks: Iterable[str]) -> Counter[str]:
 def count_words(chunks: Iterable[str], words: str) -> Counter[str]:
     """How often each word occurs."""
     pieces: Counter[str] = Counter()
-    specials = re.compile("|".join(map(re.escape, SPECIALS)))
     for chunk in chunks:
-        pieces.update(specials.sub(" ", chunk).split())
+        pieces.update(chunk.replace(SPECIALS[UNK], " ").split())
     if words == "spaces":
         return pieces
     counts: Counter[str] = Counter()
@@ -306,9 +318,16 @@ def count_words(chunks: Iterable[str], words: str) -> Counter[str]:
     return counts
 
 
+def as_written(name: str) -> str:
+    """The word that a name in tokenizer.json stands for."""
+    word = name.removesuffix(WRITTEN)
+    return word if word in SPECIALS else name
+
+
 def word_tokenizer(tokens: list[str], level: str, words: str, lowercase: bool) -> Tokenizer:
     """A tokenizer whose tokens are whole pieces: characters, or words."""
-    vocab = {token: i for i, token in enumerate([*SPECIALS, *tokens])}
+    names = (token + WRITTEN if token in SPECIALS else token for token in tokens)
+    vocab = {name: i for i, name in enumerate([*SPECIALS, *names])}
     tokenizer = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
     if level == "char":
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")  # type: ignore
@@ -316,7 +335,7 @@ def word_tokenizer(tokens: list[str], level: str, words: str, lowercase: bool) -
     else:
         split = pre_tokenizers.WhitespaceSplit if words == "spaces" else pre_tokenizers.Whitespace
         tokenizer.pre_tokenizer = split()  # type: ignore
-        tokenizer.add_special_tokens(list(SPECIALS))
+        tokenizer.add_special_tokens([SPECIALS[UNK]])
     if lowercase:
         tokenizer.normalizer = normalizers.Lowercase()  # type: ignore
     return tokenizer
@@ -336,7 +355,7 @@ def byte_tokenizer() -> Tokenizer:
 def subword_tokenizer(
     chunks: Iterable[str], size: int, min_count: int, lowercase: bool
 ) -> Tokenizer:
-    """Byte-level BPE trained on the text: no unknown token is possible."""
+    """Byte-level BPE trained on the text: no unknown token is possible, every text comes back."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore
@@ -357,4 +376,5 @@ def subword_tokenizer(
             yield chunk.splitlines(keepends=True)
 
     tokenizer.train_from_iterator(lines(), trainer)
-    return tokenizer
+    said = json.loads(tokenizer.to_str())
+    return Tokenizer.from_str(json.dumps({**said, "added_tokens": []}))  # none is read in a text
