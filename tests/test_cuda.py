@@ -272,7 +272,7 @@ def test_a_packed_sequence_in_bf16_autocast():
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_the_chunked_softmax_gives_what_the_whole_gives(scale, monkeypatch):
-    monkeypatch.setattr("throughtime.layers.heads.CHUNK", 100)
+    monkeypatch.setattr("throughtime.layers.heads.LOGITS_AT_ONCE", 100)
     torch.manual_seed(0)
     head = Softmax(6, 30).double().to(GPU)
     h = torch.randn(17, 6, dtype=torch.float64, device=GPU, requires_grad=True)

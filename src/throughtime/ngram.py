@@ -43,7 +43,7 @@ class WittenBell:
         if len(train) < order:
             raise InputError(f"both texts must hold at least {order} tokens.")
         self.order, self.vocabulary = order, vocabulary
-        self.counts = [Counts(train, n, vocabulary) for n in range(1, order + 1)]
+        self.counts = [GramCounts(train, n, vocabulary) for n in range(1, order + 1)]
 
     def levels(self, ids: np.ndarray, position: np.ndarray) -> Iterator[np.ndarray]:
         """P of each of `ids` given those before it, after the orders 1, 2 … in turn.
@@ -76,7 +76,7 @@ class WittenBell:
         return p
 
 
-class Counts:
+class GramCounts:
     """How often each run of n tokens occurs, and for each history c(h) and d(h)."""
 
     def __init__(self, train: np.ndarray, n: int, vocabulary: int) -> None:

@@ -20,7 +20,7 @@ from .ground.machine import Processes
 from .ground.output import json_text, new_file, new_folder, new_path, refuse_existing
 from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .run import Evaluation, Prediction, Run
-from .tasks import TASKS, entry, task_class
+from .tasks import entry, name_of, task_class
 from .training.trainer import Trainer
 
 
@@ -51,7 +51,7 @@ def train(
     (`machine.prepare`). Errors: `InputError` for anything in the configuration or the
     data that cannot be used, before anything is written; `TrainingDiverged`; `Interrupted`.
     """
-    task = task or next(name for name, line in TASKS.items() if type(config) is line.config)
+    task = task or name_of(config)
     config = copy.deepcopy(config)  # preparing settles what is left to auto
     configs.check(config)
     config.out = str(config.out)

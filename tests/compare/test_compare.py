@@ -21,7 +21,7 @@ from cases import ROOT
 from throughtime.command.cli import main
 from throughtime.command.parsing import task_command
 from throughtime.compare import floor, pool, sizes, spelling
-from throughtime.compare.outcome import Finding, Row, correct_for_unknown, spread
+from throughtime.compare.outcome import Finding, VariantRow, correct_for_unknown, spread
 from throughtime.compare.plan import slug_of
 from throughtime.compare.table import few_steps, table_of
 from throughtime.config import from_dict, to_dict
@@ -184,7 +184,7 @@ def test_it_goes_on_after_a_kill_and_after_ctrl_c_bit_for_bit(corpus, tmp_path, 
 def test_a_folder_at_work_is_left_alone(corpus, tmp_path, capsys, here, monkeypatch):
     import fcntl
 
-    monkeypatch.setattr("throughtime.compare.folder.PATIENCE", 0.1)
+    monkeypatch.setattr("throughtime.compare.folder.LOCK_PATIENCE", 0.1)
     out = tmp_path / "side"
     out.mkdir()
     with open(out / ".lock", "w") as lock:
@@ -455,7 +455,7 @@ def test_spelling_is_the_formula_by_hand():
 def test_spread_and_columns():
     assert spread([1.0]) is None
     assert spread([1.0, 2.0, 4.0]) == pytest.approx(np.std([1, 2, 4], ddof=1))
-    row = Row("rnn", "", 10, metrics=[{"f1": 0.5}, {"f1": 0.7}])
+    row = VariantRow("rnn", "", 10, metrics=[{"f1": 0.5}, {"f1": 0.7}])
     made = table_of("", Score("f1"), "words", [row], ["a note"])
     assert made.heads == ["", "f1", "parameters"]
     assert made.cells == [["rnn", "0.6000 ± 0.1414", "10"]]
@@ -469,10 +469,10 @@ def test_a_seed_with_few_steps_beside_its_siblings_is_told():
     def finding(seed, steps):
         return Finding(seed, {"steps": steps}, 1.0, [])
 
-    row = Row("gru", "", 10, findings=[finding(1, 3), finding(2, 200), finding(3, 210)])
+    row = VariantRow("gru", "", 10, findings=[finding(1, 3), finding(2, 200), finding(3, 210)])
     (note,) = few_steps(row)
     assert "gru, seed 1: 3 steps where its siblings made 200" in note
-    assert few_steps(Row("gru", "", 10, findings=[finding(1, 190), finding(2, 200)])) == []
+    assert few_steps(VariantRow("gru", "", 10, findings=[finding(1, 190), finding(2, 200)])) == []
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,7 @@ def test_which_budget_ended_a_run(limits, at, by):
 
 def test_what_is_plotted_of_levels_has_its_unknown_words_spelled():
     finding = Finding(1, {}, 1.0, [{"elapsed": 1.0, "step": 5, "bits_per_char": 2.0}])
-    row = Row("gru", "word", 1, findings=[finding], metrics=[{"bits_per_char": 1.5}])
+    row = VariantRow("gru", "word", 1, findings=[finding], metrics=[{"bits_per_char": 1.5}])
     row.facts = {"hidden_bits_per_char": 0.25}
     correct_for_unknown([row])
     assert finding.curve[0]["bits_per_char_spelled"] == 2.25

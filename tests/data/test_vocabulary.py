@@ -28,7 +28,7 @@ def build(tmp_path):
 def test_saved_and_loaded_it_encodes_alike(build, level, tmp_path):
     size = 300 if level == "subword" else None
     vocabulary = build(level, size=size)
-    vocabulary.save(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text(vocabulary.to_json(), "utf-8")
     again = Vocabulary.load(tmp_path / "tokenizer.json", level)
     assert again.tokens == vocabulary.tokens
     assert again.tokens[:4] == list(SPECIALS)

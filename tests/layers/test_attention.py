@@ -25,7 +25,7 @@ def by_hand(attention, s, h):
 @pytest.mark.parametrize("kind", ["multiplicative", "additive"])
 @pytest.mark.parametrize("largest", [1, 10**9])
 def test_it_is_the_equations_sentence_by_sentence(kind, largest, monkeypatch):
-    monkeypatch.setattr(attentions, "LARGEST", largest)
+    monkeypatch.setattr(attentions, "SCORES_AT_ONCE", largest)
     attention = Attention(kind, 3, 5).double()
     lengths = torch.tensor([4, 0, 2, 1])
     h = torch.randn(4, 4, 5, dtype=torch.float64)
@@ -48,7 +48,7 @@ def test_gradients_are_right_in_any_pieces_and_nothing_flows_from_padding(kind, 
     s = torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
     found = []
     for largest in (10**9, 1):
-        monkeypatch.setattr(attentions, "LARGEST", largest)
+        monkeypatch.setattr(attentions, "SCORES_AT_ONCE", largest)
         context, weights = attention(s, attention.memory(h, lengths))
         total = (context**2).sum() + (weights**3).sum()
         found.append(torch.autograd.grad(total, [s, h, *attention.parameters()]))

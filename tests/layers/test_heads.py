@@ -10,7 +10,7 @@ from throughtime.layers import heads
 @pytest.mark.parametrize("chunk", [1, 50 * 7, 10**9])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_chunked_loss_and_its_gradients_equal_the_whole(dtype, chunk, smoothing, monkeypatch):
-    monkeypatch.setattr(heads, "CHUNK", chunk)
+    monkeypatch.setattr(heads, "LOGITS_AT_ONCE", chunk)
     softmax = heads.Softmax(16, 50).to(dtype)
     h = torch.randn(33, 16, dtype=dtype, requires_grad=True)
     y = torch.randint(50, (33,))
@@ -53,7 +53,7 @@ def test_bf16_stays_near_float32():
 
 
 def test_nats_of_each_token_average_to_the_loss(monkeypatch):
-    monkeypatch.setattr(heads, "CHUNK", 300)
+    monkeypatch.setattr(heads, "LOGITS_AT_ONCE", 300)
     for head in (heads.Softmax(16, 100), heads.AdaptiveSoftmax(16, 100, [10, 40])):
         h, y = torch.randn(33, 16), torch.randint(100, (33,))
         nats = head.nats(h, y)

@@ -10,15 +10,14 @@ import throughtime as tt
 from runs import RUNS, kill, same_bits, small_run, timeless, weights
 from throughtime.ground.machine import Processes
 from throughtime.layers.stack import Stack
-from throughtime.tasks import task_class
+from throughtime.tasks import name_of, task_class
 
 every_task = pytest.mark.parametrize("name", RUNS)
 PLAIN = {"dropout": 0.0}
 
 
 def prepared(config, **more):
-    name = next(n for n, line in tt.tasks.TASKS.items() if type(config) is line.config)
-    return task_class(name).prepare(config, **more)
+    return task_class(name_of(config)).prepare(config, **more)
 
 
 def flat(parts):

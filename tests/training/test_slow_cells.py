@@ -9,7 +9,7 @@ import torch
 import throughtime as tt
 from throughtime.command.cli import main
 from throughtime.compare import table
-from throughtime.compare.outcome import Finding, Row
+from throughtime.compare.outcome import Finding, VariantRow
 
 SOURCE = """
 import throughtime as tt
@@ -52,7 +52,7 @@ def test_the_table_of_a_comparison_notes_it(run, tmp_path):
     result = tmp_path / "result.json"
     values = {"unit": "tokens", "jobs": 1, "threads": 1, "steps": 2, "seconds": 1.0}
     result.write_text(json.dumps(values))
-    row = Row("mixing", "", None, findings=[Finding.read(result, run, 1)])
+    row = VariantRow("mixing", "", None, findings=[Finding.read(result, run, 1)])
     comparison = SimpleNamespace(equal="width", seeds=1, levels=[])
     assert SAID + REASON in table.notes_of("", comparison, [row], 2, {})
 

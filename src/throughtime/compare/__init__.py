@@ -23,12 +23,12 @@ from ..config.comparison import Comparison
 from ..ground import machine, terminal
 from ..ground.extras import need
 from ..ground.output import json_text
-from ..tasks import TASKS, task_class
+from ..tasks import name_of, task_class
 from ..tasks.task import Score, aligned
 from . import figure, floor, outcome, plan, pool, spelling, table
 from .folder import at_work, finished
-from .outcome import Finding, Row
-from .plan import Run, Variant
+from .outcome import Finding, VariantRow
+from .plan import PlannedRun, Variant
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -38,7 +38,7 @@ class Compared:
     """What `compare` found: the folder, the rows and their table."""
 
     folder: Path
-    rows: list[Row]
+    rows: list[VariantRow]
     table: table.Table
 
     @property
@@ -59,7 +59,7 @@ def compare(
     Errors: `InputError` for what cannot be used, before anything is written, and for a folder that
     holds another comparison; `Interrupted` after Ctrl-C, every run saved.
     """
-    task = task or next(name for name, line in TASKS.items() if type(config) is line.config)
+    task = task or name_of(config)
     config, comparison = copy.deepcopy(config), copy.deepcopy(comparison or Comparison())
     configs.check(config)
     configs.check(comparison)
@@ -83,7 +83,7 @@ def compare(
         del tasks, asked  # the runs read their data themselves
         failures = train(task, runs, at_once, lock)
         rows = gather(variants, runs, failures)
-        rows += [Row("no memory", at, None, metrics=[c]) for at, c in chances.items() if c]
+        rows += [VariantRow("no memory", at, None, metrics=[c]) for at, c in chances.items() if c]
         rows += floors
         for row in rows:
             row.facts = facts.get(row.at, {})
@@ -135,7 +135,7 @@ def show_sizes(comparison: Comparison, variants: list[Variant], axis: str) -> No
                            "parameters"), *rows]))  # fmt: skip
 
 
-def train(task: str, runs: list[Run], at_once: int, lock: int) -> dict[str, str]:
+def train(task: str, runs: list[PlannedRun], at_once: int, lock: int) -> dict[str, str]:
     """Train what is not finished; what failed, by the run's name."""
     jobs = []
     for run in runs:
@@ -148,7 +148,9 @@ def train(task: str, runs: list[Run], at_once: int, lock: int) -> dict[str, str]
     return pool.run_all(jobs, task, at_once, lock) if jobs else {}
 
 
-def gather(variants: list[Variant], runs: list[Run], failures: dict[str, str]) -> list[Row]:
+def gather(
+    variants: list[Variant], runs: list[PlannedRun], failures: dict[str, str]
+) -> list[VariantRow]:
     """A row for each variant."""
     rows = []
     for variant in variants:
@@ -163,12 +165,12 @@ def gather(variants: list[Variant], runs: list[Run], failures: dict[str, str]) -
     return rows
 
 
-def floors_of(comparison: Comparison, task: Any, place: str) -> list[Row]:
+def floors_of(comparison: Comparison, task: Any, place: str) -> list[VariantRow]:
     """The n-gram floor, where it is asked for."""
     if "ngram" not in comparison.baselines:
         return []
     found = floor.ngram(task)
-    row = Row("ngram", place, found["parameters"], metrics=[found["metrics"]])
+    row = VariantRow("ngram", place, found["parameters"], metrics=[found["metrics"]])
     row.horizon = [found["order"] - 1]
     return [row]
 
@@ -184,7 +186,7 @@ def facts_of(task: Any) -> dict[str, float]:
     }
 
 
-def notes_of(solved_means: str, comparison: Comparison, rows: list[Row]) -> list[str]:
+def notes_of(solved_means: str, comparison: Comparison, rows: list[VariantRow]) -> list[str]:
     """What must be known to read the table."""
     orders = {row.at: (row.horizon[0] or 0) + 1 for row in rows if row.label == "ngram"}
     return table.notes_of(solved_means, comparison, rows, cores_here(), orders)
@@ -197,7 +199,7 @@ def write(
     score: Score,
     comparison: Comparison,
     config: Any,
-    rows: list[Row],
+    rows: list[VariantRow],
     notes: list[str],
 ) -> Compared:
     """compare.json, compare.md and the figure, and the table."""

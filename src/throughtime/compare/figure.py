@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoint import atomically
 from ..ground.extras import need
-from .outcome import Row
+from .outcome import VariantRow
 from .pool import AGAIN
 
 EXTRA = "compare"
@@ -17,7 +17,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 
 def draw(
-    folder: Path, axis: str, metric: str, name: str, rows: Sequence[Row], *, log: bool
+    folder: Path, axis: str, metric: str, name: str, rows: Sequence[VariantRow], *, log: bool
 ) -> None:
     """compare.png and compare.svg; `metric` is what is drawn and `name` what it is called."""
     figures = need("matplotlib.figure", EXTRA)
@@ -50,7 +50,7 @@ NO_DATE: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}}
 
 
 def draw_scores(
-    panel: Any, axis: str, metric: str, rows: Sequence[Row], colours: dict[str, str]
+    panel: Any, axis: str, metric: str, rows: Sequence[VariantRow], colours: dict[str, str]
 ) -> None:
     """Seeds as points, the mean as a bar: along the axis of several lengths, else variant by
     variant.
@@ -77,7 +77,9 @@ def draw_scores(
     panel.set_xticks(range(len(trained)), names, rotation=30, ha="right", fontsize=8)
 
 
-def draw_curves(panel: Any, metric: str, rows: Sequence[Row], colours: dict[str, str]) -> None:
+def draw_curves(
+    panel: Any, metric: str, rows: Sequence[VariantRow], colours: dict[str, str]
+) -> None:
     """Each run's evaluations over time; what is not trained is a level line."""
     for row in rows:
         label: str | None = row.label

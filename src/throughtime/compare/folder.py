@@ -29,7 +29,7 @@ from ..tasks import TASKS
 from ..verbs import differences
 from .pool import AGAIN, Job
 
-PATIENCE = 60.0
+LOCK_PATIENCE = 60.0
 """Seconds that runs of a comparison that was killed have to save and go."""
 
 
@@ -89,7 +89,7 @@ def take(lock: Any, out: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() - began > PATIENCE:
+            if time.monotonic() - began > LOCK_PATIENCE:
                 raise InputError(f"another comparison is at work in {out}.") from None
             if not said:
                 terminal.say(f"waiting for runs that are at work in {out}")

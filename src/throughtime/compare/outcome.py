@@ -49,7 +49,7 @@ class Finding:
 
 
 @dataclass
-class Row:
+class VariantRow:
     """A row of the table: a variant with its runs, or a baseline that needs no training.
 
     `metrics` are those of each run; `facts` what is known of the text at its level.
@@ -108,9 +108,9 @@ def spread(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def row_of(variant: Variant, findings: list[Finding], failures: list[str]) -> Row:
+def row_of(variant: Variant, findings: list[Finding], failures: list[str]) -> VariantRow:
     """A variant's row."""
-    row = Row(
+    row = VariantRow(
         variant.label, variant.at, variant.parameters, variant.config.model.hidden_size, variant
     )
     row.findings, row.failures = findings, failures
@@ -119,7 +119,7 @@ def row_of(variant: Variant, findings: list[Finding], failures: list[str]) -> Ro
     return row
 
 
-def correct_for_unknown(rows: list[Row]) -> None:
+def correct_for_unknown(rows: list[VariantRow]) -> None:
     """Bits per character with every unknown word spelled out, beside those without."""
     for row in rows:
         for metrics in [*row.metrics, *(point for f in row.findings for point in f.curve)]:

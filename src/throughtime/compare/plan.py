@@ -29,7 +29,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A variant with a seed: one run folder."""
 
     variant: Variant
@@ -101,7 +101,7 @@ def slug_of(cell: str) -> str:
     return re.sub(r"\W+", "-", name).strip("-")
 
 
-def runs(found: list[Variant], comparison: Comparison, out: Path, threads: int) -> list[Run]:
+def runs(found: list[Variant], comparison: Comparison, out: Path, threads: int) -> list[PlannedRun]:
     """A run for each variant and seed: all variants of the first seed come first."""
     planned = []
     for k in range(comparison.seeds):
@@ -111,5 +111,5 @@ def runs(found: list[Variant], comparison: Comparison, out: Path, threads: int) 
             config = dataclasses.replace(
                 copy.deepcopy(variant.config), seed=seed, out=str(folder), threads=threads
             )
-            planned.append(Run(variant, seed, folder, config))
+            planned.append(PlannedRun(variant, seed, folder, config))
     return planned

@@ -24,7 +24,7 @@ from ..ground import terminal
 from ..ground.interrupts import Interrupted, asked
 from ..ground.output import measured
 from ..training.monitor import QUIET_EVERY, clock
-from .plan import Run
+from .plan import PlannedRun
 
 AGAIN = "give the command again"
 """What to do when there is room on the disk again."""
@@ -39,7 +39,7 @@ TAIL = 4096
 class Job:
     """A run, and where its result and its log go."""
 
-    run: Run
+    run: PlannedRun
     result: Path
     log: Path
 
@@ -113,7 +113,7 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
             work.ask_to_stop(at_once=again)
         return True
 
-    with asked(ask), Display(len(jobs)) as display:
+    with asked(ask), RunsDisplay(len(jobs)) as display:
         try:
             while running or (waiting and not stopping.is_set()):
                 while waiting and len(running) < at_once and not stopping.is_set():
@@ -150,7 +150,7 @@ def reason(job: Job, code: int | None) -> str:
     return job.last_words()
 
 
-class Display:
+class RunsDisplay:
     """A bar for each run on a terminal, else a line about all of them every ten seconds."""
 
     def __init__(self, total: int) -> None:
@@ -167,7 +167,7 @@ class Display:
         self.rows: dict[str, Any] = {}
         self.last_line = time.monotonic()
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> RunsDisplay:
         self.bars.start()
         return self
 
@@ -205,7 +205,7 @@ class Display:
             terminal.say(f"{self.done} of {self.total} done;  " + ";  ".join(said))
 
 
-def progress(run: Run) -> tuple[float, str]:
+def progress(run: PlannedRun) -> tuple[float, str]:
     """The share of a run's budget that is spent, and its training loss, from metrics.jsonl."""
     line = last_line(run.folder / "metrics.jsonl")
     if line is None:

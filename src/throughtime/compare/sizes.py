@@ -10,7 +10,7 @@ import torch
 
 from ..ground.errors import InputError
 
-LARGEST = 1 << 16
+WIDEST_TRIED = 1 << 16
 """Width beyond which no match is looked for."""
 
 
@@ -59,7 +59,7 @@ def nearest(count: Callable[[int], int], wanted: int) -> int | None:
     if count(1) > wanted:
         return None
     low, high = 1, 2
-    while high < LARGEST and count(high) <= wanted:
+    while high < WIDEST_TRIED and count(high) <= wanted:
         low, high = high, 2 * high
     while high - low > 1:  # count(low) ≤ wanted < count(high)
         middle = (low + high) // 2

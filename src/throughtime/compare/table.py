@@ -10,7 +10,7 @@ from typing import Any
 
 from ..tasks.task import Score, aligned
 from ..training.monitor import clock
-from .outcome import Row, spread
+from .outcome import VariantRow, spread
 
 NOTHING = "–"
 
@@ -34,9 +34,11 @@ class Table:
         return table + "\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
 
 
-def table_of(axis: str, score: Score, unit: str, rows: Sequence[Row], notes: list[str]) -> Table:
+def table_of(
+    axis: str, score: Score, unit: str, rows: Sequence[VariantRow], notes: list[str]
+) -> Table:
     """The columns that have something to say; the score's comes first."""
-    columns: list[tuple[str, Callable[[Row], str]]] = [
+    columns: list[tuple[str, Callable[[VariantRow], str]]] = [
         ("", lambda row: row.label),
         (axis, lambda row: row.at or NOTHING),
         (score.title, lambda row: with_spread(row, score.metric)),
@@ -66,7 +68,7 @@ def table_of(axis: str, score: Score, unit: str, rows: Sequence[Row], notes: lis
     )
 
 
-def with_spread(row: Row, metric: str) -> str:
+def with_spread(row: VariantRow, metric: str) -> str:
     """Mean ± sample standard deviation over the seeds."""
     values = row.values(metric)
     if not values:
@@ -75,7 +77,7 @@ def with_spread(row: Row, metric: str) -> str:
     return f"{row.mean(metric):.4f}" + (f" ± {sd:.4f}" if sd is not None else "")
 
 
-def solved(row: Row) -> str:
+def solved(row: VariantRow) -> str:
     """How many of the runs solved the problem; the best weights count."""
     ends = row.values("solved")
     if not ends:
@@ -83,7 +85,7 @@ def solved(row: Row) -> str:
     return f"{sum(f.solved_after is not None for f in row.findings)} of {len(ends)}"
 
 
-def solved_after(row: Row) -> str:
+def solved_after(row: VariantRow) -> str:
     """The median number of sequences until the first evaluation that counts as solved."""
     steps = [f.solved_after for f in row.findings if f.solved_after is not None]
     if not steps or row.variant is None:
@@ -91,7 +93,7 @@ def solved_after(row: Row) -> str:
     return f"{statistics.median(steps) * row.variant.config.loop.batch_size:,.0f}"
 
 
-def horizon(row: Row) -> str:
+def horizon(row: VariantRow) -> str:
     """The median over the seeds; beyond what was measured counts as the longest."""
     if not row.horizon:
         return NOTHING
@@ -102,7 +104,7 @@ def horizon(row: Row) -> str:
     return f"{middle:.0f}"
 
 
-def characters_per_second(row: Row) -> str:
+def characters_per_second(row: VariantRow) -> str:
     """Of training text."""
     share = row.facts.get("tokens_per_character")
     speed = mean([f.per_second for f in row.findings])
@@ -135,7 +137,11 @@ def duration(value: float | None) -> str:
 
 
 def notes_of(
-    solved_means: str, comparison: Any, rows: Sequence[Row], cores: int, baseline: dict[str, Any]
+    solved_means: str,
+    comparison: Any,
+    rows: Sequence[VariantRow],
+    cores: int,
+    baseline: dict[str, Any],
 ) -> list[str]:
     """What must be known to read the table."""
     found = [f.values for row in rows for f in row.findings]
@@ -183,7 +189,7 @@ FEW_STEPS = 0.25
 """A run with less than this share of the median steps of its row says little beside the others."""
 
 
-def few_steps(row: Row) -> list[str]:
+def few_steps(row: VariantRow) -> list[str]:
     """A note for each seed that made far fewer steps than its siblings."""
     steps = {f.seed: f.values["steps"] for f in row.findings}
     usual = statistics.median(steps.values()) if steps else 0

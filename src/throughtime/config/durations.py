@@ -9,7 +9,7 @@ from typing import Literal
 from ..ground.errors import InputError
 from .values import shown
 
-LONGEST = 100 * 365.25 * 24 * 3600
+LONGEST_TIME = 100 * 365.25 * 24 * 3600
 """The longest time, in seconds."""
 SMALLEST, LARGEST = 1e-6, 1e12
 """The bounds of an interval's amount, where it is not zero, in any unit."""
@@ -26,7 +26,7 @@ def seconds(duration: str) -> float:
     if parts is None:
         raise InputError(f"not a duration: {shown(duration)}. Write 90s, 3m or 1h30m.")
     total = 3600 * parts[0] + 60 * parts[1] + parts[2]
-    if total > LONGEST:
+    if total > LONGEST_TIME:
         raise InputError(f"longer than a hundred years: {shown(duration)}.")
     return total
 

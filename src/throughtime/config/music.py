@@ -16,7 +16,7 @@ from .run import BATCHES, RunConfig
 from .settings import WIDEST, limited
 from .values import shown
 
-FORMATS = ("abc", "midi", "wav", "png")
+MUSIC_FORMATS = ("abc", "midi", "wav", "png")
 """What generated music is written as."""
 
 
@@ -101,7 +101,7 @@ class MusicWritingOptions(ConditionalWritingOptions):
     primer: str | None = None
     primer_length: int = limited(0, 0)
     output: str | None = None
-    formats: list[str] = field(default_factory=lambda: list(FORMATS))
+    formats: list[str] = field(default_factory=lambda: list(MUSIC_FORMATS))
     soundfont: str | None = None
     report: bool = False
 
@@ -109,9 +109,9 @@ class MusicWritingOptions(ConditionalWritingOptions):
         """Known formats."""
         super().check()
         for name in self.formats:
-            if name not in FORMATS:
+            if name not in MUSIC_FORMATS:
                 raise SettingError(
-                    f"formats must be of {', '.join(FORMATS)}, got {shown(name)}.", "formats"
+                    f"formats must be of {', '.join(MUSIC_FORMATS)}, got {shown(name)}.", "formats"
                 )
         if self.primer and self.prime:
             raise SettingError("prime is text, primer a file: give one of them.", "prime", "primer")

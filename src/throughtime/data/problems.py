@@ -16,9 +16,9 @@ RECALLED = 10
 SYMBOLS = 8
 """Different symbols that may have to be copied."""
 
-BLANK, DELIMITER = SYMBOLS, SYMBOLS + 1
+BLANK_SYMBOL, DELIMITER = SYMBOLS, SYMBOLS + 1
 
-BEGIN, END, X, Y = 4, 5, 6, 7
+FIRST, LAST, X, Y = 4, 5, 6, 7
 """Symbols of temporal order besides 0 to 3, which say nothing."""
 
 PLACES = {2: (0.1, 0.5), 3: (0.1, 0.33, 0.66)}
@@ -79,7 +79,7 @@ class Copying:
         """So many sequences, of T + 20 steps."""
         steps = self.length + 2 * RECALLED
         symbols = random.integers(0, SYMBOLS, (RECALLED, count))
-        x = np.full((steps, count), BLANK, np.int64)
+        x = np.full((steps, count), BLANK_SYMBOL, np.int64)
         targets = x.copy()
         x[:RECALLED] = targets[-RECALLED:] = symbols
         x[RECALLED + self.length - 1] = DELIMITER
@@ -107,8 +107,8 @@ class TemporalOrder:
         T, every = self.length, np.arange(count)
         lengths = random.integers(T, T + T // 10 + 1, count)
         x = random.integers(0, 4, (int(lengths.max()), count))
-        x[0] = BEGIN
-        x[lengths - 1, every] = END
+        x[0] = FIRST
+        x[lengths - 1, every] = LAST
         classes = np.zeros(count, np.int64)
         for place in PLACES[self.relevant]:
             is_y = random.integers(0, 2, count)

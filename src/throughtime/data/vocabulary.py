@@ -234,10 +234,6 @@ class Vocabulary:
         """The text of tokenizer.json."""
         return self.tokenizer.to_str(pretty=True)
 
-    def save(self, path: Path) -> None:
-        """Write tokenizer.json."""
-        path.write_text(self.to_json(), "utf-8")
-
     @classmethod
     def load(cls, path: Path, level: str) -> Vocabulary:
         """Read tokenizer.json; `InputError` names the file where it cannot be read."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-PACKAGE = "throughtime."
+PREFIX = "throughtime."
 MOVED = {
     "advice": "training.advice",
     "alignment": "tasks.alignment",
@@ -73,7 +73,7 @@ class Old:  # of no class of importlib.abc, which takes a tenth of a second to i
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """A specification for the old paths alone."""
-        known = fullname.startswith(PACKAGE) and fullname.removeprefix(PACKAGE) in MOVED
+        known = fullname.startswith(PREFIX) and fullname.removeprefix(PREFIX) in MOVED
         return ModuleSpec(fullname, self) if known else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -82,7 +82,7 @@ class Old:  # of no class of importlib.abc, which takes a tenth of a second to i
     def exec_module(self, module: ModuleType) -> None:
         """The moved module stands under both names."""
         old = module.__name__
-        new = PACKAGE + MOVED[old.removeprefix(PACKAGE)]
+        new = PREFIX + MOVED[old.removeprefix(PREFIX)]
         message = f"{old} is now {new}; the old path goes with the next release."
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         sys.modules[old] = importlib.import_module(new)

@@ -255,35 +255,6 @@ def influence_figure(several: Sequence[Influence], per: str = "token") -> Any:
     return figure
 
 
-def passage_figure(
-    text: Sequence[str], strengths: Sequence[float] | Tensor, columns: int = 60
-) -> Any:
-    """Tokens on grounds that tell numbers from −1 to 1: blue above zero, orange below.
-
-    A heat map of a unit over its passage, or of influence. A new line where a token ends one, and
-    where the next would not fit.
-    """
-    places, row, at = [], 0, 0
-    for token, strength in zip(text, strengths):
-        width = max(len(token.replace("\n", "⏎")), 1)
-        if at and at + width > columns:
-            row, at = row + 1, 0
-        places.append((row, at, width, token, float(strength)))
-        row, at = (row + 1, 0) if token.endswith("\n") else (row, at + width)
-    figure, axes = new_figure(0.3 + 0.24 * (places[-1][0] + 1 if places else 1))
-    panel = axes[0, 0]
-    panel.set_axis_off()
-    panel.set_xlim(0, columns)
-    panel.set_ylim((places[-1][0] if places else 0) + 0.6, -0.6)
-    for row, at, width, token, strength in places:
-        colour, depth = SERIES[0 if strength >= 0 else 1], min(1.0, abs(strength)) * 0.75
-        panel.barh(row, width, 0.95, left=at, color=colour, alpha=depth, linewidth=0)
-        for k, character in enumerate(token.replace("\n", "⏎")):
-            panel.text(at + k + 0.5, row, character, ha="center", va="center", color=INK, size=8,
-                       family="monospace", parse_math=False)  # fmt: skip
-    return figure
-
-
 def context_figure(found: ContextErrors, per: str = "token") -> Any:
     """Loss by how many tokens were read before, with the interval of its difference to the last."""
     figure, axes = new_figure(3.2)

@@ -12,10 +12,10 @@ from ..ground.errors import InputError
 from ..ground.output import measured
 
 SPIKE = 1.2
-"""A logged loss so many times the median of the RECENT ones before it is a spike."""
+"""A logged loss so many times the median of the `LINES_BEFORE` before it is a spike."""
 LARGE = 10.0
-"""A gradient norm so many times the median of the RECENT ones before it is large."""
-RECENT = 11
+"""A gradient norm so many times the median of the `LINES_BEFORE` before it is large."""
+LINES_BEFORE = 11
 RISEN = 0.01
 """The last validation loss is this share above the best: it has risen."""
 OFTEN = 0.5
@@ -136,7 +136,9 @@ def jumps(
     found, inside = [], False
     for i, line in enumerate(train):
         value = float(line.get(name, math.nan))
-        recent = (float(earlier.get(name, math.nan)) for earlier in train[max(0, i - RECENT) : i])
+        recent = (
+            float(earlier.get(name, math.nan)) for earlier in train[max(0, i - LINES_BEFORE) : i]
+        )
         before = [v for v in recent if math.isfinite(v)]
         if len(before) < 3 or not median(before) > 0:
             continue

@@ -15,7 +15,7 @@ from ..ground.errors import InputError
 
 BLOCK = 16
 """Steps between which exchanged columns join: a column runs from the block of its exchange on."""
-ROWS = 1 << 22
+ENTRIES_AT_ONCE = 1 << 22
 """Numbers in the largest matrix of logits."""
 
 
@@ -106,7 +106,7 @@ def influence_of_tokens(
         own = type(own)(*(part[:, -1:] for part in many))
     last = h[-1]
     plain = model.head.logits(last[-1:]).double().log_softmax(1)[0]
-    rows = max(1, ROWS // len(plain))
+    rows = max(1, ENTRIES_AT_ONCE // len(plain))
     for some in last[:-1].split(rows):
         q = model.head.logits(some).double().log_softmax(1)
         kl = (plain.exp() * (plain - q)).sum(1)

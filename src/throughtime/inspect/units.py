@@ -10,7 +10,7 @@ from torch import Tensor
 from .gates import Gates
 from .watch import Seen
 
-CONTEXTS = 4
+MOMENTS = 4
 ALIKE = 0.7
 
 
@@ -95,15 +95,15 @@ def describe(
         values[:, column],
         extremes(values, largest=True),
         extremes(values, largest=False),
-        [entry for entry in moved if entry[1] > 0][:CONTEXTS],
-        [entry for entry in reversed(moved) if entry[1] < 0][:CONTEXTS],
+        [entry for entry in moved if entry[1] > 0][:MOMENTS],
+        [entry for entry in reversed(moved) if entry[1] < 0][:MOMENTS],
     )
 
 
 def extremes(values: Tensor, *, largest: bool) -> list[tuple[int, int, float]]:
     """(step, column, value) of the most extreme, each in a column of its own."""
     best, at = values.max(0) if largest else values.min(0)
-    order = best.argsort(descending=largest)[:CONTEXTS].tolist()
+    order = best.argsort(descending=largest)[:MOMENTS].tolist()
     return [(int(at[b]), b, float(best[b])) for b in order]
 
 

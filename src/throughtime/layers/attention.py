@@ -13,7 +13,7 @@ from ..ground import lengths as ragged
 from ..ground.errors import one_of
 
 ATTENTIONS = ("multiplicative", "additive", "none")
-LARGEST = 1 << 24
+SCORES_AT_ONCE = 1 << 24
 """Entries of the additive score's [T_y, T_x, B, n] that exist at a time: 64 MB in float32."""
 
 
@@ -76,7 +76,7 @@ class Attention(nn.Module):
         if self.kind == "multiplicative":
             return torch.bmm(s.transpose(0, 1), keys.permute(1, 2, 0))
         queries = self.queries(s)
-        rows = max(1, LARGEST // max(1, keys.numel()))
+        rows = max(1, SCORES_AT_ONCE // max(1, keys.numel()))
         if rows >= len(queries):
             return self.additive(queries, keys)
         parts = queries.split(rows)

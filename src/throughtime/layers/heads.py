@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..ground.errors import InputError
 
-CHUNK = 1 << 23
+LOGITS_AT_ONCE = 1 << 23
 """Logits computed at a time: 32 MB in float32."""
 
 
@@ -40,7 +40,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             else (None, None)
         )
         total = torch.zeros((), dtype=torch.float64, device=h.device)
-        rows = max(1, min(N, CHUNK // V))
+        rows = max(1, min(N, LOGITS_AT_ONCE // V))
         buffer = torch.empty(rows, V, dtype=dtype, device=h.device)
         with torch.autocast(device, enabled=False):
             for start in range(0, N, rows):
@@ -101,7 +101,7 @@ class Softmax(nn.Module):
 
     def nats(self, h: Tensor, y: Tensor) -> Tensor:
         """Nats of each token [N], for evaluation."""
-        rows = max(1, CHUNK // len(self.weight))
+        rows = max(1, LOGITS_AT_ONCE // len(self.weight))
         return torch.cat(
             [
                 F.cross_entropy(

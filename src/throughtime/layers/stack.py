@@ -25,7 +25,7 @@ class CellWeights(nn.Module):
             w = cell.weights(input_size, hidden_size)
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
         vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
-        self.vectors = Vectors(vectors)  # made from a dict it would sort the names
+        self.vectors = CellVectors(vectors)  # made from a dict it would sort the names
 
     def forward(self, weight_drop: float = 0.0) -> Weights:
         """The weights; with DropConnect on W_a, drawn anew at each call, where asked for.
@@ -36,7 +36,7 @@ class CellWeights(nn.Module):
         return Weights(self.W_x, W_a, self.b, self.vectors())
 
 
-class Vectors(nn.ParameterDict):
+class CellVectors(nn.ParameterDict):
     """The vectors of one cell by name; called, they are as its hooks make them."""
 
     # torch's dictionaries refuse to be called

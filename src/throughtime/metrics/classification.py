@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-BINS = 15
+CALIBRATION_BINS = 15
 """Bins of confidence in the calibration error."""
 
 
@@ -74,8 +74,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """How far confidence and accuracy lie apart, over bins of equal width."""
     if not len(confidence):
         return float("nan")
-    bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    gaps = np.bincount(bins, right.astype(float) - confidence, BINS)
+    bins = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, right.astype(float) - confidence, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(confidence))
 
 

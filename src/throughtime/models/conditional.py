@@ -13,10 +13,10 @@ from ..config import ConditionalModelConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers, Softmax
 from . import initialise, stack_of
-from .decoder import Decoder, in_parts
+from .decoder import DecoderModel, in_parts
 
 
-class ConditionalModel(Decoder):
+class ConditionalModel(DecoderModel):
     """P(y | v) = Π P(y<t> | y<1…t-1>, v): a language model whose every step knows a condition v.
 
         e = W_e v + b_e

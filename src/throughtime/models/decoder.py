@@ -14,7 +14,7 @@ from ..ground import lengths as ragged
 from ..layers.stack import drop
 
 
-class Decoder(nn.Module):
+class DecoderModel(nn.Module):
     """Embedding → stack → output layers → head, each step given those before it.
 
     A model says what goes into the stack and what its head is. In training, dropout acts on the

@@ -13,13 +13,13 @@ from ..config import DecoderConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers
 from . import initialise, stack_of
-from .decoder import Decoder
+from .decoder import DecoderModel
 
 RARE = -3.0
 """The first log-odds of a key: few of them are down at a time."""
 
 
-class FrameModel(Decoder):
+class FrameModel(DecoderModel):
     """P(frame<t> | frames<1…t-1>) = Π over keys Bernoulli(frame<t>[k]; σ(ŷ<t>[k])).
 
         x<t> = frame<t-1>, zeros at the start;  y = stack(x);  ŷ<t> = W output_layers(y<t>) + b

@@ -13,10 +13,10 @@ from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..layers.inputs import Affixes, embed
 from ..layers.window import Window
 from . import initialise, stack_of
-from .decoder import Decoder, in_parts
+from .decoder import DecoderModel, in_parts
 
 
-class LanguageModel(Decoder):
+class LanguageModel(DecoderModel):
     """P(y<t> | y<1…t-1>): embedding, stack, output layers, softmax; x<t> = y<t-1>.
 
     Shapes: tokens [T, B]; state as `Stack` has it. `forward` gives the mean loss in nats, so that

@@ -15,9 +15,9 @@ from ..layers.heads import Softmax
 from ..layers.inputs import TokenInput
 from ..layers.stack import Stack
 from . import initialise, stack_of
-from .decoder import Decoder
+from .decoder import DecoderModel
 
-ROWS = 1024
+DRAWN_AT_ONCE = 1024
 """Rows of logits that exist at a time while scheduled sampling draws."""
 
 
@@ -73,7 +73,7 @@ class Writing(NamedTuple):
     memory: Memory | None
 
 
-class Translator(Decoder):
+class Translator(DecoderModel):
     """P(y | x) = Π P(y<t> | y<1…t-1>, x), for x and y of different lengths.
 
         h = encoder(E_x x);  s<0> = bridge(final states)
@@ -203,7 +203,7 @@ class Translator(Decoder):
         drawn[keep] = torch.cat(
             [
                 torch.multinomial(self.head.logits(rows).float().softmax(1), 1)[:, 0]
-                for rows in h[keep].split(ROWS)
+                for rows in h[keep].split(DRAWN_AT_ONCE)
             ]
         )
         mixed = tokens.clone()

@@ -90,7 +90,7 @@ def metre_of(score: Any) -> str | None:
     return f"{signatures[0].numerator}/{signatures[0].denominator}" if signatures else None
 
 
-KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 MINOR_KEYS = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
 
 
@@ -100,7 +100,7 @@ def key_of(score: Any) -> str | None:
     if not signatures or not -7 <= signatures[0].key <= 7:
         return None
     first = signatures[0]
-    return f"{MINOR_KEYS[first.key + 7]}m" if first.tonality else KEYS[first.key + 7]
+    return f"{MINOR_KEYS[first.key + 7]}m" if first.tonality else MAJOR_KEYS[first.key + 7]
 
 
 class Events:

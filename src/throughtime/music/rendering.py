@@ -21,7 +21,7 @@ from ..ground.extras import need
 from ..ground.output import new_path
 
 SOUNDFONT = "TimGM6mb.sf2"
-LONGEST = 30 * 60.0
+LONGEST_SOUND = 30 * 60.0
 """Seconds of sound at most."""
 
 ROW, MOST_ROWS = 32.0, 24
@@ -60,8 +60,10 @@ def write_wav(score: Any, path: Path, soundfont: Path | None = None) -> None:
     """Play a score into a WAV file: 44.1 kHz, stereo, 16 bits."""
     symusic = need("symusic", "music")
     length = score.to("second").end()
-    if length > LONGEST:
-        raise InputError(f"{path}: {length / 60:.0f} minutes of sound; at most {LONGEST / 60:.0f}.")
+    if length > LONGEST_SOUND:
+        raise InputError(
+            f"{path}: {length / 60:.0f} minutes of sound; at most {LONGEST_SOUND / 60:.0f}."
+        )
     player = symusic.Synthesizer(str(soundfont or bundled_soundfont()), sample_rate=44_100)
     sound = player.render(score, stereo=True)
     peak = float(abs(sound).max(initial=0.0))

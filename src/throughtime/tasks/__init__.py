@@ -30,12 +30,12 @@ TASKS: dict[str, Entry] = {
     "conditional": Entry(
         "a conditional model", configs.ConditionalConfig, ".conditional:Conditional"
     ),
-    "music": Entry("a model of music", configs.MusicConfig, ".music:Music"),
+    "music": Entry("a model of music", configs.MusicConfig, ".music:MusicTask"),
     "translate": Entry("a translator", configs.TranslatorConfig, ".translation:Translation"),
-    "adding": Entry("a model of the adding problem", configs.AddingConfig, ".synthetic:Adding"),
-    "copy": Entry("a model of copy memory", configs.CopyingConfig, ".synthetic:Copying"),
+    "adding": Entry("a model of the adding problem", configs.AddingConfig, ".synthetic:AddingTask"),
+    "copy": Entry("a model of copy memory", configs.CopyingConfig, ".synthetic:CopyingTask"),
     "temporal-order": Entry(
-        "a model of temporal order", configs.TemporalOrderConfig, ".synthetic:TemporalOrder"
+        "a model of temporal order", configs.TemporalOrderConfig, ".synthetic:TemporalOrderTask"
     ),
 }
 """Task name → its line; `home` is module:Class, from this folder where it begins with a dot."""
@@ -44,6 +44,11 @@ TASKS: dict[str, Entry] = {
 def entry(name: str) -> Entry:
     """The line of a task; `InputError` names the nearest where there is none."""
     return TASKS[one_of("task", name, TASKS)]
+
+
+def name_of(config: configs.RunConfig) -> str:
+    """The task that a configuration is of."""
+    return next(name for name, line in TASKS.items() if type(config) is line.config)
 
 
 def verb_options(name: str, verb: str, run: Any) -> type | None:

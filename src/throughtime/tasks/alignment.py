@@ -10,7 +10,7 @@ import numpy as np
 from ..ground.extras import need
 from ..ground.output import new_path, refuse_existing
 
-EXTRA = "translate"
+NEEDED_EXTRA = "translate"
 MOST_TOKENS = 400
 """Tokens on a side beyond which the picture has no labels."""
 
@@ -27,7 +27,7 @@ class Plots:
     """PNG files, one for each sentence: FILE.png, FILE-2.png, FILE-3.png …; none is overwritten."""
 
     def __init__(self, path: str) -> None:
-        need("matplotlib", EXTRA)
+        need("matplotlib", NEEDED_EXTRA)
         self.path, self.count = refuse_existing(path), 0
 
     def draw(self, alignment: Alignment | None) -> None:
@@ -40,8 +40,8 @@ class Plots:
 
 def draw_alignment(alignment: Alignment, path: Path) -> None:
     """A cell for each pair of tokens, the darker the more weight; rows sum to 1."""
-    figures = need("matplotlib.figure", EXTRA)
-    canvases = need("matplotlib.backends.backend_agg", EXTRA)
+    figures = need("matplotlib.figure", NEEDED_EXTRA)
+    canvases = need("matplotlib.backends.backend_agg", NEEDED_EXTRA)
     rows, columns = alignment.weights.shape
     size = (min(2 + 0.32 * columns, 60), min(1.6 + 0.32 * rows, 60))
     figure = figures.Figure(figsize=size, layout="constrained")

@@ -33,7 +33,7 @@ from .task import Evaluation, Prediction, Score, aligned, figures
 MANY_LABELS, EACH = 20, 5
 """More labels than the first, with fewer examples than the second each on average, are doubted."""
 
-SHOWN = 8
+LABELS_SHOWN = 8
 """Labels that the line about the data names."""
 
 
@@ -161,7 +161,9 @@ class Classification(ExampleTask):
         )
         if self.known:
             text += f" ({self.known / len(self.valid):.1%} of them occur in training too)"
-        shown = ", ".join(self.labels.names[:SHOWN]) + ", …" * (len(self.labels) > SHOWN)
+        shown = ", ".join(self.labels.names[:LABELS_SHOWN]) + ", …" * (
+            len(self.labels) > LABELS_SHOWN
+        )
         text += f", {len(self.labels)} labels ({shown})"
         unseen = int((self.valid.labels >= len(self.labels)).sum())
         if unseen:
@@ -242,11 +244,11 @@ class Classification(ExampleTask):
         """Metrics of labelled examples."""
         examples = self.to_measure(data)
         if bool((examples.labels >= len(self.labels)).all()):
-            known = ", ".join(self.labels.names[:SHOWN])
+            known = ", ".join(self.labels.names[:LABELS_SHOWN])
             terminal.warn(
                 f"no label of these examples is one of training's: {examples.names[-1]!r} is none "
-                f"of {known}{', …' * (len(self.labels) > SHOWN)}. Is it read as training was "
-                f"(data.format {self.config.data.format})? predict needs no labels."
+                f"of {known}{', …' * (len(self.labels) > LABELS_SHOWN)}. Is it read as training "
+                f"was (data.format {self.config.data.format})? predict needs no labels."
             )
         found = self.measure(model, examples)
         return ClassifierEvaluation(

@@ -31,9 +31,9 @@ TUNE_LENGTH = 2000
 """The longest tune in characters or events, where nothing else is said."""
 
 
-class Music(Task):
+class MusicTask(Task):
     """The task of a configuration, by its representation: it is prepared or loaded as one of
-    `Tunes`, `Pieces` and `Frames`.
+    `Tunes`, `MidiPieces` and `Frames`.
     """
 
     @staticmethod
@@ -44,7 +44,7 @@ class Music(Task):
             if not config.train:
                 raise InputError("no training data. Give --train FILE ….")
             data.representation = tunes.representation_of(config.train)  # type: ignore[assignment]
-        return {"abc": Tunes, "midi": Pieces, "frames": Frames}[data.representation]
+        return {"abc": Tunes, "midi": MidiPieces, "frames": Frames}[data.representation]
 
     @classmethod
     def prepare(cls, config: MusicConfig, **rest: Any) -> Any:
@@ -237,7 +237,7 @@ class TuneReport:
         return "\n".join(lines)
 
 
-class Pieces(Written):
+class MidiPieces(Written):
     """MIDI files, event by event."""
 
     between = " "

@@ -24,7 +24,7 @@ from .endings import Ends
 from .example_task import Batch
 from .task import Evaluation, Loss, Score, Task
 
-FORMAT = 1  # raise it when the same settings would draw other sequences
+DRAWN_FORMAT = 1  # raise it when the same settings would draw other sequences
 VALIDATION, TEST = 0, 1
 DRAWN = 256
 """Sequences to look inside with."""
@@ -72,7 +72,7 @@ class Synthetic(Task):
     def fingerprint(self) -> str:
         """Of what is drawn."""
         c = self.config
-        return f"{type(self.problem).__name__}-{FORMAT}-{c.length}-{c.held_out}-{c.seed}"
+        return f"{type(self.problem).__name__}-{DRAWN_FORMAT}-{c.length}-{c.held_out}-{c.seed}"
 
     def summary(self) -> str:
         """The problem in one line."""
@@ -202,7 +202,7 @@ class SyntheticEvaluation(Evaluation):
     length: int
 
 
-class Adding(Synthetic):
+class AddingTask(Synthetic):
     """The adding problem. The loss is the mean squared error.
 
     Correct: off by less than 0.08, which is the 0.04 of Hochreiter & Schmidhuber 1997 on their
@@ -225,7 +225,7 @@ class Adding(Synthetic):
         return metrics["loss"] < 0.01
 
 
-class Copying(Synthetic):
+class CopyingTask(Synthetic):
     """Copy memory. The loss is the mean over all steps, as published.
 
     Correct: symbols said again rightly, of the ten. Solved: 99% of them.
@@ -250,7 +250,7 @@ class Copying(Synthetic):
         return metrics["correct"] >= 0.99
 
 
-class TemporalOrder(Synthetic):
+class TemporalOrderTask(Synthetic):
     """Temporal order. Correct: the right class. Solved: below 1% wrong (Pascanu et al. 2013)."""
 
     score = Score("correct", higher_is_better=True, percent=True)

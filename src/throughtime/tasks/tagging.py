@@ -36,7 +36,7 @@ from .example_task import Encoded, ExampleTask, at
 from .tagged import Tagged, Tags, Truth
 from .task import Evaluation, Prediction, Score, aligned, figures
 
-AT_ONCE = 1 << 12
+LINES_AT_ONCE = 1 << 12
 """Most lines of input taken together."""
 
 
@@ -292,7 +292,7 @@ class Tagging(ExampleTask):
             of_path = Inputs((path,), encoding=data.encoding) if path else inputs
             form = format_of(path or self.config.train[0], asked)
             rows = replace(reader(data), format=form, tagged=False)
-            for lines in of_path.chunks(AT_ONCE):
+            for lines in of_path.chunks(LINES_AT_ONCE):
                 if form == "text":
                     yield [of_words(line.text.split(), line) for line in lines]
                 elif found := [s for line in lines if (s := rows.push(line)) is not None]:

@@ -20,6 +20,7 @@ from ..checkpoint import RunFolder
 from ..data.lines import Inputs
 from ..ground.errors import InputError, did_you_mean
 from ..ground.machine import Processes
+from . import entry, name_of
 from .endings import Ends, RunningText
 
 QUICK_TOKENS = 200_000
@@ -280,7 +281,7 @@ class Task(ABC):
 
     def to_look_at(self, data: list[str] | None) -> Any:
         """Examples of files, None: of the run's own for validation, as `steps` and `ends` take."""
-        raise InputError(f"inspect finds no sequences in a run of {type(self).__name__.lower()}.")
+        raise InputError(f"inspect finds no sequences in {entry(name_of(self.config)).noun}.")
 
     def steps(self, examples: Any) -> np.ndarray:
         """The length of each example [N]; 0 where it has no loss to look at."""

@@ -29,7 +29,7 @@ RISES = 3
 LOOKS = 3
 """What so many looks inside in a row see is told."""
 
-SHORT = 0.25
+SHORT_SHARE = 0.25
 """A horizon of less than this share of the steps looked back on is short."""
 
 LEAST_STEPS = 12
@@ -48,9 +48,9 @@ class Advisor:
     the median of those steps, and above what is clipped (`HARMLESS` where nothing is). Overfitting:
     `RISES` evaluations in a row with a higher loss than the best, while the training loss is below
     what it was then. Vanishing gradients: in `LOOKS` looks inside in a row a stack's horizon was
-    `SHORT`, and did not grow from the first to the last of them; of fewer than `LEAST_STEPS` steps
-    nothing is said. Stuck gates: as often, a gate was stuck in `MANY_STUCK` units of a layer. What
-    was told is kept in the checkpoint.
+    `SHORT_SHARE`, and did not grow from the first to the last of them; of fewer than `LEAST_STEPS`
+    steps nothing is said. Stuck gates: as often, a gate was stuck in `MANY_STUCK` units of a layer.
+    What was told is kept in the checkpoint.
     """
 
     def __init__(self, config: OptimConfig) -> None:
@@ -154,7 +154,7 @@ def vanishing(course: Sequence[Glance], stack: str) -> str | None:
     """What to say of a stack's horizon that stays short and does not grow."""
     horizons = [look.horizon for look in course if look.horizon is not None]
     lags = course[-1].lags
-    short = len(horizons) == len(course) and max(horizons) < SHORT * lags
+    short = len(horizons) == len(course) and max(horizons) < SHORT_SHARE * lags
     if not short or lags < LEAST_STEPS or horizons[-1] > horizons[0]:
         return None
     option = "--model.char_cell" if stack == "characters.stack" else "--cell"

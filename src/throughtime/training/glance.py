@@ -15,9 +15,9 @@ from ..inspect.gradients import GradientsThroughTime, gradients_through_time, la
 from ..inspect.watch import require_stacks
 from ..tasks.task import Task
 
-LAGS = 200
+LOOK_LAGS = 200
 """Gradients are followed so far at most."""
-POSITIONS = 32
+LOOK_POSITIONS = 32
 """At so many places of the validation data, the same each time."""
 STUCK = 0.99
 """A unit whose gate is closed, or open, in more than this share of the steps is stuck."""
@@ -63,10 +63,10 @@ class Glancer:
         try:
             require_stacks(model)
             if (text := task.running_text()) is not None:
-                lags = min(LAGS, text.window or LAGS, len(text.ids) // 2)
-                self.windows = language_windows(task, text.ids, lags, POSITIONS)
+                lags = min(LOOK_LAGS, text.window or LOOK_LAGS, len(text.ids) // 2)
+                self.windows = language_windows(task, text.ids, lags, LOOK_POSITIONS)
             else:
-                self.sequences = sequences(task, None, POSITIONS, seed=0)
+                self.sequences = sequences(task, None, LOOK_POSITIONS, seed=0)
         except InputError as error:
             raise InputError(f"{error} Leave out loop.inspect_every.") from error
 
@@ -76,7 +76,7 @@ class Glancer:
             found = gradients_through_time(model, self.windows)
             return {"stack": glance(found, gates_through_time(model, self.windows))}
         assert self.sequences is not None
-        gradients = gradients_by_stack(model, self.sequences, LAGS)
+        gradients = gradients_by_stack(model, self.sequences, LOOK_LAGS)
         gates = gates_by_stack(model, self.sequences)
         return {name: glance(found, gates[name]) for name, found in gradients.items()}
 

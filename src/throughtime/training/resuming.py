@@ -17,7 +17,7 @@ from .counters import Counters
 from .monitor import Metrics
 from .optimization import Schedule
 
-FORMAT = 1
+CHECKPOINT_FORMAT = 1
 
 
 class Training(Protocol):
@@ -50,7 +50,7 @@ def of_process(trainer: Training) -> dict[str, Any]:
 def of_run(trainer: Training) -> dict[str, Any]:
     """What all processes have alike."""
     return {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "schedule": trainer.schedule.state,
@@ -68,8 +68,10 @@ def take_up(trainer: Training, saved: dict[str, Any]) -> None:
     number of processes.
     """
     where = trainer.folder.trainer
-    if saved.get("format") != FORMAT:
-        raise InputError(f"{where}: unknown format {saved.get('format')!r}; expected {FORMAT}.")
+    if saved.get("format") != CHECKPOINT_FORMAT:
+        raise InputError(
+            f"{where}: unknown format {saved.get('format')!r}; expected {CHECKPOINT_FORMAT}."
+        )
     if saved["fingerprint"] != trainer.task.fingerprint:
         raise InputError(
             f"{where}: the data have changed since this run began; it cannot go on with other "

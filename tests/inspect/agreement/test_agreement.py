@@ -20,7 +20,7 @@ from throughtime.inspect.agreement.results import wilson
 from throughtime.inspect.agreement.scoring import Distinct, PairReader, model_scores, ngram_scores
 from throughtime.ngram import WittenBell
 from throughtime.tasks.language import Language
-from throughtime.tasks.synthetic import Adding
+from throughtime.tasks.synthetic import AddingTask
 
 TEXT = (
     "The cat which ate was full.\nThe cats often were here.\nhe likes it, they like it.\n"
@@ -315,7 +315,7 @@ def test_a_training_text_that_is_gone_leaves_the_ngram_out_and_says_so(folder, c
 
 def test_only_language_models():
     with pytest.raises(InputError, match="needs a language model"):
-        measure(Adding(AddingConfig()), None, AgreementOptions())  # type: ignore[arg-type]
+        measure(AddingTask(AddingConfig()), None, AgreementOptions())  # type: ignore[arg-type]
 
 
 def test_sentences_of_what_a_small_vocabulary_has():

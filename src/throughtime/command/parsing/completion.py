@@ -34,11 +34,11 @@ def whole_tree(verbs: Mapping[str, str]) -> Parser:
     added = tree.add_subparsers()
     for verb, about in verbs.items():
         parser = added.add_parser(verb, help=about)
-        if verb in tasks.OPTIONS:
+        if verb in tasks.TASK_OPTIONS:
             of = parser.add_subparsers()
             for task, line in TASKS.items():
                 tasks.add_task_options(of.add_parser(task, help=line.noun), verb, task)
-        elif verb in runs.OPTIONS:
+        elif verb in runs.RUN_OPTIONS:
             runs.add_run_options(parser, verb)
     return tree
 

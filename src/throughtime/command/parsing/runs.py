@@ -20,7 +20,7 @@ from ...ground.errors import InputError
 from ...tasks import TASKS, entry, verb_options
 from .options import Parser, add_options, as_typed, option, summary
 
-OPTIONS: dict[str, type] = {
+RUN_OPTIONS: dict[str, type] = {
     "evaluate": EvaluateOptions,
     "predict": PredictOptions,
     "generate": GenerateOptions,
@@ -43,7 +43,7 @@ class RunCommand:
 
 def run_command(verb: str, words: Sequence[str]) -> RunCommand:
     """Parse `VERB RUN …`: its task's options are known once its folder is read."""
-    parser, own = Parser(f"throughtime {verb} RUN"), OPTIONS[verb]
+    parser, own = Parser(f"throughtime {verb} RUN"), RUN_OPTIONS[verb]
     found, cls = task_of(words), None
     if found is None:  # no run among the words: help tells of every task's options
         add_run_options(parser, verb)
@@ -69,7 +69,7 @@ def run_command(verb: str, words: Sequence[str]) -> RunCommand:
 
 def add_run_options(parser: Parser, verb: str, of: dict[str, type] | None = None) -> None:
     """A run, the verb's own options, and those of each task in `of`: by default of every one."""
-    own = OPTIONS[verb]
+    own = RUN_OPTIONS[verb]
     parser.description = summary(own)
     parser.add_argument("run", metavar="RUN", help="Run folder.")
     add_options(parser, own, verb)

@@ -17,7 +17,7 @@ from ...ground.errors import InputError, one_of
 from ...tasks import TASKS
 from .options import Parser, add_options, as_typed, option, summary
 
-OPTIONS: dict[str, type] = {"train": TrainOptions, "compare": Comparison}
+TASK_OPTIONS: dict[str, type] = {"train": TrainOptions, "compare": Comparison}
 """A verb's own options beside the task's settings."""
 
 
@@ -40,7 +40,7 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
     if words[0].startswith("-"):
         raise InputError(f"expected a task first: throughtime {verb} {next(iter(TASKS))} ….")
     task = one_of("task", words[0], TASKS)
-    cls, own = TASKS[task].config, OPTIONS[verb]
+    cls, own = TASKS[task].config, TASK_OPTIONS[verb]
     parser = Parser(f"throughtime {verb} {task}")
     add_task_options(parser, verb, task)
     values = parser.read(words[1:])
@@ -68,7 +68,7 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
 
 def add_task_options(parser: Parser, verb: str, task: str) -> None:
     """The options of `VERB TASK`: its own settings by name, the sections' by dotted name."""
-    cls, own = TASKS[task].config, OPTIONS[verb]
+    cls, own = TASKS[task].config, TASK_OPTIONS[verb]
     parser.description = (
         summary(cls)
         if verb == "train"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...ground.extras import need
-from .results import Agreement, Rate, Row, wilson
+from .results import Agreement, Rate, RateRow, wilson
 
 
 def draw(results: Mapping[str, Agreement], title: str = "") -> Any:
@@ -49,7 +49,7 @@ def prepare(axes: Any, label: str) -> None:
 
 def curve(
     axes: Any,
-    rows: Sequence[Row],
+    rows: Sequence[RateRow],
     rates: Sequence[Rate | None],
     label: str,
     color: str,

@@ -93,7 +93,7 @@ class Lexicon:
         return Lexicon(**kept)
 
 
-class Sentence(NamedTuple):
+class BuiltSentence(NamedTuple):
     """A sentence's parts; `between` may begin and end with commas, `verbs` are (right, wrong)."""
 
     subject: tuple[str, ...]
@@ -159,7 +159,7 @@ class Grammar:
             found += ["object"] * (words >= 3 * k + 1 and chain)
         return found
 
-    def sentence(self, distance: int, attractors: int, plural: bool) -> Sentence:
+    def sentence(self, distance: int, attractors: int, plural: bool) -> BuiltSentence:
         """One sentence; the construction is drawn among the possible ones."""
         draw = self.random
         construction = draw.choice(self.possible(distance, attractors))
@@ -167,7 +167,7 @@ class Grammar:
         between = getattr(self, construction)(distance - 1, numbers)
         verb, complements = draw.choice(self.predicates)
         adjectives = self.some(self.lexicon.adjectives, draw.randint(0, self.room))
-        return Sentence(
+        return BuiltSentence(
             subject=("the", *adjectives, draw.choice(self.lexicon.nouns)[plural]),
             between=tuple(between),
             verbs=(verb[plural], verb[not plural]),
@@ -269,7 +269,7 @@ class Grammar:
 
 def draw_sentences(
     grammar: Grammar, cells: list[tuple[int, int]], count: int, *, for_test: bool
-) -> Iterator[Sentence]:
+) -> Iterator[BuiltSentence]:
     """`count` sentences for each (distance, attractors), half of them plural; none twice.
 
     A cell that has fewer gives what it has.
@@ -287,7 +287,7 @@ def draw_sentences(
                     yield sentence
 
 
-def corpus(grammar: Grammar, cells: list[tuple[int, int]], count: int) -> Iterator[Sentence]:
+def corpus(grammar: Grammar, cells: list[tuple[int, int]], count: int) -> Iterator[BuiltSentence]:
     """`count` sentences of the corpus, some perhaps more than once.
 
     A distance d is drawn as often as 1/d says, since long ones are rare in text too and teach

@@ -20,19 +20,19 @@ from ...data.lines import Line, read_lines
 from ...ground.errors import InputError
 from .pair import Found, Pair
 
-ENDINGS = (".text", ".gold", ".eval", ".tab")
+PAIRED = (".text", ".gold", ".eval", ".tab")
 
 
 def stem(path: Path) -> Path:
     """The path without .gz and without what tells the aligned files apart."""
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    return plain.with_suffix("") if plain.suffix in ENDINGS else plain
+    return plain.with_suffix("") if plain.suffix in PAIRED else plain
 
 
 def aligned_suffix(path: Path) -> str:
     """.text, .gold, .eval or .tab; "" of other files."""
     name = path.with_suffix("") if path.suffix == ".gz" else path
-    return name.suffix if name.suffix in ENDINGS else ""
+    return name.suffix if name.suffix in PAIRED else ""
 
 
 def aligned_with(path: Path, suffix: str) -> Path | None:

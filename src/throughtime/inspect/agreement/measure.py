@@ -23,11 +23,12 @@ from ...ground.errors import InputError
 from ...ground.wording import plural
 from ...models.language import LanguageModel
 from ...ngram import WittenBell, largest_order
+from ...tasks import entry, name_of
 from .grammar import (
     TEST_SHARE,
+    BuiltSentence,
     Grammar,
     Lexicon,
-    Sentence,
     corpus,
     draw_sentences,
     possible_cells,
@@ -53,8 +54,8 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
     """
     if not task.judges_sentences:
         raise InputError(
-            f"agreement needs a language model (throughtime train lm); this is a run of "
-            f"{type(task).__name__.lower()}."
+            f"agreement needs a language model (throughtime train lm); this is "
+            f"{entry(name_of(task.config)).noun}."
         )
     pairs, source = file_pairs(options) if options.pairs else built_in_pairs(task, options)
     reader = PairReader(task, options.scoring, options.end, not options.no_eos)
@@ -145,7 +146,7 @@ def built_in_pairs(task: Any, options: AgreementOptions) -> tuple[list[Pair], st
     )
 
 
-def as_pair(sentence: Sentence, texts: Sequence[str]) -> Pair:
+def as_pair(sentence: BuiltSentence, texts: Sequence[str]) -> Pair:
     """A sentence of the grammar as an item."""
     return Pair(
         *texts,

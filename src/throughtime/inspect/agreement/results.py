@@ -59,7 +59,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Row:
+class RateRow:
     """A line of a table: over all its items, and over those with every word in the vocabulary."""
 
     name: str
@@ -103,22 +103,22 @@ class Agreement(Evaluation):
     beyond: int
     """Items whose versions differ in more than the target word."""
 
-    def row(self, name: str, chosen: np.ndarray) -> Row:
+    def row(self, name: str, chosen: np.ndarray) -> RateRow:
         """Of the items that `chosen` marks."""
         right = self.model[:, 0] > self.model[:, 1]
         both = chosen & self.covered
         all_items, known = Rate.among(right, chosen), Rate.among(right, both)
         if self.ngram is None:
-            return Row(name, all_items, known, None, None)
+            return RateRow(name, all_items, known, None, None)
         right = self.ngram[:, 0] > self.ngram[:, 1]
-        return Row(name, all_items, known, Rate.among(right, chosen), Rate.among(right, both))
+        return RateRow(name, all_items, known, Rate.among(right, chosen), Rate.among(right, both))
 
     @property
-    def all(self) -> Row:
+    def all(self) -> RateRow:
         """Over all items."""
         return self.row("all", np.ones(len(self.pairs), bool))
 
-    def by(self, key: Callable[[Pair], Any]) -> list[Row]:
+    def by(self, key: Callable[[Pair], Any]) -> list[RateRow]:
         """A row for each value of a key, in order; items without one are left out."""
         keys = [key(pair) for pair in self.pairs]
         values = list(dict.fromkeys(k for k in keys if k is not None))
@@ -128,7 +128,7 @@ class Agreement(Evaluation):
         numbers = np.array([number.get(k, -1) for k in keys])
         return [self.row(str(value), numbers == i) for i, value in enumerate(values)]
 
-    def tables(self) -> Iterator[tuple[str, list[Row]]]:
+    def tables(self) -> Iterator[tuple[str, list[RateRow]]]:
         """The tables that a person reads; those that would have one row are left out."""
         for title, key in TABLES.items():
             rows = self.by(key)
@@ -183,7 +183,7 @@ class Agreement(Evaluation):
         table = "\n".join(line.rstrip() for line in aligned(lines).splitlines())
         return "\n".join([*said, "", table])
 
-    def line(self, row: Row, indent: str = "") -> list[str]:
+    def line(self, row: RateRow, indent: str = "") -> list[str]:
         """A row as it is printed."""
         m = row.model
         cells = [f"{m.of:,}", f"{row.covered.of:,}", str(m), m.interval, str(row.covered)]

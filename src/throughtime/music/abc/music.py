@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from .book import KNOWN_FIELDS, Tune
 from .durations import broken_first, factor, is_compound, metre_of, unit_of
-from .notation import IN_CHORD, IN_GRACE, ITEM, KEY, KINDS
+from .notation import IN_CHORD, IN_GRACE, ITEM, ITEM_KINDS, KEY
 
 BODY_FIELDS = frozenset("IKLMNPQRrsTUVWwm+")
 """Fields that ABC 2.1 allows in a tune's body."""
@@ -226,7 +226,7 @@ class MusicReader:
                 at += 1
                 continue
             at = item.end()
-            kind = next(kind for kind in KINDS if item[kind] is not None)
+            kind = next(kind for kind in ITEM_KINDS if item[kind] is not None)
             if read := getattr(self, f"read_{kind}", None):
                 read(item)
 

@@ -35,7 +35,7 @@ KEY = re.compile(
     r"(?:[A-G][#b]?\s*(?:(?:m|min|maj|mix|dor|phr|lyd|loc|aeo|ion|exp)[a-z]*)?|HP|Hp|none|)(?=$|[\s^_=\d])",
     re.I,
 )
-KINDS = (
+ITEM_KINDS = (
     *("space", "inline", "bar", "ending", "text", "chord", "note", "rest", "bars_of_rest"),
     *("tuplet", "slur", "tie", "broken", "grace", "decoration", "overlay", "spacer", "mark"),
 )
