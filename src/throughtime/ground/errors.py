@@ -7,10 +7,35 @@ import re
 from collections.abc import Callable, Iterable
 
 
+LONGEST = 1600
+"""Characters of a message; of a longer one both ends are kept."""
+
+
 class ThroughtimeError(Exception):
-    """Base of all errors raised on purpose. The command line prints it as one line."""
+    """Base of all errors raised on purpose. The command line prints it as one line.
+
+    What it repeats of a file or of an option cannot make it two, or steer a terminal.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return shortened(printable(super().__str__()))
+
+
+def printable(text: str) -> str:
+    """The text on one line: line ends, controls and half characters as escapes (\\n, \\x1b)."""
+    if text.isprintable():
+        return text
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped)
+
+
+def shortened(text: str) -> str:
+    """The text without its middle where it is too long to be read."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST * 3 // 4]} […] {text[-LONGEST // 4 :]}"
 
 
 class InputError(ThroughtimeError, ValueError):
