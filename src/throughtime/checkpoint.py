@@ -27,6 +27,7 @@ from torch import nn
 from . import config as configs
 from .ground.errors import InputError, ThroughtimeError
 from .ground.output import make_folder
+from .ground.paths import typed_path
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
 TASK_FILES = (
@@ -44,7 +45,7 @@ class RunFolder:
     """A run folder at `path`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = typed_path(path)
         self.config, self.tokenizer, self.model, self.trainer, self.metrics = (
             self.path / name for name in FILES
         )

@@ -18,6 +18,7 @@ from .ground.errors import InputError
 from .ground.extras import need
 from .ground.machine import Processes
 from .ground.output import json_text, new_file, new_folder, new_path, refuse_existing
+from .ground.paths import typed_path
 from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .run import Evaluation, Prediction, Run
 from .tasks import entry, name_of, task_class
@@ -266,7 +267,7 @@ def inspect_run(
 
     need("matplotlib", "inspect")
     opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
-    target = reports.free_folder(opened.path) if out is None else Path(out).expanduser()
+    target = reports.free_folder(opened.path) if out is None else typed_path(out)
     reports.prepare(target, overwrite)
     history = opened.folder.metrics
     found = inspect(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ground.errors import InputError, did_you_mean, one_of
+from ..ground.paths import typed_path
 from .base import Cell
 from .built_in import GRU, LSTM, RNN, GRUResetAfter, PeepholeLSTM, SimpleGRU
 from .failures import failure, load_failure, told
@@ -49,7 +50,7 @@ def source_file(text: str, folder: Path | None = None) -> Path | None:
     name, _ = split_options(text)
     if ".py:" not in name:
         return None
-    path = Path(name.rpartition(":")[0]).expanduser()
+    path = typed_path(name.rpartition(":")[0])
     copied = folder and folder / path.name
     return copied if copied and copied.exists() else path
 

@@ -8,7 +8,14 @@ import sys
 from collections.abc import Callable
 
 from .. import __version__
-from ..ground.errors import InputError, ThroughtimeError, did_you_mean, no_memory
+from ..ground.errors import (
+    InputError,
+    ThroughtimeError,
+    did_you_mean,
+    no_memory,
+    printable,
+    shortened,
+)
 from ..ground.interrupts import Interrupted, at_once, exit_code, noticed
 from ..ground.output import json_text
 from ..tasks import TASKS
@@ -37,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 141
     except OSError as error:  # a full disk, a folder without permission
         print_no_more()
-        return failed(str(error))
+        return failed(shortened(printable(str(error))))
     except (MemoryError, RuntimeError) as error:
         if not no_memory(error):
             raise

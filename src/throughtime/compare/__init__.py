@@ -23,6 +23,7 @@ from ..config.comparison import Comparison
 from ..ground import machine, terminal
 from ..ground.extras import need
 from ..ground.output import json_text
+from ..ground.paths import typed_path
 from ..tasks import name_of, task_class
 from ..tasks.task import Score, aligned
 from . import figure, floor, outcome, plan, pool, spelling, table
@@ -70,7 +71,7 @@ def compare(
     axis, places = plan.axis(comparison, config)
     tasks = prepare_tasks(task, comparison, config)
     variants = plan.variants(comparison, config, tasks)
-    out = Path(str(config.out)).expanduser()
+    out = typed_path(str(config.out))
     at_once, threads = share_out(config, comparison, len(variants) * comparison.seeds)
     runs = plan.runs(variants, comparison, out, threads)
     with at_work(out, task, config, comparison) as lock:

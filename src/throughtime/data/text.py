@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.paths import typed_path
 
 CHUNK = 1 << 20
 
@@ -21,7 +22,7 @@ def find_files(patterns: list[str]) -> list[Path]:
     """The files that names, globs and directories stand for, in order, each once."""
     found: list[Path] = []
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = typed_path(pattern)
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.is_file() and not hidden(p, path))
         elif path.exists():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.paths import typed_path
 from ..ground.wording import plural
 from .lines import Line, read_lines
 from .vocabulary import SPECIALS, Vocabulary
@@ -80,7 +81,7 @@ def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
     width, as in GloVe. A word may have spaces in it. Errors: `InputError` names file and line of a
     vector of another width and of what is no finite number.
     """
-    path = Path(path).expanduser()
+    path = typed_path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file of word vectors.")
     words: dict[str, None] = {}

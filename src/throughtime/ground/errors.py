@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 
-
 LONGEST = 1600
 """Characters of a message; of a longer one both ends are kept."""
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .errors import InputError
+from .paths import typed_path
 
 
 def refuse_existing(path: str | Path) -> Path:
     """The path, if a new file can be made there; otherwise an `InputError` that says why."""
-    path = Path(path).expanduser()
+    path = typed_path(path)
     if path.exists():
         raise InputError(f"{path} exists and is not overwritten. Choose another name.")
     if not path.parent.is_dir():
@@ -50,7 +51,7 @@ def make_folder(path: Path) -> None:
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder to write into, made if need be; one made for a block that fails does not stay."""
-    path = Path(path).expanduser()
+    path = typed_path(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     make_folder(path)
     try:

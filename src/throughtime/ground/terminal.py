@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from .errors import printable
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -19,7 +21,7 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """One line that asks for attention."""
-    console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+    console.print(f"warning: {printable(message)}", style="yellow", markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from ..data.text import find_files
 from ..ground.errors import InputError, one_of
 from ..ground.extras import need
+from ..ground.paths import typed_path
 
 TOKENIZERS = {"remi": "REMI", "tsd": "TSD", "midi-like": "MIDILike"}
 """What an event is, and miditok's name for it."""
@@ -40,7 +41,7 @@ def midi_files(patterns: list[str]) -> list[Path]:
     files = []
     for pattern in patterns:
         inside = find_files([pattern])
-        if Path(pattern).expanduser().is_dir():
+        if typed_path(pattern).is_dir():
             inside = [f for f in inside if f.suffix.lower() in (".mid", ".midi")]
             if not inside:
                 raise InputError(f"{pattern}: no file that ends in .mid or .midi in it.")

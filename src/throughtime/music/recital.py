@@ -10,6 +10,7 @@ from ..config.music import MusicWritingOptions
 from ..ground.errors import InputError
 from ..ground.extras import need
 from ..ground.output import new_file, refuse_existing
+from ..ground.paths import typed_path
 from . import rendering
 
 ENDINGS = {"abc": ".abc", "midi": ".mid", "wav": ".wav", "png": ".png"}
@@ -29,14 +30,14 @@ class Recital:
 
         `formats` are those that this kind of music has. The folder is made where it is not there.
         """
-        soundfont = Path(options.soundfont).expanduser() if options.soundfont else None
+        soundfont = typed_path(options.soundfont) if options.soundfont else None
         if soundfont and not soundfont.is_file():
             raise InputError(f"{soundfont}: no such soundfont.")
         if options.output is None:
             return cls(None, (), soundfont)
         need("symusic", "music")
         chosen = tuple(name for name in options.formats if name in formats)
-        folder = Path(options.output).expanduser()
+        folder = typed_path(options.output)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; --output names a folder.")
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ import numpy as np
 from ..data.text import find_files
 from ..ground.errors import InputError
 from ..ground.extras import need
+from ..ground.paths import typed_path
 from .midi import midi_files, read_pieces
 
 KEYS = 88
@@ -46,7 +47,7 @@ def read_rolls(patterns: list[str], frames_per_quarter: int = 4) -> Rolls:
     """All sequences of .mat, .npz and MIDI files. Errors: `InputError` names file and sequence."""
     rolls = Rolls()
     for pattern in patterns:
-        if Path(pattern).expanduser().is_dir():
+        if typed_path(pattern).is_dir():
             read_midi(midi_files([pattern]), frames_per_quarter, rolls)
             continue
         for path in find_files([pattern]):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..data.examples import Example
 from ..ground.errors import InputError
+from ..ground.paths import typed_path
 from . import abc
 from .abc.book import uncomment
 from .midi import Events, key_of, metre_of, read_pieces
@@ -125,7 +126,7 @@ def midi_examples(
 def representation_of(patterns: list[str]) -> str:
     """abc, midi or frames, by the endings of the files; `InputError` where they tell nothing."""
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = typed_path(pattern)
         if path.is_dir():
             names = {p.suffix.lower() for p in path.rglob("*") if p.is_file()}
         else:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..ground.errors import InputError
 from ..ground.extras import need
 from ..ground.output import new_path, refuse_existing
 
@@ -24,11 +25,13 @@ class Alignment(NamedTuple):
 
 
 class Plots:
-    """PNG files, one for each sentence: FILE.png, FILE-2.png, FILE-3.png …; none is overwritten."""
+    """Pictures, one for each sentence: FILE.png, FILE-2.png, FILE-3.png …; none is overwritten."""
 
     def __init__(self, path: str) -> None:
-        need("matplotlib", NEEDED_EXTRA)
+        kinds = need("matplotlib.backends.backend_agg", NEEDED_EXTRA).FigureCanvasAgg.filetypes
         self.path, self.count = refuse_existing(path), 0
+        if self.path.suffix.removeprefix(".").lower() not in kinds:
+            raise InputError(f"{path}: a picture needs an ending as in FILE.png or FILE.svg.")
 
     def draw(self, alignment: Alignment | None) -> None:
         """Draw the next sentence; None: it is empty, and its number has no file."""

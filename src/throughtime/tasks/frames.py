@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..config.music import MusicEvaluateOptions, MusicWritingOptions
 from ..data.batches import Ragged
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.paths import typed_path
 from ..layers.mode import evaluating
 from ..models.frames import FrameModel
 from ..music.recital import Recital
@@ -225,7 +225,7 @@ class Frames(ExampleTask):
         """Frames to go on from: the first sequence of a file."""
         if not options.primer:
             return np.zeros((0, KEYS), np.uint8)
-        parts = self.read([str(Path(options.primer).expanduser())])
+        parts = self.read([str(typed_path(options.primer))])
         first = next(sequences[0] for sequences in parts.values() if sequences)
         return first[: options.primer_length or None]
 

@@ -20,6 +20,7 @@ from ..data.conditions import Condition
 from ..data.examples import Example
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.paths import typed_path
 from ..music import abc, rendering, tunes
 from ..music.midi import Events, midi_files, read_score
 from ..music.recital import Recital
@@ -78,7 +79,7 @@ class Written(Conditional):
         asked = self.conditions.parse(options.condition)
         condition, prime = {}, options.prime
         if options.primer:
-            path = Path(options.primer).expanduser()
+            path = typed_path(options.primer)
             of_file, tokens = self.primer(path)
             condition, unseen = self.conditions.known(of_file)
             if unseen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ... import config as configs
@@ -17,6 +16,7 @@ from ...config.verbs import (
     PredictOptions,
 )
 from ...ground.errors import InputError
+from ...ground.paths import typed_path
 from ...tasks import TASKS, entry, verb_options
 from .options import Parser, add_options, as_typed, option, summary
 
@@ -95,8 +95,11 @@ def refuse_others(parser: Parser, words: Sequence[str], run: str) -> None:
 def task_of(words: Sequence[str]) -> tuple[str, str] | None:
     """The task of the run that the words name first, and that run."""
     for word in words:
-        folder = Path(word).expanduser()
-        if not word.startswith("-") and "\0" not in word and (folder / "config.yaml").exists():
+        try:
+            settings = typed_path(word) / "config.yaml"
+        except InputError:  # what is no path is not the run
+            continue
+        if not word.startswith("-") and settings.exists():
             from ...checkpoint import RunFolder
 
             return RunFolder(word).load_config()[0], word

@@ -14,6 +14,7 @@ from ...config.comparison import Comparison
 from ...config.run import BUDGETS
 from ...config.verbs import TrainOptions
 from ...ground.errors import InputError, one_of
+from ...ground.paths import typed_path
 from ...tasks import TASKS
 from .options import Parser, add_options, as_typed, option, summary
 
@@ -89,7 +90,7 @@ def read_files(files: Sequence[str | Path], task: str) -> Any:
     """The task's configuration with the settings of files, later ones first; errors name them."""
     config = TASKS[task].config()
     for file in files:
-        path = Path(file).expanduser()
+        path = typed_path(file)
         if not path.is_file():
             raise InputError(f"--config {path}: no such file.")
         values = configs.load_yaml(path)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...data.text import find_files, open_bytes
 from ...ground.errors import InputError
+from ...ground.paths import typed_path
 
 KNOWN_FIELDS = frozenset("ABCDEFGHIKLMNOPQRSTUVWXZmrsw+")
 """The fields of ABC 2.1, and E: of 1.6. Others are kept and counted as unknown."""
@@ -97,7 +98,7 @@ def abc_files(patterns: list[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         files = find_files([pattern])
-        if Path(pattern).expanduser().is_dir():
+        if typed_path(pattern).is_dir():
             files = [f for f in files if f.name.removesuffix(".gz").lower().endswith(".abc")]
             if not files:
                 raise InputError(f"{pattern}: no tune book in it: expected files that end in .abc.")
