@@ -67,6 +67,29 @@ def test_columns_comments_and_documents(between):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("text", [
+    "John\tB-PER \nSmith\tI-PER\t\n\nMary \tB-PER\n",
+    "John\tB-PER\t\nSmith\tI-PER\t\n\nMary\tB-PER\t\n",
+    "John B-PER\t\nSmith  I-PER \n \t\nMary  B-PER\n",
+])  # fmt: skip
+def test_blanks_around_fields_are_no_part_of_them(text):
+    first, second = read(text)
+    assert (first.words, first.tags) == (["John", "Smith"], ["B-PER", "I-PER"])
+    assert (second.words, second.tags) == (["Mary"], ["B-PER"])
+    between = first.separator
+    for sentence in (first, second):
+        kept = sentence.written(["X"] * len(sentence.words), replace=True)
+        assert kept == "\n".join(f"{word}{between}X" for word in sentence.words)
+        (again,) = read(sentence.written(["X"] * len(sentence.words)))
+        assert (again.words, set(again.tags)) == (sentence.words, {"X"})
+
+
+def test_a_column_that_is_often_empty_stays_where_columns_are_counted_from_the_first():
+    (sentence,) = read("a\tN\t\nb\tV\tnote\n", tag="2")
+    assert sentence.tags == ["N", "V"]
+    assert sentence.written(["X", "Y"], replace=True) == "a\tX\t\nb\tY\tnote"
+
+
 def test_columns_by_name_and_number():
     text = "He PRP B-NP\nsaw VBD B-VP\n"
     for word, tag in (("1", "2"), ("-3", "-2"), ("w", "p")):

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from seqeval.metrics import classification_report
     from seqeval.metrics.sequence_labeling import get_entities
-    from seqeval.scheme import IOB2, IOBES
+    from seqeval.scheme import BILOU, IOB2, IOBES, Entities
 
 ANY = st.lists(st.sampled_from(tag_names(["x", "y"], "BIOES")), min_size=1, max_size=12)
 
@@ -53,6 +53,8 @@ def test_the_schemes_by_example():
         "IOB1": "I-x I-x B-x O I-y I-x I-x I-x",
         "IOB2": "B-x I-x B-x O B-y B-x I-x I-x",
         "BIOES": "B-x E-x S-x O S-y B-x I-x E-x",
+        "BILOU": "B-x L-x U-x O U-y B-x I-x L-x",
+        "BMES": "B-x E-x S-x O S-y B-x M-x E-x",
     }
     for scheme in SCHEMES:
         assert scheme_of([tags_of(spans, 8, scheme), ["O"]]) == scheme
@@ -62,6 +64,40 @@ def test_what_is_not_of_spans():
     assert scheme_of([["NOUN", "O"]]) is None
     assert scheme_of([["O", "O"], []]) is None
     assert scheme_of([["B-x", "O", "I-x"]]) == "IOB2"  # one that begins inside, repaired
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("stray", ["B-x I-x O", "I-x I-x O", "B-x E-x O S-x"])
+def test_the_scheme_of_most_tags_is_the_scheme(scheme, stray):
+    spans = [Span("x", 0, 3), Span("x", 3, 4), Span("y", 5, 8)]
+    sentences = [tags_of(spans, 9, scheme)] * 10
+    assert scheme_of([stray.split(), *sentences, stray.split()]) == scheme
+
+
+def test_of_schemes_that_fit_alike_the_likely_one_is_taken():
+    tags = ["B-x", "E-x", "O", "S-y"]
+    assert scheme_of([tags]) == "BIOES"
+    assert scheme_of([tags], "BMES") == "BMES"
+    assert scheme_of([tags], "IOB2") == "BIOES"
+
+
+def test_spans_need_no_type():
+    words = ["B", "M", "E", "S", "B", "E"]  # words of Chinese, by their characters
+    assert scheme_of([words, ["S"]]) == "BMES"
+    assert read_spans(words, [""] * 6, "BMES") == (
+        [Span("_", 0, 3), Span("_", 3, 4), Span("_", 4, 6)], 0
+    )  # fmt: skip
+    assert tags_of(spans_of(words), 6, "IOB2") == ["B", "I", "I", "B", "B", "I"]
+    assert tag_names(["_", "x"], "IOB2") == ["O", "B", "I", "B-x", "I-x"]
+    assert scheme_of([["B", "I", "O", "B"]]) == "IOB2"
+    assert scheme_of([["S", "E", "I", "E", "M", "O"]]) is None  # classes of single letters
+
+
+@given(sentences())
+def test_bilou_is_that_of_seqeval(sentence):
+    spans, length = sentence
+    found = Entities([tags_of(spans, length, "BILOU")], BILOU).entities[0]
+    assert [(e.tag, e.start, e.end) for e in found] == spans
 
 
 def test_a_span_that_begins_inside_is_repaired_and_counted():

@@ -115,6 +115,49 @@ def test_it_learns_spans_and_writes_them_in_the_scheme_of_the_data(
     }  # fmt: skip
 
 
+def test_a_file_in_the_form_of_conll_2003_is_read_and_written_in_its_own_scheme(
+    configure, data, capsys, tmp_path
+):
+    news = "".join(
+        f"{word} NN I-NP {tag}\n" if word else "\n"
+        for word, tag in (line.split("\t") if line else ("", "") for line in
+                          sentences("IOB1").split("\n"))
+    )  # fmt: skip
+    documents = f"-DOCSTART- -X- O O\n\n{news}\n-DOCSTART- -X- O O\n\nOslo NNP B-NP B-LOC\n\n"
+    data.write_text(documents)  # with one superfluous B
+    sizes = {"hidden_size": 16, "embedding_size": 16, "dropout": 0.0, "word_dropout": 0.0}
+    config = configure(max_steps=60, model=sizes, optim={"lr": 0.03})
+    tt.train(config)
+    said = capsys.readouterr().err
+    assert "spans of 2 types in IOB1" in said
+    assert "1 tags of spans repaired" in said
+    for scheme, begins in (("IOB1", "I"), ("IOB2", "B"), ("BILOU", "U")):
+        path = tmp_path / f"{scheme}.conll"
+        path.write_text(
+            "-DOCSTART- -X- O O\n\n" + f"near IN I-PP O\nOslo NNP I-NP {begins}-LOC\n\n" * 2
+        )
+        found = tt.evaluate(config.out, str(path))
+        assert (found.repaired_tags, found.words, found.unseen_tags) == (0, 4, 0)
+        lines = [p.text for p in tt.predict(config.out, str(path), replace=True)]
+        tags = {line.split()[-1] for block in lines for line in block.split("\n") if line}
+        assert tags <= {"O", f"{begins}-LOC", f"{begins}-PER"}, tags
+        assert f"{begins}-LOC" in tags
+
+
+def test_words_of_chinese_are_spans_without_a_type(configure, data, capsys):
+    rows = {"天": "B", "气": "E", "好": "S", "大": "B", "学": "M", "生": "E"}
+    text = "".join(f"{c} {rows[c]}\n" for c in "天气好大学生") + "\n"
+    data.write_text(text * 20 + "".join(f"{c} {rows[c]}\n" for c in "大学生天气") + "\n")
+    sizes = {"hidden_size": 16, "embedding_size": 16, "dropout": 0.0, "word_dropout": 0.0}
+    config = configure(max_steps=60, model=sizes, optim={"lr": 0.03})
+    result = tt.train(config)
+    assert "spans without a type in BMES" in capsys.readouterr().err
+    assert result.metrics["f1"] == 1
+    (found,) = tt.predict(config.out, lines=list("大学生好"))
+    assert found.values["tags"] == list("BMES")
+    assert [span["type"] for span in found.values["spans"]] == ["_", "_"]
+
+
 def test_tags_that_are_no_spans_are_classes_by_themselves(configure, data, capsys):
     data.write_text(sentences("IOB2").replace("B-", "").replace("I-", ""))
     config = configure(max_steps=50, model={"head": "softmax", "dropout": 0.0})

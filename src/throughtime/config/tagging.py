@@ -23,8 +23,8 @@ class TaggerDataConfig(HoldoutConfig, VectorsConfig):
         word: Column of the words: a name, or a number from 1, or from -1 for the last; auto: FORM,
             or the first.
         tag: Column of the tags; auto: UPOS, or the last.
-        scheme: How tags tell spans: IOB1, IOB2 or BIOES; none: each tag is a class by itself; auto:
-            by looking at the training data.
+        scheme: How tags tell spans: IOB1, IOB2, BIOES, BILOU or BMES; none: each tag is a class by
+            itself; auto: the one that most tags of the training data are written in.
         spans_as: What the model learns of spans; its predictions are written in the scheme of the
             data.
         encoding: Encoding of the text.
@@ -37,7 +37,7 @@ class TaggerDataConfig(HoldoutConfig, VectorsConfig):
     columns: list[str] = field(default_factory=list)
     word: str = "auto"
     tag: str = "auto"
-    scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "none"] = "auto"
+    scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "BILOU", "BMES", "none"] = "auto"
     spans_as: Literal["IOB2", "BIOES"] = "BIOES"
     encoding: str = "utf-8"
     vocab_size: int = limited(50_000, 5, LARGEST_VOCABULARY)

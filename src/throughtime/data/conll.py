@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Sentence:
-    """Words and their tags (none where none were asked for), and the lines they come from."""
+    """Words, their tags (none where there is no column of them), and the lines they come from."""
 
     words: list[str]
     tags: list[str]
@@ -76,7 +76,8 @@ class Sentence:
                 continue
             tag = tags[word] if word is not None else "O" if fields[0] == DOCSTART else "_"
             if not replace:
-                lines.append(f"{text.rstrip(' ')}{self.separator}{tag}")
+                whole = text.rstrip(BLANK if fields[-1] else " ")
+                lines.append(f"{whole}{self.separator}{tag}")
             elif word is None or self.tag_column is None:
                 lines.append(text)
             else:
@@ -111,8 +112,9 @@ class SentenceReader:
     A blank line ends a sentence. Every line with columns has as many as the first one, or as
     CoNLL-U has, or as `# global.columns` or `columns` name. In CoNLL columns (tabs between where
     the first line has one, else spaces) a line that begins with # before the first word of a
-    sentence is a comment unless it has the file's number of columns. `word` and `tag` are columns
-    by name, or by number from 1 or from -1; with `tagged` false a tag is not asked for.
+    sentence is a comment unless it has the file's number of columns. Blanks around a field are no
+    part of it. `word` and `tag` are columns by name, or by number from 1 or from -1; with `tagged`
+    false there need be no tag.
     """
 
     format: str = "auto"
@@ -160,22 +162,22 @@ class SentenceReader:
             self.rows.append(Row(line, [], None))
             return None
         if self.tabs is None:
-            self.tabs = "\t" in text
+            self.tabs = "\t" in text.strip(BLANK)
         fields = self._fields(text)
         if fields[0] == DOCSTART:
             self.rows.append(Row(line, fields, None))
             return None
-        self._check(fields, line)
+        fields = self._check(fields, line)
         word, tag = self.places or self._find(line)
         if "ID" in self.names and not self._is_word(fields[self.names.index("ID")], line):
             self.rows.append(Row(line, fields, None))
             return None
         for column, what in ((word, "word"), (tag, "tag")):
-            if column is not None and not fields[column].strip(BLANK):
+            if column is not None and not fields[column]:
                 raise InputError(f"{line.where}: the {what} (column {column + 1}) is empty.")
         self.rows.append(Row(line, fields, len(self.words)))
         self.words.append(fields[word])
-        if tag is not None and self.tagged:
+        if tag is not None:
             self.tags.append(fields[tag])
         return None
 
@@ -210,14 +212,20 @@ class SentenceReader:
 
     def _fields(self, text: str) -> list[str]:
         """Between tabs, or between spaces: other white space can be part of a word."""
-        return text.split("\t") if self.tabs else [f for f in text.split(" ") if f]
+        fields = [field.strip(BLANK) for field in text.split("\t" if self.tabs else " ")]
+        return fields if self.tabs else [field for field in fields if field]
 
     def _name(self, names: list[str]) -> None:
         self.names, self.count, self.places = tuple(names), len(names), None
         self.because = "# global.columns names"
         self.tabs = True if "ID" in names else self.tabs
 
-    def _check(self, fields: list[str], line: Line) -> None:
+    def _check(self, fields: list[str], line: Line) -> list[str]:
+        """The fields, as many as there must be; what tabs at the end of a line begin is none."""
+        last = max((i for i, field in enumerate(fields, 1) if field), default=1)
+        from_the_end = self.tag == "auto" or self.tag.startswith("-")
+        if last < len(fields) and (self.count or from_the_end):
+            fields = fields[: max(last, self.count)]
         if not self.count:
             self.count, self.because = len(fields), f"line {line.number} has"
         if len(fields) != self.count:
@@ -226,6 +234,7 @@ class SentenceReader:
                 f"{line.where}: expected {plural(self.count, 'column')} {between}, as "
                 f"{self.because}, got {len(fields)}."
             )
+        return fields
 
     def _is_word(self, number: str, line: Line) -> bool:
         """Whether an ID is a word's: no range as in 1-2 and no empty node as in 8.1."""

@@ -1,20 +1,34 @@
-"""Spans as tags: IOB1, IOB2 and BIOES read, written, repaired; which tag may follow which."""
+"""Spans as tags: five schemes read, written, repaired; which tag may follow which."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..ground.errors import InputError
 
-SCHEMES = ("IOB1", "IOB2", "BIOES")
-"""The schemes that are known."""
+SCHEMES = ("IOB2", "IOB1", "BIOES", "BILOU", "BMES")
+"""The schemes that are known; of two that fit tags alike, the first is taken."""
 
-TAG = re.compile(r"O|[BIES]-(.+)")
-"""A tag of a span: where in it, and its type."""
+ENDS = {"BIOES": "BIES", "BILOU": "BILU", "BMES": "BMES"}
+"""What schemes that mark ends call the first, the inner and the last word of a span, and a single
+one."""
+
+TAG = re.compile(r"O|[BIESMLU](-.+)?")
+"""A tag of a span: where in it, and its type, if it has one."""
+
+PLACES = {"M": "I", "L": "E", "U": "S"}
+"""The same places by their names in BIOES."""
+
+UNTYPED = "_"
+"""The type of spans that have none (B, I, O alone), as seqeval names it."""
+
+MISFITS = 0.1
+"""Tags without types that fit no scheme better than for this share are classes by themselves."""
 
 
 class Span(NamedTuple):
@@ -26,8 +40,9 @@ class Span(NamedTuple):
 
 
 def parts(tag: str) -> tuple[str, str]:
-    """O, or the place in a span, and the span's type."""
-    return tag[:1], tag[2:]
+    """O, or the place in a span by its name in BIOES, and the span's type."""
+    place = PLACES.get(tag[:1], tag[:1])
+    return place, tag[2:] or ("" if place == "O" else UNTYPED)
 
 
 def spans_of(tags: Sequence[str]) -> list[Span]:
@@ -56,47 +71,58 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     return found
 
 
+def places_of(length: int, again: bool, scheme: str) -> str:
+    """The places of a span's words, a letter each; `again`: right after one of its type."""
+    if scheme in ENDS:
+        first, inner, last, single = ENDS[scheme]
+        return single if length == 1 else first + inner * (length - 2) + last
+    return ("I" if scheme == "IOB1" and not again else "B") + "I" * (length - 1)
+
+
+def touching(spans: Iterable[Span]) -> Iterator[tuple[Span, bool]]:
+    """Each span, and whether one of its type ends where it begins; spans come in order."""
+    before: Span | None = None
+    for span in spans:
+        yield span, before is not None and (before.end, before.type) == (span.start, span.type)
+        before = span
+
+
 def tags_of(spans: Iterable[Span], length: int, scheme: str) -> list[str]:
     """The tags of spans that do not overlap, in order."""
     tags = ["O"] * length
-    before: Span | None = None
-    for span in spans:
-        kind, start, end = span
-        for i in range(start, end):
-            tags[i] = f"I-{kind}"
-        if scheme == "IOB1":
-            if before and before.end == start and before.type == kind:
-                tags[start] = f"B-{kind}"
-        else:
-            tags[start] = f"B-{kind}"
-        if scheme == "BIOES":
-            tags[end - 1] = f"{'S' if end - start == 1 else 'E'}-{kind}"
-        before = span
+    for (kind, start, end), again in touching(spans):
+        ending = "" if kind == UNTYPED else f"-{kind}"
+        tags[start:end] = [p + ending for p in places_of(end - start, again, scheme)]
     return tags
 
 
-def scheme_of(sequences: Iterable[Sequence[str]]) -> str | None:
-    """The scheme that tags are in; None where they are not those of spans.
+def scheme_of(sequences: Iterable[Sequence[str]], likely: str | None = None) -> str | None:
+    """The scheme that writes most of the tags as they are; None where they are not those of spans.
 
-    BIOES where an E or S occurs; IOB1 where spans begin with I after O, or after another type, and
-    never with a B that IOB1 would not need; else IOB2.
+    Of several that fit alike `likely`, else the first of `SCHEMES`.
     """
-    some, inside_first, begin_first, ends = False, False, False, False
+    seen: Counter[tuple[str, bool]] = Counter()
+    typed = False
     for tags in sequences:
-        before = ("O", "")
-        for tag in tags:
-            if not TAG.fullmatch(tag):
-                return None
-            place, kind = parts(tag)
-            some |= place != "O"
-            ends |= place in "ES"
-            first = before[0] == "O" or before[1] != kind
-            inside_first |= place == "I" and first
-            begin_first |= place == "B" and first
-            before = place, kind
-    if not some:
+        if not all(map(TAG.fullmatch, tags)):
+            return None
+        for span, again in touching(spans_of(tags)):
+            seen["".join(tag[0] for tag in tags[span.start : span.end]), again] += 1
+            typed |= span.type != UNTYPED
+    if not seen:
         return None
-    return "BIOES" if ends else "IOB1" if inside_first and not begin_first else "IOB2"
+    wrong = {scheme: repairs(seen, scheme) for scheme in SCHEMES}
+    best = min(SCHEMES, key=lambda scheme: (wrong[scheme], scheme != likely))
+    words = sum(n * len(places) for (places, _), n in seen.items())
+    return best if typed or wrong[best] <= MISFITS * words else None
+
+
+def repairs(seen: Counter[tuple[str, bool]], scheme: str) -> int:
+    """How many tags a scheme would write otherwise, of spans by their places and `again`."""
+    return sum(
+        n * sum(a != b for a, b in zip(places, places_of(len(places), again, scheme)))
+        for (places, again), n in seen.items()
+    )
 
 
 def read_spans(tags: Sequence[str], places: Sequence[str], scheme: str) -> tuple[list[Span], int]:
@@ -105,7 +131,7 @@ def read_spans(tags: Sequence[str], places: Sequence[str], scheme: str) -> tuple
     Those are repaired: an I that begins a span is taken for its beginning. `places` are FILE:LINE
     of each tag, for the error about a tag that is none of a span.
     """
-    allowed = "OBIES" if scheme == "BIOES" else "OBI"
+    allowed = "O" + ENDS.get(scheme, "BI")
     for tag, place in zip(tags, places):
         if not TAG.fullmatch(tag) or tag[0] not in allowed:
             raise InputError(
@@ -119,7 +145,8 @@ def read_spans(tags: Sequence[str], places: Sequence[str], scheme: str) -> tuple
 def tag_names(types: Iterable[str], scheme: str) -> list[str]:
     """All tags that spans of these types can have in a scheme."""
     places = "BIES" if scheme == "BIOES" else "BI"
-    return ["O", *(f"{place}-{kind}" for kind in sorted(set(types)) for place in places)]
+    endings = ("" if kind == UNTYPED else f"-{kind}" for kind in sorted(set(types)))
+    return ["O", *(place + ending for ending in endings for place in places)]
 
 
 class Legal(NamedTuple):

@@ -14,7 +14,18 @@ from ..config.tagging import TaggerDataConfig
 from ..data.batches import Ragged
 from ..data.conll import Sentence
 from ..data.labels import Labels
-from ..data.spans import Span, legal, parts, read_spans, scheme_of, spans_of, tag_names, tags_of
+from ..data.spans import (
+    UNTYPED,
+    Span,
+    legal,
+    parts,
+    read_spans,
+    scheme_of,
+    spans_of,
+    tag_names,
+    tags_of,
+)
+from ..ground.wording import plural
 from ..metrics.classification import by_class
 from ..metrics.spans import SpanScores, measure_spans
 
@@ -53,7 +64,7 @@ class Tags:
         if config.scheme == "auto":
             config.scheme = scheme_of(s.tags for s in train) or "none"  # type: ignore[assignment]
         tags = cls(Labels([]), config.scheme, config.spans_as)
-        truth = tags.read(train)
+        truth = tags.read(train, tags.scheme)
         if tags.of_spans:
             types = {span.type for spans in truth.spans for span in spans}
             tags.labels = Labels(tag_names(types, config.spans_as))
@@ -61,13 +72,19 @@ class Tags:
             tags.labels = Labels.of(tag for sentence in truth.tags for tag in sentence)
         return tags
 
-    def read(self, sentences: Sequence[Sentence]) -> Truth:
-        """Tags as they stand, or repaired where they are of spans."""
+    def scheme_in(self, sentences: Iterable[Sentence]) -> str:
+        """The scheme that sentences are in; that of training where theirs does not show."""
+        if not self.of_spans:
+            return self.scheme
+        return scheme_of((s.tags for s in sentences), self.scheme) or self.scheme
+
+    def read(self, sentences: Sequence[Sentence], scheme: str) -> Truth:
+        """Tags as they stand; of spans, repaired, and in the scheme of training."""
         if not self.of_spans:
             return Truth([s.tags for s in sentences], [[] for _ in sentences], 0)
         tags, found, repaired = [], [], 0
         for sentence in sentences:
-            spans, count = read_spans(sentence.tags, sentence.places, self.scheme)
+            spans, count = read_spans(sentence.tags, sentence.places, scheme)
             tags.append(tags_of(spans, len(sentence.words), self.scheme))
             found.append(spans)
             repaired += count
@@ -82,10 +99,14 @@ class Tags:
             self.labels.encode(tags_of(spans, len(tags), self.learned)) for tags, spans in pairs
         )
 
+    def rewritten(self, tags: Sequence[str], scheme: str) -> list[str]:
+        """Tags of training's scheme in another one."""
+        return tags_of(spans_of(tags), len(tags), scheme) if self.of_spans else list(tags)
+
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The tags of one sentence, in the scheme of the data."""
         tags = [self.labels.names[i] for i in ids]
-        return tags_of(spans_of(tags), len(tags), self.scheme) if self.of_spans else tags
+        return self.rewritten(tags, self.scheme)
 
     def legal(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """What a CRF lets follow one another."""
@@ -128,7 +149,5 @@ class Tags:
         if not self.of_spans:
             return f"{len(self.labels)} tags, each a class by itself: accuracy"
         types = {parts(name)[1] for name in self.labels.names} - {""}
-        return (
-            f"spans of {len(types)} types in {self.scheme}, learned as {self.learned}: F1 of whole "
-            "spans"
-        )
+        of = "without a type" if types == {UNTYPED} else f"of {plural(len(types), 'type')}"
+        return f"spans {of} in {self.scheme}, learned as {self.learned}: F1 of whole spans"

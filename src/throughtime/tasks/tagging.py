@@ -22,7 +22,7 @@ from ..data.conll import Sentence, SentenceReader, format_of, of_words, read_tag
 from ..data.forms import Forms, Words
 from ..data.labelled import Record
 from ..data.labels import UNSEEN, Labels
-from ..data.lines import Inputs, check_encoding
+from ..data.lines import Inputs, check_encoding, read_lines
 from ..data.spans import spans_of
 from ..data.splits import hold_out
 from ..data.vectors import Vectors, vectors_as_wide
@@ -135,7 +135,8 @@ class Tagging(ExampleTask):
 
     def encode(self, examples: list[Sentence], *, training: bool = False) -> TaggedSentences:
         """Words and tags as numbers."""
-        truth = self.tags.read(examples)
+        scheme = self.tags.scheme if training else self.tags.scheme_in(examples)
+        truth = self.tags.read(examples, scheme)
         return TaggedSentences(self.forms(examples), self.tags.encode(truth), truth)
 
     def look_over(self, train: list[Sentence], valid: list[Sentence]) -> None:
@@ -272,7 +273,7 @@ class Tagging(ExampleTask):
         self, model: Tagger, inputs: Inputs, options: TaggingOptions
     ) -> Iterator[Prediction]:
         """The tags of each sentence, as its lines with a last column, and a blank line."""
-        for sentences in self.arriving(inputs, options):
+        for sentences, scheme in self.arriving(inputs, options):
             predicted, _ = self.predicted(model, self.forms(sentences))
             for sentence, tags in zip(sentences, predicted):
                 values: dict[str, Any] = {"words": sentence.words, "tags": tags}
@@ -281,24 +282,32 @@ class Tagging(ExampleTask):
                         {**span._asdict(), "words": sentence.words[span.start : span.end]}
                         for span in spans_of(tags)
                     ]
-                text = sentence.written(tags, replace=options.replace)
+                written = self.tags.rewritten(tags, scheme)
+                text = sentence.written(written, replace=options.replace)
                 yield Prediction(f"{text}\n" if sentence.rows else "", values)
 
-    def arriving(self, inputs: Inputs, options: TaggingOptions) -> Iterator[list[Sentence]]:
-        """Sentences as they come; a pipe's are not held back until there are more."""
+    def arriving(
+        self, inputs: Inputs, options: TaggingOptions
+    ) -> Iterator[tuple[list[Sentence], str]]:
+        """Sentences as they come, a pipe's not held back until there are more; and the scheme to
+        write theirs in: that of the tags replaced in a file, else that of training.
+        """
         data = self.config.data
         asked = data.format if options.format == "auto" else options.format
         for path in inputs.paths or [None]:
             of_path = Inputs((path,), encoding=data.encoding) if path else inputs
             form = format_of(path or self.config.train[0], asked)
             rows = replace(reader(data), format=form, tagged=False)
+            scheme = self.tags.scheme
+            if path and path.is_file() and options.replace and form != "text":
+                scheme = self.tags.scheme_in(replace(rows).read(read_lines(path, data.encoding)))
             for lines in of_path.chunks(LINES_AT_ONCE):
                 if form == "text":
-                    yield [of_words(line.text.split(), line) for line in lines]
+                    yield [of_words(line.text.split(), line) for line in lines], scheme
                 elif found := [s for line in lines if (s := rows.push(line)) is not None]:
-                    yield found
+                    yield found, scheme
             if (last := rows.close()) is not None:
-                yield [last]
+                yield [last], scheme
 
 
 def reader(data: TaggerDataConfig) -> SentenceReader:
