@@ -40,11 +40,12 @@ def here(monkeypatch):
     from throughtime.config import to_dict
     from throughtime.ground.errors import ThroughtimeError
 
-    def run_all(jobs, task, at_once, lock):
+    def run_all(jobs, task, at_once, lock, trust=False):
         assert os.fstat(lock)
         failures = {}
         for job in jobs:
-            order = {"task": task, "config": to_dict(job.run.config), "jobs": at_once}
+            order = {"task": task, "config": to_dict(job.run.config), "jobs": at_once,
+                     "trust": trust}  # fmt: skip
             try:
                 job.result.write_text(json.dumps(worker.run(order)))
             except ThroughtimeError as error:

@@ -14,7 +14,7 @@ import io
 import os
 import pickle
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,10 @@ AVERAGED = "average-*.safetensors"
 
 
 class RunFolder:
-    """A run folder at `path`."""
+    """A run folder at `path`; `trust`: whether a cell's file in it may be run."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = typed_path(path)
+    def __init__(self, path: str | Path, *, trust: bool = False) -> None:
+        self.path, self.trust = typed_path(path), trust
         self.config, self.tokenizer, self.model, self.trainer, self.metrics = (
             self.path / name for name in FILES
         )
@@ -104,11 +104,15 @@ class RunFolder:
             raise ValueError(f"{name} is not listed in TASK_FILES: --overwrite would leave it")
         return self.path / name
 
-    def keep(self, source: Path | None) -> None:
-        """Copy a file that the run needs (a user's cell) into the folder."""
-        if source is not None and source.resolve().parent != self.path.resolve():
-            with atomically(self.path / source.name) as path:
-                shutil.copyfile(source, path)
+    def keep(self, sources: Collection[Path]) -> None:
+        """Copy files that the run needs (of a user's cells) into the folder."""
+        if len({source.name for source in sources}) < len(sources):
+            said = ", ".join(sorted(map(str, sources)))
+            raise InputError(f"a run keeps files of cells by name: give {said} different names.")
+        for source in sources:
+            if source.resolve().parent != self.path.resolve():
+                with atomically(self.path / source.name) as path:
+                    shutil.copyfile(source, path)
 
     def save_text(self, path: Path, text: str) -> None:
         """Write a text file of the folder, whole or not at all."""

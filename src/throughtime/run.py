@@ -29,7 +29,8 @@ class Run:
     `open` loads it; made directly it reads the settings alone, and loads when it is first asked for
     more. The model is in evaluation mode; no call leaves a trace in it, in another call, or in
     torch's random state. `device`, `checkpoint` and `threads` are `config.verbs.ModelOptions`;
-    threads are those of the process.
+    threads are those of the process. `trust` lets it run the Python file of a cell that is not
+    built in.
     """
 
     config: RunConfig
@@ -44,12 +45,13 @@ class Run:
     def __init__(
         self,
         path: str | Path,
+        trust: bool = False,
         *,
         device: str = "auto",
         checkpoint: str = "best",
         threads: int | None = None,
     ) -> None:
-        self.folder = RunFolder(path)
+        self.folder = RunFolder(path, trust=trust)
         self.path, self.name = self.folder.path, self.folder.path.resolve().name
         self.kind, values = self.folder.load_config()
         self.config = configs.from_dict(entry(self.kind).config, values)
@@ -60,6 +62,7 @@ class Run:
     def open(
         cls,
         path: str | Path,
+        trust: bool = False,
         *,
         device: str = "auto",
         checkpoint: str = "best",
@@ -68,9 +71,10 @@ class Run:
         """The run in a folder, loaded.
 
         Errors: `InputError` for a folder that is no run, settings or weights that are damaged or do
-        not fit each other, and a device that is not there.
+        not fit each other, a device that is not there, and a cell of the user's own in a run that
+        is not trusted.
         """
-        run = cls(path, device=device, checkpoint=checkpoint, threads=threads)
+        run = cls(path, trust, device=device, checkpoint=checkpoint, threads=threads)
         run.load()
         return run
 

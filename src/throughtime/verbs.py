@@ -44,11 +44,13 @@ def train(
     task: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    trust: bool = False,
 ) -> Result:
     """Train `config` into the run folder `config.out`; its class tells the task.
 
     `resume` goes on from the folder's checkpoint with the same data and architecture; a larger
-    budget continues a finished run. The process's allocator and denormals are set for training
+    budget continues a finished run. `trust` lets it run the file of a cell of one's own that the
+    folder holds. The process's allocator and denormals are set for training
     (`machine.prepare`). Errors: `InputError` for anything in the configuration or the
     data that cannot be used, before anything is written; `TrainingDiverged`; `Interrupted`.
     """
@@ -56,7 +58,7 @@ def train(
     config = copy.deepcopy(config)  # preparing settles what is left to auto
     configs.check(config)
     config.out = str(config.out)
-    folder = RunFolder(config.out)
+    folder = RunFolder(config.out, trust=trust)
     machine.prepare(config.threads)
     device = machine.choose_device(config.device)
     processes = Processes.join(device)
@@ -127,9 +129,11 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     return [] if new in (old, "auto") else [(name, old, new)]
 
 
-def load(run: str | Path, *, device: str = "auto", checkpoint: str = "best") -> tuple[Any, Any]:
+def load(
+    run: str | Path, *, device: str = "auto", checkpoint: str = "best", trust: bool = False
+) -> tuple[Any, Any]:
     """A run's task (without its data) and its model, in evaluation mode: as `Run.open` has them."""
-    return Run(run, device=device, checkpoint=checkpoint).load()
+    return Run(run, trust, device=device, checkpoint=checkpoint).load()
 
 
 def evaluate(
@@ -139,10 +143,11 @@ def evaluate(
     device: str = "auto",
     checkpoint: str = "best",
     threads: int | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> Evaluation:
     """`Run.evaluate` of a run that is used once."""
-    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     return opened.evaluate(data, **options)
 
 
@@ -154,10 +159,11 @@ def predict(
     device: str = "auto",
     checkpoint: str = "best",
     threads: int | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> Iterator[Prediction]:
     """`Run.predict` of a run that is used once."""
-    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     return opened.predict(data, lines=lines, **options)
 
 
@@ -168,11 +174,12 @@ def generate(
     device: str = "auto",
     checkpoint: str = "best",
     threads: int | None = None,
+    trust: bool = False,
     on_text: Callable[[int, str], None] | None = None,
     **options: Any,
 ) -> list[str]:
     """`Run.generate` of a run that is used once."""
-    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     return opened.generate(prime, on_text=on_text, **options)
 
 
@@ -184,6 +191,7 @@ def agreement(
     device: str = "auto",
     checkpoint: str = "best",
     threads: int | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> Agreement:
     """Which share of minimal pairs a language model gets right: of files, or of built-in sentences.
@@ -194,7 +202,7 @@ def agreement(
     options["pairs"] = [pairs] if isinstance(pairs, str) else (pairs or [])
     chosen = configs.from_dict(AgreementOptions, options)
     configs.check(chosen)
-    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     if not task_class(opened.kind).judges_sentences:
         raise InputError(
             f"{run} is {entry(opened.kind).noun}; inspect agreement is for language models."
@@ -253,6 +261,7 @@ def inspect_run(
     device: str = "auto",
     checkpoint: str = "best",
     threads: int | None = None,
+    trust: bool = False,
 ) -> Inspected:
     """Look inside a run over the files `data`, and write report.html and inspect.json.
 
@@ -266,7 +275,7 @@ def inspect_run(
     from .inspect.language import Effort
 
     need("matplotlib", "inspect")
-    opened = Run(run, device=device, checkpoint=checkpoint, threads=threads)
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     target = reports.free_folder(opened.path) if out is None else typed_path(out)
     reports.prepare(target, overwrite)
     history = opened.folder.metrics

@@ -1,15 +1,18 @@
 """Cells by name, for the command line and the run folder: `lstm`, `lstm(output=identity)`, a file.
 
-`FILE.py:Class` loads the user's own cell from a file of theirs.
+`FILE.py:Class` loads the user's own cell from a file of theirs. A run folder has a copy of it,
+which may be anybody's: it is run only for who trusts it.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.util
+import shlex
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean, one_of
 from ..ground.paths import typed_path
 from .base import Cell
@@ -26,16 +29,21 @@ CELLS: dict[str, type[Cell]] = {
 }
 
 
-def find_cell(text: str, folder: Path | None = None) -> Cell:
-    """The cell that `text` names; a relative file is looked for in `folder` first.
+def find_cell(text: str, folder: Path | None = None, *, trust: bool = False) -> Cell:
+    """The cell that `text` names: built in, or a class of the user's own in a file.
 
-    Errors: `InputError` for an unknown name or option, with the nearest known.
+    Of a run in `folder` that file is the folder's own copy, wherever the name points, and loading
+    it runs it: `InputError`, unless `trust`. Without `folder` the name is the user's, and so is the
+    file. Errors: `InputError` for an unknown name or option, with the nearest known.
     """
     name, options = split_options(text)
-    if ".py:" not in name:
+    if not is_own(name):
         cls = CELLS[one_of("cell", name, CELLS)]
     else:
-        cls = load_class(source_file(name, folder), name.rpartition(":")[2])
+        path = source_file(name, folder)
+        if folder is not None:
+            refuse_untrusted(path, folder, trust)
+        cls = load_class(path, name.rpartition(":")[2])
     with told():
         try:
             return cls(**options)
@@ -45,26 +53,46 @@ def find_cell(text: str, folder: Path | None = None) -> Cell:
             raise InputError(f"cell {text!r}: {error}.") from error
 
 
-def source_file(text: str, folder: Path | None = None) -> Path | None:
-    """The user's file that a cell's name refers to: `folder`'s own copy if it has one."""
-    name, _ = split_options(text)
-    if ".py:" not in name:
-        return None
-    path = typed_path(name.rpartition(":")[0])
-    copied = folder and folder / path.name
-    return copied if copied and copied.exists() else path
+def source_file(text: str, folder: Path | None = None) -> Path:
+    """The file of the user's own that a cell's name refers to; of a run, the copy in `folder`."""
+    path = typed_path(split_options(text)[0].rpartition(":")[0])
+    return path if folder is None else folder / path.name
 
 
-def load_class(path: Path | None, class_name: str) -> type[Cell]:
-    """The cell class of that name in a Python file."""
-    if path is None or not path.exists():
-        raise InputError(f"{path}: no such file; a cell of your own is given as FILE.py:Class.")
-    spec = importlib.util.spec_from_file_location(f"throughtime_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path}: cannot be loaded as Python.")
-    module = importlib.util.module_from_spec(spec)
+def is_own(text: str) -> bool:
+    """Whether a cell's name refers to a file of the user's own."""
+    return ".py:" in split_options(text)[0]
+
+
+def refuse_untrusted(path: Path, folder: Path, trust: bool) -> None:
+    """Raise `InputError` before the file of a run's cell is run, unless it is trusted."""
+    if path.is_symlink() or not path.is_file():
+        raise InputError(f"{folder} has no file {path.name}, which its cell is in.")
+    if not trust:
+        raise InputError(
+            f"{folder} has a cell of its own, and loading it would run the Python code in {path}. "
+            f"Look at it first (less {shlex.quote(str(path))}); if you trust who wrote it, give "
+            "--trust (in Python: trust=True)."
+        )
+    terminal.say(f"running the cell's file {path}, trusted")
+
+
+def load_class(path: Path, class_name: str) -> type[Cell]:
+    """The cell class of that name in a Python file.
+
+    The file itself is compiled, never what `__pycache__` beside it may hold.
+    """
     try:
-        spec.loader.exec_module(module)
+        source = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); a cell of your own is given as "
+            "FILE.py:Class."
+        ) from error
+    module = ModuleType(f"throughtime_user_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        exec(compile(source, str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise InputError(load_failure(path, error)) from error
     return class_in(path, vars(module), class_name)

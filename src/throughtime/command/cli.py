@@ -133,8 +133,12 @@ def train(words: list[str]) -> int:
     options, config = command.options, command.config
     try:
         result = run(
-            config, task=command.task, resume=options.resume, overwrite=options.overwrite
-        )  # fmt: skip
+            config,
+            task=command.task,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            trust=options.trust,
+        )
     except Interrupted as where:
         if first:
             terminal.say(

@@ -82,7 +82,7 @@ def compare(
         asked = tasks[places[0]]
         score, solved_means = asked.score, asked.solved_means
         del tasks, asked  # the runs read their data themselves
-        failures = train(task, runs, at_once, lock)
+        failures = train(task, runs, at_once, lock, comparison.trust)
         rows = gather(variants, runs, failures)
         rows += [VariantRow("no memory", at, None, metrics=[c]) for at, c in chances.items() if c]
         rows += floors
@@ -136,7 +136,9 @@ def show_sizes(comparison: Comparison, variants: list[Variant], axis: str) -> No
                            "parameters"), *rows]))  # fmt: skip
 
 
-def train(task: str, runs: list[PlannedRun], at_once: int, lock: int) -> dict[str, str]:
+def train(
+    task: str, runs: list[PlannedRun], at_once: int, lock: int, trust: bool
+) -> dict[str, str]:
     """Train what is not finished; what failed, by the run's name."""
     jobs = []
     for run in runs:
@@ -146,7 +148,7 @@ def train(task: str, runs: list[PlannedRun], at_once: int, lock: int) -> dict[st
             jobs.append(job)
     if len(jobs) < len(runs):
         terminal.say(f"{len(runs) - len(jobs)} of {len(runs)} runs are finished already")
-    return pool.run_all(jobs, task, at_once, lock) if jobs else {}
+    return pool.run_all(jobs, task, at_once, lock, trust) if jobs else {}
 
 
 def gather(

@@ -52,13 +52,14 @@ class Job:
 class Working:
     """A job's process, apart from the terminal's Ctrl-C; it holds the lock too."""
 
-    def __init__(self, job: Job, task: str, jobs: int, lock: int) -> None:
+    def __init__(self, job: Job, task: str, jobs: int, lock: int, trust: bool) -> None:
         self.job, self.asked_to_stop = job, False
         order = {
             "task": task,
             "config": configs.to_dict(job.run.config),
             "result": str(job.result),
             "jobs": jobs,
+            "trust": trust,
         }
         with open(job.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
@@ -93,10 +94,13 @@ class Working:
         return code
 
 
-def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str, str]:
+def run_all(
+    jobs: Sequence[Job], task: str, at_once: int, lock: int, trust: bool = False
+) -> dict[str, str]:
     """Run them, `at_once` at a time; return what went wrong, by the run's name.
 
-    `lock` is the open file whose lock the runs hold together with this process.
+    `lock` is the open file whose lock the runs hold together with this process; `trust` is
+    `Comparison.trust`.
 
     After Ctrl-C running ones save and stop, and `Interrupted` is raised; a second Ctrl-C kills
     them, which costs what they did since their last save.
@@ -117,7 +121,7 @@ def run_all(jobs: Sequence[Job], task: str, at_once: int, lock: int) -> dict[str
         try:
             while running or (waiting and not stopping.is_set()):
                 while waiting and len(running) < at_once and not stopping.is_set():
-                    running.append(Working(waiting.pop(0), task, at_once, lock))
+                    running.append(Working(waiting.pop(0), task, at_once, lock, trust))
                 if stopping.is_set():  # one that was being started did not hear of it
                     for work in running:
                         work.ask_to_stop()

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import config as configs
 from .. import verbs
+from ..cells.names import is_own, source_file
 from ..checkpoint import RunFolder, write_text
 from ..ground.errors import ThroughtimeError
 from ..ground.interrupts import Interrupted
@@ -51,8 +52,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Train a run or go on with it; what was found, as plain data."""
     config = configs.from_dict(entry(job["task"]).config, job["config"])
     folder = RunFolder(config.out)
-    result = verbs.train(config, task=job["task"], resume=folder.config.exists())
-    task, model = verbs.load(folder.path, device=config.device)
+    resume = folder.config.exists()
+    trust = job["trust"] or is_own_still(config, folder)
+    result = verbs.train(config, task=job["task"], resume=resume, trust=trust)
+    task, model = verbs.load(folder.path, device=config.device, trust=trust or not resume)
     return {
         "folder": str(folder.path),
         "settings": job["config"],
@@ -68,6 +71,16 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "threads": config.threads,
         "horizon": horizon(task, model),
     }
+
+
+def is_own_still(config: configs.RunConfig, folder: RunFolder) -> bool:
+    """Whether the folder's copies of cells' files are those that the command names."""
+    named = [text for text in config.cells().values() if is_own(text)]
+    return all(
+        (copy := source_file(text, folder.path)).is_file()
+        and copy.read_bytes() == source_file(text).read_bytes()
+        for text in named
+    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class Comparison:
         lengths: For adding, copy and temporal-order: several lengths.
         jobs: Runs at a time; default as many as there are cores for (one on a GPU). Each has its
             share of the threads.
+        trust: Go on with half-finished runs whose cell's file is not the one in --cells any more,
+            and take cells of one's own from --config.
     """
 
     cells: list[str] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Comparison:
     levels: list[str] = field(default_factory=list)
     lengths: list[str] = field(default_factory=list)
     jobs: int | None = limited(None, 1, MOST_THREADS)
+    trust: bool = False
 
     def settle(self, config: Any) -> None:
         """Split what is joined by commas and fill in the default cells; `InputError` where what is

@@ -196,6 +196,12 @@ class RunConfig:
     compared_by: ClassVar[tuple[str, ...]] = ()
     between_samples: ClassVar[str] = "\n" + "─" * 40 + "\n"
 
+    def cells(self) -> dict[str, str]:
+        """`cell`, and each model.NAME_cell: one that is not named is as the first."""
+        model = getattr(self, "model", None)
+        more = {k: v for k, v in vars(model).items() if k.endswith("_cell")} if model else {}
+        return {"cell": self.cell} | {k: v or self.cell for k, v in more.items()}
+
     def check(self) -> None:
         """There is a folder to write to, and a budget."""
         if not self.out:

@@ -16,10 +16,12 @@ class TrainOptions:
     Args:
         resume: Go on with the run in --out.
         overwrite: Replace the run in --out.
+        trust: Run the file of a cell of its own that a resumed run or --config names.
     """
 
     resume: bool = False
     overwrite: bool = False
+    trust: bool = False
 
     def check(self) -> None:
         """One of them."""
@@ -37,11 +39,13 @@ class ModelOptions:
         checkpoint: The weights with the best validation score, the last, or the mean of
             loop.average.
         threads: CPU threads; default all cores.
+        trust: Run the Python file of the run's cell, where that is not a built-in one.
     """
 
     device: DEVICES = "auto"
     checkpoint: WEIGHTS = "best"
     threads: int | None = limited(None, 1, MOST_THREADS)
+    trust: bool = False
 
 
 @dataclass

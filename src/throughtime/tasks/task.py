@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cells.base import Cell
-from ..cells.names import find_cell, source_file
+from ..cells.names import find_cell, is_own, source_file
 from ..checkpoint import RunFolder
 from ..data.lines import Inputs
 from ..ground.errors import InputError, did_you_mean
@@ -158,17 +157,16 @@ class Task(ABC):
         self.config, self.device = config, device or torch.device("cpu")
         self.is_new = folder is None
         self.settle()
-        self.find_cells(folder.path if folder else None)
+        self.find_cells(folder)
 
-    def find_cells(self, folder: Path | None = None) -> None:
-        """Set the cells that the configuration names; one of the user's own is in `folder`."""
-        for name, text in self.cells().items():
-            setattr(self, name, find_cell(text, folder))
-
-    def cells(self) -> dict[str, str]:
-        """The configuration's cells: a second one that is not named is as the first."""
-        more = {k: v for k, v in vars(self.config.model).items() if k.endswith("_cell")}
-        return {"cell": self.config.cell} | {k: v or self.config.cell for k, v in more.items()}
+    def find_cells(self, folder: RunFolder | None = None) -> None:
+        """Set the cells that the configuration names; one of the user's own is in `folder`, which
+        is trusted or not."""
+        where = {"folder": folder.path, "trust": folder.trust} if folder else {}
+        texts = self.config.cells()
+        cells = {text: find_cell(text, **where) for text in dict.fromkeys(texts.values())}
+        for name, text in texts.items():
+            setattr(self, name, cells[text])
 
     def settle(self) -> None:  # noqa: B027  a task may leave nothing to settle
         """Set what the configuration alone decides, as the score, or refuse it."""
@@ -200,8 +198,10 @@ class Task(ABC):
         """Write what `load` needs besides the configuration and the weights: what is `kept`, and
         the source of cells of the user's own.
         """
-        for cell in dict.fromkeys(self.cells().values()):
-            folder.keep(source_file(cell, folder.path))
+        if self.is_new:
+            folder.keep(
+                {source_file(cell) for cell in self.config.cells().values() if is_own(cell)}
+            )
         for name, attribute in self.kept.items():
             folder.save_text(folder.file(name), attrgetter(attribute)(self).to_json())
 

@@ -62,6 +62,8 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
             print(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), end="")
             return None
         configs.check(config)  # before torch is imported: mistakes are told at once
+        if not options.trust and not getattr(options, "resume", False):
+            refuse_cells(config, values)
         if isinstance(options, Comparison):
             options.settle(config)
     return TaskCommand(task, config, options, notes)
@@ -101,6 +103,18 @@ def read_files(files: Sequence[str | Path], task: str) -> Any:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     return config
+
+
+def refuse_cells(config: Any, values: dict[str, Any]) -> None:
+    """Raise `InputError` where files of settings, not options, name a Python file to run."""
+    given = (values.get("cell"), *values.get("model", {}).values())
+    for cell in config.cells().values():
+        if ".py:" in cell and cell not in given:
+            raise InputError(
+                f"--config names the cell {cell}, and using it would run that Python file. Look at "
+                f"it first; if you trust who wrote it, name it yourself (--cell {cell}) or give "
+                "--trust."
+            )
 
 
 def saved_settings(out: str | None, task: str) -> Path:
