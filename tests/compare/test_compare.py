@@ -2,22 +2,24 @@
 
 import json
 import math
+import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import throughtime as tt
 from cases import ROOT
+from runs import lines, same_bits, weights
 from throughtime.command.cli import main
 from throughtime.command.parsing import task_command
 from throughtime.compare import floor, pool, sizes, spelling
@@ -145,28 +147,41 @@ def step_of(folder):
     return line["step"] if line else 0
 
 
-def test_it_goes_on_after_a_kill_and_after_ctrl_c_bit_for_bit(corpus, tmp_path, capsys):
-    out, steps = tmp_path / "side", 400
+def test_it_goes_on_after_a_kill_and_after_ctrl_c_bit_for_bit(corpus, tmp_path, capsys, request):
+    """Killed from outside, then interrupted here; the runs of both are processes of their own."""
+    out, steps = tmp_path / "side", 300
     command = ["lm", "--train", str(corpus), *SMALL, "--cells", "rnn,gru", "--seeds", "1",
-               "--max-steps", str(steps), "--loop.log_every", "5", "--loop.eval_every", "200",
+               "--max-steps", str(steps), "--loop.log_every", "5", "--loop.eval_every", "150",
                "--loop.save_every", "50", "--jobs", "1", "--threads", "1",
                "--out", str(out)]  # fmt: skip
-    start = [sys.executable, "-m", "throughtime", "compare", *command]
     first, second = folders = [out / "rnn-1", out / "gru-1"]
 
+    start = [sys.executable, "-m", "throughtime", "compare", *command]
     killed = subprocess.Popen(start, stderr=subprocess.DEVNULL)
     wait_for(lambda: step_of(first) > 0)
     killed.kill()  # its run is an orphan now: it saves and goes, and holds the lock till then
     killed.wait()
-    again = subprocess.Popen(start, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: step_of(second) > 0)
-    again.send_signal(signal.SIGINT)
-    _, said = again.communicate(timeout=100)
-    assert again.returncode == 130, said
+
+    over = threading.Event()
+
+    def press_ctrl_c():
+        wait_for(lambda: over.is_set() or step_of(second) > 0)
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press_ctrl_c)
+    presser.start()
+    code = compare(*command)
+    over.set()
+    presser.join()
+    said = capsys.readouterr().err
+    assert code == 130, said
     assert "goes on" in said
     assert step_of(first) == steps > step_of(second)
     assert not (out / "compare.json").exists()
+
     before = (first / "trainer.pt").stat().st_mtime_ns
+    request.getfixturevalue("here")
     assert compare(*command) == 0
     printed = capsys.readouterr()
     assert "1 of 2 runs are finished already" in printed.err
@@ -176,9 +191,8 @@ def test_it_goes_on_after_a_kill_and_after_ctrl_c_bit_for_bit(corpus, tmp_path, 
         config = tt.load(folder, device="cpu")[0].config
         config.out = str(tmp_path / folder.name)
         tt.train(config)
-        a, b = (torch.load(Path(f) / "trainer.pt", weights_only=True) for f in (folder, config.out))
-        assert a["counters"]["step"] == b["counters"]["step"] == steps
-        assert all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
+        assert lines(folder, "train")[-1]["step"] == lines(config, "train")[-1]["step"] == steps
+        assert same_bits(weights(folder), weights(config))
 
 
 def test_a_folder_at_work_is_left_alone(corpus, tmp_path, capsys, here, monkeypatch):

@@ -159,6 +159,17 @@ def test_a_context_is_enough_where_what_is_left_is_within_the_error():
     assert context_section(flat, "word").finding.startswith("Memory does not help")
 
 
+def test_how_far_the_loss_still_is_above_its_last_is_said_as_it_is():
+    noisy = ContextErrors([1, 2, 4, 8], [3.0, 1.07, 1.03, 1.0], [0.1, 0.1, 0.1, 0.0], 99)
+    finding = context_section(noisy, "word").finding
+    assert finding == (
+        "The loss falls from 3.00 nats after 1 word of context to 1.00 after 8 words; from 2 words "
+        "on it is at most 7.0% above that, within the error."
+    )
+    close = ContextErrors([1, 2, 4], [3.0, 1.012, 1.0], [0.1, 0.001, 0.0], 99)
+    assert context_section(close, "word").finding.endswith("it is at most 1.2% above that.")
+
+
 def test_gates_that_never_saturate_are_not_said_to_saturate_most():
     half = torch.full((1, 4), 0.0)
     found = Gates({"u": GateValues(torch.full((1, 20), 0.05), half, half)}, {}, ("layer 1",), 9)

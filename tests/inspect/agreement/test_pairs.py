@@ -207,6 +207,14 @@ def test_text_and_gold_that_do_not_belong_together(tmp_path, gold, message):
         read_pairs([str(tmp_path / "x.gold")])
 
 
+def test_forms_in_a_table_name_the_text_that_they_expect_beside_it(tmp_path):
+    (tmp_path / "x.tsv").write_text(LINZEN_GOLD, "utf-8")
+    with pytest.raises(InputError, match=r"x\.tsv: it holds the forms.*/x\.text\.$"):
+        read_pairs([str(tmp_path / "x.tsv")])
+    (tmp_path / "x.text").write_text(LINZEN_TEXT, "utf-8")
+    assert len(read_pairs([str(tmp_path / "x.tsv")]).pairs) == len(LINZEN_GOLD.splitlines())
+
+
 def test_one_set_of_items_in_two_forms_is_asked_about(tmp_path):
     (tmp_path / "g.text").write_text("The dogs of it bark . <eos>\n", "utf-8")
     (tmp_path / "g.gold").write_text(gulordava_gold("0", 4, "bark", "barks", 1), "utf-8")
