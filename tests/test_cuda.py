@@ -34,13 +34,13 @@ from cases import (
     outcome,
     problem,
 )
+from runs import kill
 from throughtime.command.cli import main
 from throughtime.config import ModelConfig, from_dict
 from throughtime.layers.heads import Softmax
 from throughtime.models.language import LanguageModel
 from throughtime.scans import BACKENDS
 from throughtime.tasks import task_class
-from throughtime.training.trainer import Trainer
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA GPU here", allow_module_level=True)
@@ -340,28 +340,14 @@ def weights(config):
     return torch.load(f"{config.out}/trainer.pt", weights_only=True, map_location="cpu")["model"]
 
 
-class Killed(BaseException):
-    """A kill: nothing after it is allowed to run."""
-
-
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("cell", ["lstm", "gru-reset-after", "peephole-lstm"])
-def test_a_killed_run_resumed_gives_the_same_bits(config, monkeypatch, cell, precision):
+def test_a_killed_run_resumed_gives_the_same_bits(config, cell, precision):
     options = {"cell": cell, "loop": {"precision": precision}, "model": {"weight_drop": 0.1}}
     whole, killed = config("whole", **options), config("killed", **options)
     result = tt.train(whole)
     assert result.metrics["loss"] < 3.5
-    one_step = Trainer._one_step
-
-    def until_the_seventh(self):
-        if self.counters.step == 7:
-            raise Killed
-        one_step(self)
-
-    with monkeypatch.context() as m:
-        m.setattr(Trainer, "_one_step", until_the_seventh)
-        with pytest.raises(Killed):
-            tt.train(killed)
+    kill(killed, at_step=7)
     tt.train(killed, resume=True)
     assert_same(weights(killed), weights(whole))
 

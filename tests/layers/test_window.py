@@ -1,16 +1,14 @@
 """The fixed window: a language model without recurrence, trained and used as the others."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 import throughtime as tt
+from runs import kill, same_bits, weights
 from throughtime.command.cli import main
 from throughtime.config import ModelConfig, from_dict
 from throughtime.layers.window import Recent, Window
 from throughtime.models.language import LanguageModel
-from throughtime.training import trainer as trainers
 
 
 def test_each_position_is_the_network_on_its_last_inputs():
@@ -66,24 +64,10 @@ def test_it_trains_resumes_exactly_evaluates_and_writes(tmp_path, monkeypatch):
 
     result = tt.train(config("whole"))
     assert result.metrics["loss"] < 2.5
-    step = trainers.Trainer._one_step
-
-    def dies(trainer):
-        if trainer.counters.step == 17:
-            raise RuntimeError("killed")
-        step(trainer)
-
-    monkeypatch.setattr(trainers.Trainer, "_one_step", dies)
-    with pytest.raises(RuntimeError, match="killed"):
-        tt.train(config("killed"))
-    monkeypatch.undo()
+    kill(config("killed"), at_step=17)
     monkeypatch.setenv("THROUGHTIME_CACHE", str(tmp_path / "cache"))
     tt.train(config("killed"), resume=True)
-    a, b = (
-        torch.load(Path(tmp_path / out) / "trainer.pt", weights_only=True)["model"]
-        for out in ("whole", "killed")
-    )
-    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert same_bits(weights(config("whole")), weights(config("killed")))
     assert tt.evaluate(tmp_path / "whole").nats_per_token > 0
     for beams in ({}, {"num_beams": 3}):
         assert tt.generate(tmp_path / "whole", "the ", max_new_tokens=5, seed=1, **beams)[0]
