@@ -80,7 +80,7 @@ def test_a_document_may_be_longer_than_any_limit_of_csv(tmp_path):
     ("a.csv", "text,label\nx,y\nx,y,z\n", "a.csv:3: expected 2 columns, as the header has, got 3"),
     ("a.csv", "text,label\nx\n", "a.csv:2: expected 2 columns, as the header has, got 1"),
     ("a.csv", "text,label\nx,y\n\"x,y\nx,y\n", "a.csv:3: a quoted field begins here"),
-    ("a.csv", "text,label\nx\rz,y\n", "a.csv:2: not CSV"),
+    ("a.csv", "text,label\nx\rz,y\n", "a.csv:2: expected 2 columns"),
     ("a.tsv", "text\tlabel\nx\t\n", r"a.tsv:2: the label \(column label\) is empty"),
     ("a.jsonl", '{"text": "x", "label": "y"}\nnot\n', "a.jsonl:2: not JSON"),
     ("a.jsonl", '{"text": "x"}\n', "a.jsonl:1: no 'label'"),

@@ -6,13 +6,32 @@ import json
 import math
 import os
 import threading
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import throughtime
+from throughtime.data.conll import SentenceReader, read_tagged
+from throughtime.data.labelled import Rows, read_labelled
 from throughtime.data.labels import UNSEEN, Labels
-from throughtime.data.lines import Inputs, arriving_lines, check_encoding, read_lines
+from throughtime.data.lines import (
+    Inputs,
+    arriving_lines,
+    check_encoding,
+    read_lines,
+    split_lines,
+    whole_lines,
+    with_line_feeds,
+)
+from throughtime.data.parallel import read_parallel
+from throughtime.data.text import Text
+from throughtime.data.vectors import read_vectors
+from throughtime.data.vocabulary import EOS, Vocabulary
 from throughtime.ground.errors import InputError
 from throughtime.ground.output import json_text, new_file, new_folder
+from throughtime.music.abc.book import read_tunes
 
 
 def test_files_are_read_line_by_line_with_their_places(tmp_path):
@@ -78,6 +97,88 @@ def test_standard_input_has_as_many_lines_as_a_file(data, lines, monkeypatch, tm
     assert [line.text for line in Inputs().lines()] == lines
     (tmp_path / "f").write_bytes(data)
     assert [line.text for line in read_lines(tmp_path / "f")] == lines
+
+
+SEPARATORS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1e"
+ENDS = {"LF": "\n", "CR LF": "\r\n", "CR": "\r"}
+every_end = pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+
+
+@every_end
+def test_lines_end_at_lf_cr_lf_or_cr_and_nowhere_else(end, tmp_path, monkeypatch):
+    lines = ["one", SEPARATORS, "", "four"]
+    text = end.join(lines)
+    (tmp_path / "f").write_bytes(text.encode())
+    for size in (1, 2, 1 << 16):  # a CR and its LF may come apart
+        monkeypatch.setattr("throughtime.data.lines.AT_ONCE", size)
+        found = list(read_lines(tmp_path / "f"))
+        assert [line.text for line in found] == lines
+        assert [line.end for line in found] == [end, end, end, ""]
+        assert found[3].where.endswith("f:4")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert list(map(str, (line.text for line in Inputs().lines()))) == lines
+    assert split_lines(text) == lines
+    assert "".join(split_lines(text, keepends=True)) == text
+    assert with_line_feeds(text) == "\n".join(lines)
+
+
+@given(st.text(st.sampled_from("ab\r\n\u2028")), st.integers(1, 5))
+def test_splitting_loses_nothing(text, size):
+    data = text.encode()
+    pieces = [data[i : i + size] for i in range(0, len(data), size)]
+    found = [line for lines in whole_lines(pieces) for line in lines]
+    assert b"".join(found) == data
+    assert [line.decode() for line in found] == split_lines(text, keepends=True)
+    assert "\n".join(split_lines(text)) == with_line_feeds(text).removesuffix("\n")
+    assert found == data.splitlines(keepends=True)
+
+
+@every_end
+def test_every_reader_has_the_same_lines(end, tmp_path):
+    """Each row: a reader, the lines of its file, what is found, with a separator within."""
+    text, odd = tmp_path / "f.txt", "x\u2028y\x85z"
+
+    def write(name, *lines):
+        (tmp_path / name).write_bytes(end.join([*lines, ""]).encode())
+        return str(tmp_path / name)
+
+    (sentence,) = read_tagged([write("f.conll", f"{odd} A", "b B")], SentenceReader())
+    assert (sentence.words, sentence.tags) == ([odd, "b"], ["A", "B"])
+    path = write("f.jsonl", json_text({"text": odd, "label": "A"}))
+    rows = read_labelled([path], Rows("auto"))
+    assert [(r.content, r.label) for r in rows] == [(odd, "A")]
+    rows = read_labelled([write("f.tsv", "text\tlabel", f"{odd}\tA", "b\tB")], Rows("auto"))
+    assert [(r.content, r.label) for r in rows] == [(odd, "A"), ("b", "B")]
+    rows = read_labelled([write("f.lines", f"A {odd}", "B b")], Rows())
+    assert [(r.content, r.label) for r in rows] == [(odd, "A"), ("b", "B")]
+    assert read_vectors(write("f.vec", f"{odd} 1 2", "b 3 4")).words == [odd, "b"]
+    assert read_parallel([write("f.x", odd, "b"), write("f.y", "c", "d")])[0] == [odd, "b"]
+    write("f.txt", odd, "b")
+    corpus = Text.of([str(text)])
+    words = Vocabulary.build(corpus, "word", words="spaces")
+    assert words.encode(text.read_bytes().decode(), eos_at_lines=True).tolist().count(EOS) == 2
+    column = Text.of([write("f2.tsv", f"1\t{odd}\t3", "1\tb\t3")], column=2)
+    assert "".join(str(chunk) for chunk, _ in column.chunks()) == f"{odd}\nb\n"
+    tune = read_tunes([write("f.abc", "X:1", f"T:{odd}", "K:G", "GAB|")])[0]
+    assert (tune.title, tune.first("K")) == (odd, "G")
+
+
+def test_an_archive_s_lines_and_those_of_one_end_alone_hold_out_whole_lines(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one two\rthree\rfour five\rsix seven eight\r" * 5)
+    train, valid = Text.of([str(tmp_path / "a.txt")]).split(0.3, at_lines=True)
+    first, last = ("".join(str(c) for c, _ in part.chunks()) for part in (train, valid))
+    assert first.endswith("\r")
+    assert first + last == "one two\rthree\rfour five\rsix seven eight\r" * 5
+
+
+def test_text_is_split_into_lines_in_one_place():
+    """`str.splitlines` is for messages that a person reads, and for old vocabularies."""
+    allowed = {"training/monitor.py", "scans/compiled/build.py", "music/midi.py", "compare/pool.py",
+               "checkpoint.py", "data/lines.py", "data/vocabulary.py"}  # fmt: skip
+    source = Path(throughtime.__file__).parent
+    found = {p.relative_to(source).as_posix() for p in source.rglob("*.py")
+             if "splitlines(" in p.read_text("utf-8")}  # fmt: skip
+    assert found <= allowed
 
 
 def test_labels_are_sorted_numbers_by_value_and_know_what_they_do_not_know(tmp_path):

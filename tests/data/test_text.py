@@ -2,7 +2,8 @@ import gzip
 
 import pytest
 
-from throughtime.data.text import Text, find_files
+from throughtime.data.files import find_files
+from throughtime.data.text import Text
 from throughtime.ground.errors import InputError
 
 

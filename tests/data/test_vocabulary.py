@@ -99,7 +99,7 @@ WRITTEN = "a <pad> b <eos> c <unk> d\n<bos>x<unk>y <s>\n"
 @pytest.mark.parametrize("level", ["char", "byte", "subword"])
 def test_specials_written_in_a_text_are_text(build, level, at_lines, tmp_path):
     vocabulary = build(level, TEXT + WRITTEN, size=300 if level == "subword" else None)
-    vocabulary.save(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text(vocabulary.to_json(), "utf-8")
     for each in (vocabulary, Vocabulary.load(tmp_path / "tokenizer.json", level)):
         ids = each.encode(WRITTEN, eos_at_lines=at_lines).tolist()
         assert not {PAD, UNK, BOS} & set(ids)
@@ -121,7 +121,7 @@ def test_any_text_round_trips_through_subwords(text):
 @pytest.mark.parametrize("words", ["spaces", "punctuation"])
 def test_of_words_unk_alone_is_the_special(build, words, tmp_path):
     built = build("word", WRITTEN, words=words)
-    built.save(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text(built.to_json(), "utf-8")
     for vocabulary in (built, Vocabulary.load(tmp_path / "tokenizer.json", "word")):
         ids = vocabulary.encode(WRITTEN, eos_at_lines=True).tolist()
         assert ids.count(UNK) == 2

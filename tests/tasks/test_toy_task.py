@@ -18,8 +18,8 @@ from throughtime import tasks
 from throughtime.compare import Comparison, compare
 from throughtime.config.run import ExampleLoopConfig, RunConfig, StackConfig
 from throughtime.data.batches import Ragged
+from throughtime.data.files import find_files
 from throughtime.data.lines import read_lines
-from throughtime.data.text import find_files
 from throughtime.layers.mode import evaluating
 from throughtime.models import stack_of
 from throughtime.tasks.example_task import ExampleTask

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..data.lines import split_lines
 from ..ground.output import measured
 from .plan import Variant
 
@@ -28,7 +29,7 @@ class Finding:
     def read(cls, result: Path, folder: Path, seed: int) -> Finding:
         """From the files of a run."""
         values = json.loads(result.read_text("utf-8"))
-        lines = map(measured, (folder / "metrics.jsonl").read_text("utf-8").splitlines())
+        lines = map(measured, split_lines((folder / "metrics.jsonl").read_text("utf-8")))
         curve, speed = [], math.nan
         for line in lines:
             kind = line.pop("kind")

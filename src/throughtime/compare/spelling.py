@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from ..data.lines import split_lines
 from ..data.text import Text
 from ..data.vocabulary import SPECIALS, UNK, Vocabulary, as_text, count_characters, count_words
 
@@ -65,7 +66,7 @@ def hidden_bits(task: Any) -> float:
 def unknown(vocabulary: Vocabulary, text: Text) -> Iterator[str]:
     """Each token of the text that is read as <unk>, as it stands there."""
     for chunk, _ in text.chunks():
-        for line in as_text(chunk, vocabulary.lowercase).splitlines(keepends=True):
+        for line in split_lines(as_text(chunk, vocabulary.lowercase), keepends=True):
             for i, surface in zip(vocabulary.encode(line).tolist(), vocabulary.surfaces(line)):
                 if i == UNK and surface != SPECIALS[UNK]:
                     yield surface

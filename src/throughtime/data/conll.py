@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
+from .files import find_files
 from .lines import Line, read_lines
-from .text import find_files
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 """The columns of CoNLL-U."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ..ground.errors import InputError
 from .conditions import ALONE, Condition, check_value
+from .files import find_files
 from .lines import read_lines
-from .text import find_files
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
+from .files import find_files
 from .lines import Line, WrongEncoding, csv_fields, read_lines
-from .text import find_files
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """What a file's name says of its format; any other holds lines of a label and a text."""

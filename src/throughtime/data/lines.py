@@ -1,5 +1,9 @@
 """Lines of text with the place where each stands, from files or as they come in.
 
+A line ends at LF, CR LF or CR alone, in every format that is read by lines; what else Unicode
+counts as a separator (U+2028, U+0085, VT, FF) is part of a line. A line keeps its end for readers
+to whom it belongs, as within quotes of CSV.
+
 `throughtime predict` reads its input here, and so do the readers of examples: an error can always
 name the file and the line.
 """
@@ -9,15 +13,18 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ..ground.errors import InputError
-from .text import find_files, open_bytes
+from .files import find_files, open_bytes
 
 csv.field_size_limit((1 << 31) - 1)  # a long document is no error
 
@@ -25,16 +32,20 @@ AT_ONCE = 1 << 16
 """Bytes taken from a pipe at once, if so many are waiting."""
 
 
+LINE_END = re.compile(r"\r\n|\r|\n")
+
+
 class WrongEncoding(InputError):
     """A line is not in the encoding that its file was read in."""
 
 
 class Line(NamedTuple):
-    """A line without its end, and where it stands."""
+    """A line without its end, where it stands, and its end; the last of a file may have none."""
 
     text: str
     source: str
     number: int
+    end: str = ""
 
     @property
     def where(self) -> str:
@@ -42,26 +53,60 @@ class Line(NamedTuple):
         return f"{self.source}:{self.number}"
 
 
+def with_line_feeds(text: str) -> str:
+    """The text with LF at the end of each line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def split_lines(text: str, *, keepends: bool = False) -> list[str]:
+    """The lines of a text in memory; as `str.splitlines`, which ends lines at other signs too."""
+    lines = io.StringIO(text, "")
+    return list(lines) if keepends else [line.rstrip("\r\n") for line in lines]
+
+
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """What a file holds, or a pipe as it comes."""
+    read = getattr(file, "read1", file.read)
+    return iter(lambda: read(AT_ONCE), b"")
+
+
+def whole_lines(arriving: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines with their ends, as soon as they are whole; a CR waits for what may be its LF."""
+    rest = bytearray()
+    for piece in arriving:
+        if b"\n" not in piece and b"\r" not in piece and not rest.endswith(b"\r"):
+            rest += piece
+            continue
+        lines = bytes(rest + piece).splitlines(keepends=True)  # of bytes: at LF, CR LF, CR alone
+        rest = bytearray() if lines[-1].endswith(b"\n") else bytearray(lines.pop())
+        if lines:
+            yield lines
+    if rest:
+        yield [bytes(rest)]
+
+
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[Line]:
     """The lines of a file, .gz too; `InputError` names the line that is not in the encoding."""
     with open_bytes(path) as file:
         try:
-            for number, data in enumerate(file, 1):
-                yield Line(decode(data, str(path), number, encoding), str(path), number)
+            for number, data in enumerate(chain.from_iterable(whole_lines(pieces(file))), 1):
+                yield line_of(data, str(path), number, encoding)
         except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
 
-def decode(data: bytes, source: str, number: int, encoding: str = "utf-8") -> str:
-    """A line's text, without its end and without a byte-order mark."""
+def line_of(data: bytes, source: str, number: int, encoding: str = "utf-8") -> Line:
+    """A line from its bytes, without a byte-order mark."""
     if number == 1:
         data = data.removeprefix(codecs.BOM_UTF8)
+    text = data.rstrip(b"\r\n")
+    end = data[len(text) :].decode("ascii")
     try:
-        return data.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
+        return Line(text.decode(encoding), source, number, end)
     except UnicodeDecodeError as error:
         raise WrongEncoding(
             f"{source}:{number}: not {encoding.upper()} at byte {error.start} of the line "
-            f"(0x{data[error.start]:02x})."
+            f"(0x{text[error.start]:02x})."
         ) from error
 
 
@@ -134,18 +179,7 @@ def full(pieces: Iterable[list[Line]], size: int) -> Iterator[list[Line]]:
 
 def arriving_lines(file: BinaryIO, source: str, encoding: str) -> Iterator[list[Line]]:
     """Whole lines as soon as they are there: all that one read of a pipe brings."""
-    rest, number = b"", 1
-    read = getattr(file, "read1", file.read)
-    while True:
-        data = read(AT_ONCE)
-        *whole, rest = (rest + data).split(b"\n")
-        if not data and rest:
-            whole, rest = [rest], b""
-        if whole:
-            yield [
-                Line(decode(line, source, n, encoding), source, n)
-                for n, line in enumerate(whole, number)
-            ]
-            number += len(whole)
-        if not data:
-            return
+    number = 1
+    for lines in whole_lines(pieces(file)):
+        yield [line_of(data, source, n, encoding) for n, data in enumerate(lines, number)]
+        number += len(lines)

@@ -12,9 +12,9 @@ import numpy as np
 from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
+from .files import find_files
 from .labelled import Record
 from .lines import Line, csv_fields, read_lines
-from .text import find_files
 
 
 def read_numbers(patterns: list[str], columns: Columns) -> list[Record]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ground.errors import InputError
+from .files import find_files
 from .lines import check_encoding, read_lines
-from .text import find_files
 
 
 def read_parallel(patterns: Sequence[str], encoding: str = "utf-8") -> tuple[list[str], list[str]]:

@@ -1,54 +1,21 @@
-"""Text files read as one stream: globs, directories, .gz, strict UTF-8, whole lines at a time."""
+"""Text files read as one stream: strict UTF-8, whole lines at a time."""
 
 from __future__ import annotations
 
 import codecs
-import glob
-import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.paths import typed_path
+from .files import find_files, open_bytes
+from .lines import LINE_END, read_lines
 
 CHUNK = 1 << 20
-
-
-def find_files(patterns: list[str]) -> list[Path]:
-    """The files that names, globs and directories stand for, in order, each once."""
-    found: list[Path] = []
-    for pattern in patterns:
-        path = typed_path(pattern)
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and not hidden(p, path))
-        elif path.exists():
-            files = [path]
-        else:
-            files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-            files = [p for p in files if p.is_file()]
-        if not files and path.is_dir():
-            raise InputError(f"{pattern}: the directory has no files.")
-        if not files:
-            raise InputError(f"no such file, directory or match: {pattern}")
-        found += files
-    return list(dict.fromkeys(found))
-
-
-def hidden(path: Path, below: Path) -> bool:
-    """Whether a file or a folder on the way to it begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(below).parts)
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """Open for reading, decompressing .gz."""
-    try:
-        return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 class Decoder:
@@ -125,21 +92,13 @@ class Text:
                 return
 
     def _file_chunks(self, path: Path) -> Iterator[str | bytes]:
-        line = 1
+        if self.column is not None:
+            yield from self._column_chunks(path)
+            return
         decode = Decoder(path)
         with open_bytes(path) as file:
             while data := self._read(path, file):
-                if self.raw:
-                    yield data
-                    continue
-                chunk = decode(data)
-                if self.column is not None:
-                    rows = chunk.removesuffix("\n").split("\n")
-                    chunk = "".join(
-                        self._field(path, line + i, row) + "\n" for i, row in enumerate(rows)
-                    )
-                    line += len(rows)
-                yield chunk
+                yield data if self.raw else decode(data)
         if not self.raw and (rest := decode(b"", final=True)):
             yield rest
 
@@ -155,18 +114,30 @@ class Text:
                     data += byte
                     if not byte or byte.isspace():
                         break
+                if data.endswith(b"\r") and cast(BufferedReader, file).peek(1)[:1] == b"\n":
+                    data += file.read(1)
             return data
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
-    def _field(self, path: Path, line: int, row: str) -> str:
-        fields = row.split("\t")
-        if len(fields) < (self.column or 1):
-            raise InputError(
-                f"{path}:{line}: expected at least {self.column} tab-separated columns, got "
-                f"{len(fields)}."
-            )
-        return fields[(self.column or 1) - 1]
+    def _column_chunks(self, path: Path) -> Iterator[str]:
+        """A field of each line, about a megabyte at a time."""
+        fields: list[str] = []
+        size, column = 0, self.column or 1
+        for line in read_lines(path):
+            row = line.text.split("\t")
+            if len(row) < column:
+                raise InputError(
+                    f"{line.where}: expected at least {column} tab-separated columns, got "
+                    f"{len(row)}."
+                )
+            fields.append(row[column - 1] + "\n")
+            size += len(fields[-1])
+            if size >= CHUNK:
+                yield "".join(fields)
+                fields, size = [], 0
+        if fields:
+            yield "".join(fields)
 
     def split(self, holdout: float, *, at_lines: bool, quiet: bool = False) -> tuple[Text, Text]:
         """The text without its last share, and that share; cut after a line where `at_lines`."""
@@ -191,8 +162,8 @@ class Text:
         at = 0
         for chunk, _ in self.chunks():
             if at + len(chunk) >= position:
-                newline = b"\n" if isinstance(chunk, bytes) else "\n"
-                found = chunk.find(newline, max(0, position - at - 1))  # type: ignore[arg-type]
-                return at + (found + 1 if found >= 0 else len(chunk))
+                text = chunk if isinstance(chunk, str) else chunk.decode("latin-1")
+                found = LINE_END.search(text, max(0, position - at - 1))
+                return at + (found.end() if found else len(chunk))
             at += len(chunk)
         return at

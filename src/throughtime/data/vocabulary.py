@@ -24,6 +24,7 @@ from tokenizers.trainers import BpeTrainer
 
 from ..ground import terminal
 from ..ground.errors import InputError
+from .lines import split_lines, with_line_feeds
 from .text import Text
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -58,7 +59,8 @@ class Vocabulary:
             raise InputError("a vocabulary must have the ids 0, 1, 2 … without a gap.")
         self.tokens = [*SPECIALS, *map(as_written, names[len(SPECIALS) :])]
         declared = tokenizer.get_added_tokens_decoder()
-        first = PAD if PAD in declared else len(SPECIALS)
+        self.of_0_1 = PAD in declared  # one of characters or bytes has not changed
+        first = PAD if self.of_0_1 else len(SPECIALS)
         self.ids = {token: i for i, token in enumerate(self.tokens) if i >= first or i == UNK}
         self._read_as = np.arange(len(ids) + 1, dtype=np.uint32)
         self._read_as[-1] = EOS  # the end of a line
@@ -168,7 +170,10 @@ class Vocabulary:
         return np.array([self.ids.get(token, UNK) for token in tokens], np.int64)
 
     def encode(self, chunk: str | bytes, *, eos_at_lines: bool = False) -> np.ndarray:
-        """Ids of a piece of text; with `eos_at_lines`, <eos> in place of each newline."""
+        """Ids of a piece of text; with `eos_at_lines`, <eos> in place of each line's end.
+
+        At the levels that give a text back whole that is LF alone, since <eos> decodes to it.
+        """
         if self.level == "byte":
             data = chunk.encode() if isinstance(chunk, str) else chunk
             ids = np.frombuffer(data, np.uint8).astype(np.uint32) + len(SPECIALS)
@@ -178,7 +183,7 @@ class Vocabulary:
             points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
             ids = self._by_code_point[points]
             return np.where(points == ord("\n"), EOS, ids) if eos_at_lines else ids
-        lines = text.split("\n") if eos_at_lines else text.splitlines(keepends=True)
+        lines = self._lines(text, eos_at_lines)
         ends = len(lines) - 1 if eos_at_lines else 0
         if eos_at_lines and not lines[-1]:
             lines.pop()
@@ -189,6 +194,13 @@ class Vocabulary:
                 parts.append(len(self))
         return self._read_as[np.asarray(parts, np.int64)]
 
+    def _lines(self, text: str, eos_at_lines: bool = False) -> list[str]:
+        """The pieces that are encoded side by side; <eos> comes between, if at all."""
+        if eos_at_lines:
+            lossy = self.level == "word" and not self.of_0_1
+            return (with_line_feeds(text) if lossy else text).split("\n")
+        return text.splitlines(keepends=True) if self.of_0_1 else split_lines(text, keepends=True)
+
     def surfaces(self, text: str) -> list[str]:
         """What stands in the text for each id of `encode(text)`, unknown tokens as they are."""
         if self.level == "char":
@@ -196,7 +208,7 @@ class Vocabulary:
         if self.level == "byte":
             return [c if k == 0 else "" for c in text for k in range(len(c.encode()))]
         found = []
-        for line in text.splitlines(keepends=True):
+        for line in self._lines(text):
             encoding = self.tokenizer.encode(line)
             found += [line[begin:end].strip() for begin, end in encoding.offsets]
         return found
@@ -369,7 +381,7 @@ def subword_tokenizer(
 
     def lines() -> Iterator[list[str]]:
         for chunk in chunks:
-            yield chunk.splitlines(keepends=True)
+            yield split_lines(chunk, keepends=True)
 
     tokenizer.train_from_iterator(lines(), trainer)
     said = json.loads(tokenizer.to_str())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data.text import find_files
+from ..data.files import find_files
 from ..ground.errors import InputError, one_of
 from ..ground.extras import need
 from ..ground.paths import typed_path

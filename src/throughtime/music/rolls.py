@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.text import find_files
+from ..data.files import find_files
 from ..ground.errors import InputError
 from ..ground.extras import need
 from ..ground.paths import typed_path

@@ -15,11 +15,11 @@ from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
 from ..data.batches import Ragged
+from ..data.files import find_files
 from ..data.labelled import Record, format_of
 from ..data.labels import Labels
 from ..data.lines import Inputs
 from ..data.splits import also_in, hold_out
-from ..data.text import find_files
 from ..ground import terminal
 from ..ground.errors import InputError, one_of
 from ..layers.mode import evaluating

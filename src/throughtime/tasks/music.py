@@ -18,6 +18,7 @@ from ..checkpoint import RunFolder
 from ..config.music import MusicConfig, MusicWritingOptions
 from ..data.conditions import Condition
 from ..data.examples import Example
+from ..data.lines import split_lines
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.paths import typed_path
@@ -170,7 +171,7 @@ def originals(task: Tunes) -> set[str] | None:
 
 def music_alone(text: str) -> str:
     """The notes and bar lines of a tune's text: no fields, chord symbols or spaces."""
-    lines = [line for line in text.splitlines() if line[1:2] != ":" or line[2:3] in ("|", ":")]
+    lines = [line for line in split_lines(text) if line[1:2] != ":" or line[2:3] in ("|", ":")]
     return "".join("".join(line.split('"')[::2]) for line in lines).replace(" ", "")
 
 

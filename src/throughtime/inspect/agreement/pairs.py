@@ -22,8 +22,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ...data.files import find_files
 from ...data.lines import Line, read_lines
-from ...data.text import find_files
 from ...ground.errors import InputError
 from .line_aligned import aligned_pairs, aligned_suffix, aligned_with, is_gold, stem
 from .pair import Found, Pair, bare

@@ -180,7 +180,7 @@ class Agreement(Evaluation):
         for title, rows in self.tables():
             lines += [[""] * len(head), [title, *[""] * (len(head) - 1)]]
             lines += [self.line(row, "  ") for row in rows]
-        table = "\n".join(line.rstrip() for line in aligned(lines).splitlines())
+        table = "\n".join(line.rstrip() for line in aligned(lines).split("\n"))
         return "\n".join([*said, "", table])
 
     def line(self, row: RateRow, indent: str = "") -> list[str]:

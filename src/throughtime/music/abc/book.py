@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...data.text import find_files, open_bytes
+from ...data.files import find_files, open_bytes
+from ...data.lines import split_lines
 from ...ground.errors import InputError
 from ...ground.paths import typed_path
 
@@ -110,7 +111,7 @@ def read_book(path: Path) -> Book:
     """Read a tune book. Errors: `InputError` names the file, and the byte that is not text."""
     with open_bytes(path) as file:
         data = file.read()
-    lines = decode(path, data).splitlines()
+    lines = split_lines(decode(path, data))
     book = Book(path, *split(lines, path))
     if not book.tunes:
         raise InputError(f"{path}: no tune in it: expected a line X:1 where one begins.")
@@ -119,7 +120,7 @@ def read_book(path: Path) -> Book:
 
 def read_tune(text: str, path: Path | None = None) -> Tune:
     """The first tune of a text; `InputError` where there is none."""
-    tunes, _ = split(text.splitlines(), path)
+    tunes, _ = split(split_lines(text), path)
     if not tunes:
         raise InputError(f"{path or 'the text'}: no tune in it: expected a line X:1.")
     return tunes[0]
@@ -127,7 +128,7 @@ def read_tune(text: str, path: Path | None = None) -> Tune:
 
 def decode(path: Path, data: bytes) -> str:
     """UTF-8, or the encoding that an abc-charset line names."""
-    named = re.search(rb"^(?:%%|I:)\s*abc-charset\s+([\w-]+)", data, re.M)
+    named = re.search(rb"(?:^|[\r\n])(?:%%|I:)\s*abc-charset\s+([\w-]+)", data)
     charset = named[1].decode() if named else "utf-8"
     try:
         return data.decode(charset).removeprefix("\N{BOM}")
