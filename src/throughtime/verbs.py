@@ -64,12 +64,7 @@ def train(
     processes = Processes.join(device)
     try:
         if resume:
-            check_unchanged(folder, task, config)
-            if folder.model.exists() and not folder.trainer.exists():
-                raise InputError(
-                    f"{folder.path} has weights (model.safetensors) but no trainer.pt: it cannot "
-                    "go on. Choose another --out, or replace it with --overwrite."
-                )
+            check_resumable(folder, task, config)
             remove_leftovers(folder.path)
         elif processes.rank == 0:
             folder.refuse_existing(overwrite)
@@ -99,16 +94,15 @@ def train(
     return Result(folder.path, metrics, c.step, c.elapsed, c.skipped, c.best_step)
 
 
-def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
-    """Raise `InputError` if a resumed run's architecture or data differ from the saved ones."""
+def check_resumable(folder: RunFolder, task: str, config: Any) -> None:
+    """Raise `InputError` if a resumed run's architecture or data differ from the saved ones, or its
+    checkpoint is not there."""
     saved_task, values = folder.load_config()
     if saved_task != task:
         raise InputError(f"{folder.path} is a run of task {saved_task!r}, not {task!r}.")
-    before = configs.to_dict(configs.from_dict(type(config), values))
-    now = configs.to_dict(config)
     changed = [
-        f"{name} ({old!r} → {new!r})"
-        for name, old, new in differences("", before, now)
+        said
+        for name, said in configs.changes(values, config).items()
         if any(name == fixed or name.startswith(f"{fixed}.") for fixed in config.fixed)
     ]
     if changed:
@@ -116,17 +110,11 @@ def check_unchanged(folder: RunFolder, task: str, config: Any) -> None:
             f"{folder.path} cannot go on with other settings: {', '.join(changed)}. Leave them as "
             "they were, or start a new run with another --out."
         )
-
-
-def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
-    """The settings that differ, with dotted names; auto fits whatever it came to."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            found
-            for key in new
-            for found in differences(f"{name}.{key}".lstrip("."), old.get(key), new[key])
-        ]
-    return [] if new in (old, "auto") else [(name, old, new)]
+    if folder.model.exists() and not folder.trainer.exists():
+        raise InputError(
+            f"{folder.path} has weights (model.safetensors) but no trainer.pt: it cannot go on. "
+            "Choose another --out, or replace it with --overwrite."
+        )
 
 
 def load(

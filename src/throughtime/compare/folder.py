@@ -25,8 +25,6 @@ from ..config.comparison import Comparison
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.output import make_folder
-from ..tasks import TASKS
-from ..verbs import differences
 from .pool import AGAIN, Job
 
 LOCK_PATIENCE = 60.0
@@ -53,7 +51,7 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
         "settings": {k: v for k, v in configs.to_dict(config).items() if k != "out"},
     }
     if kept.exists():
-        refuse_others(kept, wanted)
+        refuse_others(kept, wanted, config)
     make_folder(out)
     with open(out / ".lock", "w") as lock:
         take(lock, out)
@@ -64,16 +62,16 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
         yield lock.fileno()
 
 
-def refuse_others(kept: Path, wanted: dict[str, Any]) -> None:
+def refuse_others(kept: Path, wanted: dict[str, Any], config: Any) -> None:
     """Raise `InputError` where a comparison's folder was made with other settings."""
     before = configs.load_yaml(kept)
-    if before.get("task") == wanted["task"]:  # settings that it knows nothing of are as by default
-        cls = TASKS[wanted["task"]].config
-        before["settings"] = configs.to_dict(configs.from_dict(cls, before["settings"]))
     changed = [
-        f"{name.removeprefix('settings.')} ({old!r} → {new!r})"
-        for name, old, new in differences("", before, wanted)
+        f"{name} ({before.get(name)!r} → {wanted[name]!r})"
+        for name in ("task", "equal", "context")
+        if before.get(name) != wanted[name]
     ]
+    if before.get("task") == wanted["task"]:
+        changed += configs.changes({**before["settings"], "out": config.out}, config).values()
     if changed:
         raise InputError(
             f"{kept.parent} holds a comparison with other settings: {', '.join(changed)}. Leave "
@@ -105,14 +103,8 @@ def finished(job: Job) -> bool:
     if not job.result.exists() or not RunFolder(job.run.folder).config.exists():
         return False
     before = json.loads(job.result.read_text("utf-8"))["settings"]
-    # settings that it knows nothing of are as by default
-    before = configs.to_dict(configs.from_dict(type(job.run.config), before))
-    now = configs.to_dict(job.run.config)
-    changed = [
-        f"{name} ({old!r} → {new!r})"
-        for name, old, new in differences("", before, now)
-        if name not in ("out", "threads")
-    ]
+    found = configs.changes(before, job.run.config)
+    changed = [said for name, said in found.items() if name not in ("out", "threads")]
     if changed:
         raise InputError(
             f"{job.run.folder} was trained with other settings: {', '.join(changed)}. The data "

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from rich.progress import BarColumn, Progress, TextColumn
-
 from .. import config as configs
 from ..config import seconds
 from ..ground import terminal
 from ..ground.interrupts import Interrupted, asked
 from ..ground.output import measured
-from ..training.monitor import QUIET_EVERY, clock
+from ..training.monitor import LiveBars, clock
 from .plan import PlannedRun
 
 AGAIN = "give the command again"
@@ -154,29 +152,13 @@ def reason(job: Job, code: int | None) -> str:
     return job.last_words()
 
 
-class RunsDisplay:
+class RunsDisplay(LiveBars):
     """A bar for each run on a terminal, else a line about all of them every ten seconds."""
 
     def __init__(self, total: int) -> None:
+        super().__init__(named=True)
         self.total, self.done = total, 0
-        self.live = terminal.console.is_terminal
-        self.bars = Progress(
-            TextColumn("{task.fields[name]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            console=terminal.console,
-            transient=True,
-            disable=not self.live,
-        )
         self.rows: dict[str, Any] = {}
-        self.last_line = time.monotonic()
-
-    def __enter__(self) -> RunsDisplay:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bars.stop()
 
     def ended(self, job: Job, failure: str | None) -> None:
         """A run is over: a line that stays."""
@@ -193,9 +175,8 @@ class RunsDisplay:
 
     def show(self, running: Sequence[Job]) -> None:
         """Where the running ones are."""
-        if not self.live and time.monotonic() - self.last_line < QUIET_EVERY:
+        if not self.live and not self.line_due():
             return
-        self.last_line = time.monotonic()
         said = []
         for job in running:
             share, text = progress(job.run)
@@ -215,12 +196,10 @@ def progress(run: PlannedRun) -> tuple[float, str]:
     if line is None:
         return 0.0, "starting"
     c = run.config
-    limits = (c.max_time, c.max_steps, c.epochs)
-    epochs = 10.0 if all(limit is None for limit in limits) else c.epochs or math.inf
     share = max(
         line["elapsed"] / (seconds(c.max_time) if c.max_time else math.inf),
         line["step"] / (c.max_steps or math.inf),
-        line["epoch"] / epochs,
+        line["epoch"] / (c.most_epochs() or math.inf),
     )
     return min(share, 1.0), f"loss {line['loss']:.3f}"
 

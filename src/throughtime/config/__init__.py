@@ -23,6 +23,7 @@ from .run import OptimConfig as OptimConfig
 from .run import RunConfig as RunConfig
 from .run import StackConfig as StackConfig
 from .run import StreamLoopConfig as StreamLoopConfig
+from .settings import changes as changes
 from .settings import check as check
 from .settings import from_dict as from_dict
 from .settings import load_yaml as load_yaml

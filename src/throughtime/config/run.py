@@ -12,6 +12,9 @@ from .settings import DEEPEST, SEEDS, WIDEST, limited, spelled
 DEVICES = Literal["auto", "cpu", "cuda", "mps"]
 """Where a model can run."""
 
+EPOCHS = 10.0
+"""Passes over the data where nothing limits a run."""
+
 BUDGETS = ("max_time", "epochs", "max_steps")
 """What can end a run: the first of them that is spent."""
 
@@ -201,6 +204,11 @@ class RunConfig:
         model = getattr(self, "model", None)
         more = {k: v for k, v in vars(model).items() if k.endswith("_cell")} if model else {}
         return {"cell": self.cell} | {k: v or self.cell for k, v in more.items()}
+
+    def most_epochs(self) -> float | None:
+        """`epochs`, or those after which a run ends that nothing else limits."""
+        limits = (self.max_time, self.epochs, self.max_steps)
+        return EPOCHS if all(limit is None for limit in limits) else self.epochs
 
     def check(self) -> None:
         """There is a folder to write to, and a budget."""

@@ -73,6 +73,29 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def changes(before: dict[str, Any], config: Any) -> dict[str, str]:
+    """How a configuration differs from settings of before, as a person reads it, by dotted name.
+
+    Settings that `before` knows nothing of were as by default; auto fits whatever it came to.
+    """
+    old = to_dict(from_dict(type(config), before))
+    return {
+        name: f"{name} ({was!r} → {now!r})"
+        for name, was, now in differences("", old, to_dict(config))
+    }
+
+
+def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """The settings that differ, with dotted names."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found
+            for key in new
+            for found in differences(f"{name}.{key}".lstrip("."), old.get(key), new[key])
+        ]
+    return [] if new in (old, "auto") else [(name, old, new)]
+
+
 class Loader(yaml.SafeLoader):
     """YAML whose numbers may be written 1e-3, as in YAML 1.2 and everywhere else."""
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .errors import InputError
 
@@ -75,6 +77,12 @@ class Processes:
         """Wait until all have come here."""
         if self.world > 1:
             dist.barrier()
+
+    def wrap(self, model: nn.Module, *, unused_parameters: bool) -> nn.Module:
+        """The model, averaging gradients over the processes if there are several."""
+        if self.world == 1:
+            return model
+        return DistributedDataParallel(model, find_unused_parameters=unused_parameters)
 
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over all processes: so that all take the same decision."""

@@ -88,23 +88,10 @@ def influence_of_tokens(
         raise InputError(f"tokens must be [T], at least one; got {list(tokens.shape)}.")
     state = model.initial_state(1) if state is None else state
     others = exchanges(tokens, ids, draws, seed)
-    logs = []
     columns = tokens[:, None].repeat(1, T * draws)
     columns[torch.arange(T).repeat_interleave(draws), torch.arange(T * draws)] = others.flatten()
     columns = torch.cat([columns, tokens[:, None]], 1)  # the last is the text as it is
-    running = type(state)(*(part[:, :0] for part in state))
-    own = state
-    h = own[0]
-    for start in range(0, T, BLOCK):
-        end = min(start + BLOCK, T)
-        joined = type(own)(*(part.expand(-1, (end - start) * draws, -1) for part in own))
-        running = type(own)(*(torch.cat(parts, 1) for parts in zip(running, joined)))
-        many = type(own)(*(torch.cat(parts, 1) for parts in zip(running, own)))
-        chosen = torch.cat([columns[start:end, : end * draws], columns[start:end, -1:]], 1)
-        h, many = model.hidden(chosen, many)
-        running = type(own)(*(part[:, :-1] for part in many))
-        own = type(own)(*(part[:, -1:] for part in many))
-    last = h[-1]
+    last, logs = after_the_last(model, columns, state, draws), []
     plain = model.head.logits(last[-1:]).double().log_softmax(1)[0]
     rows = max(1, ENTRIES_AT_ONCE // len(plain))
     for some in last[:-1].split(rows):
@@ -118,6 +105,26 @@ def influence_of_tokens(
     return Influence(
         tokens.tolist(), int(target), moved.clamp(min=0), helped, bits, best, position, why
     )
+
+
+def after_the_last(model: Any, columns: Tensor, own: Any, draws: int) -> Tensor:
+    """What the head sees after the last of columns [T, T * draws + 1], from the state `own`.
+
+    The last column is the text as it is; a column is read from the step where it first differs.
+    """
+    T, State = len(columns), type(own)
+    running = State(*(part[:, :0] for part in own))
+    h = own[0]
+    for start in range(0, T, BLOCK):
+        end = min(start + BLOCK, T)
+        joined = State(*(part.expand(-1, (end - start) * draws, -1) for part in own))
+        running = State(*(torch.cat(parts, 1) for parts in zip(running, joined)))
+        many = State(*(torch.cat(parts, 1) for parts in zip(running, own)))
+        chosen = torch.cat([columns[start:end, : end * draws], columns[start:end, -1:]], 1)
+        h, many = model.hidden(chosen, many)
+        running = State(*(part[:, :-1] for part in many))
+        own = State(*(part[:, -1:] for part in many))
+    return h[-1]
 
 
 def exchanges(tokens: Tensor, ids: np.ndarray, draws: int, seed: int) -> Tensor:

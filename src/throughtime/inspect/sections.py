@@ -18,6 +18,14 @@ EXPLODING, CARRIED, VANISHING = 1.01, 0.97, 0.9
 """Per-lag ratios: above the first gradients explode, below the last they vanish."""
 
 
+def of_stack(name: str, title: str, finding: str, stack: str) -> tuple[str, str, str]:
+    """Name, title and finding of a section, of one stack among several where it is named."""
+    if not stack:
+        return name, title, finding
+    finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
+    return f"{name}-{stack.replace('.', '-')}", f"{title}: {stack}", finding
+
+
 def left_out(name: str, title: str, why: str, *, aside: bool = False) -> Section:
     """A section that makes no sense here, and why."""
     return Section(name, title, why, {"left_out": why}, aside=aside)
@@ -55,12 +63,9 @@ def gradients_section(
     stack: str = "",
 ) -> Section:
     """Gradients through time: one figure, one table."""
-    name, title = "gradients", "Gradients through time"
-    if stack:
-        name, title = f"gradients-{stack.replace('.', '-')}", f"{title}: {stack}"
-    finding = gradients_sentence(found, noun, of)
-    if stack:
-        finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
+    name, title, finding = of_stack(
+        "gradients", "Gradients through time", gradients_sentence(found, noun, of), stack
+    )
     body = [
         paragraph(
             f"The norm of the derivative of {of} by the state a number of steps before it, exact, "
@@ -167,9 +172,7 @@ def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
 
 def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
     """The distributions, saturation, and time constants."""
-    name, title = "gates", "Gates and memory"
-    if stack:
-        name, title = f"gates-{stack.replace('.', '-')}", f"{title}: {stack}"
+    name, title, finding = of_stack("gates", "Gates and memory", gates_sentence(found), stack)
     if not found.gates and found.memory is None:
         return left_out(
             name,
@@ -183,9 +186,6 @@ def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
             f"open above {1 - SATURATED:g}: the dark ends of each distribution, and their shares."
         )
     ]
-    finding = gates_sentence(found)
-    if stack:
-        finding = f"{stack}: {finding[0].lower()}{finding[1:]}"
     if found.gates:
         body.append(
             drawing(
@@ -215,33 +215,35 @@ def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
                 finding,
             )
         )
-    numbers = {
-        "steps": found.steps,
-        "gates": {
-            gate: {
-                layer: {
-                    "histogram": values.histogram[row].tolist(),
-                    "closed": float(values.closed[row].mean()),
-                    "open": float(values.open[row].mean()),
-                    "closed_by_unit": values.closed[row].tolist(),
-                    "open_by_unit": values.open[row].tolist(),
-                }
-                for row, layer in enumerate(found.layers)
+    return Section(name, title, finding, gate_numbers(found), body)
+
+
+def gate_numbers(found: Gates) -> dict[str, Any]:
+    """Distributions and shares by gate and layer, what is kept by part of the state and layer."""
+    gates = {
+        gate: {
+            layer: {
+                "histogram": values.histogram[row].tolist(),
+                "closed": float(values.closed[row].mean()),
+                "open": float(values.open[row].mean()),
+                "closed_by_unit": values.closed[row].tolist(),
+                "open_by_unit": values.open[row].tolist(),
             }
-            for gate, values in found.gates.items()
-        },
-        "memory": {
-            part: {
-                layer: {
-                    "kept": kept[row].tolist(),
-                    "time_constants": found.time_constants(part)[row].tolist(),
-                }
-                for row, layer in enumerate(found.layers)
-            }
-            for part, kept in found.kept.items()
-        },
+            for row, layer in enumerate(found.layers)
+        }
+        for gate, values in found.gates.items()
     }
-    return Section(name, title, finding, numbers, body)
+    memory = {
+        part: {
+            layer: {
+                "kept": kept[row].tolist(),
+                "time_constants": found.time_constants(part)[row].tolist(),
+            }
+            for row, layer in enumerate(found.layers)
+        }
+        for part, kept in found.kept.items()
+    }
+    return {"steps": found.steps, "gates": gates, "memory": memory}
 
 
 LITTLE = 0.01
@@ -274,6 +276,21 @@ def gates_sentence(found: Gates) -> str:
 # ---- health -----------------------------------------------------------------------------------
 
 
+def health_sentence(found: Health) -> str:
+    """Where the loss went, and what went wrong on the way."""
+    first, last = found.train[0]["loss"], found.train[-1]["loss"]
+    rose = next((t for t in found.troubles if t.kind == "validation rose"), None)
+    loss = f"{'fell' if last < first else 'went'} from {first:.3g} to {last:.3g}"
+    if len(found.train) == 1:
+        loss = f"was {last:.3g}"
+    return (
+        f"Training loss {loss} in {found.train[-1]['step']:,} steps; {found.clipped:.0%} of the "
+        f"steps were clipped, {len(found.skipped) or 'none'} skipped"
+        + (f"; validation was best at step {rose.step:,} and rose since" if rose else "")
+        + ("." if found.troubles else "; no moment of trouble.")
+    )
+
+
 def health_section(found: Health | None) -> Section:
     """The course of training, the moments of trouble marked."""
     title = "Training health"
@@ -283,19 +300,7 @@ def health_section(found: Health | None) -> Section:
             title,
             "This run has no metrics.jsonl with a line of training: its course is not known.",
         )
-    last = found.train[-1]
-    rose = next((t for t in found.troubles if t.kind == "validation rose"), None)
-    loss = f"Training loss fell from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
-    if len(found.train) == 1:
-        loss = f"Training loss was {last['loss']:.3g}"
-    elif not last["loss"] < found.train[0]["loss"]:
-        loss = f"Training loss went from {found.train[0]['loss']:.3g} to {last['loss']:.3g}"
-    finding = (
-        f"{loss} in {last['step']:,} steps; {found.clipped:.0%} of the steps were clipped, "
-        f"{len(found.skipped) or 'none'} skipped"
-        + (f"; validation was best at step {rose.step:,} and rose since" if rose else "")
-        + ("." if found.troubles else "; no moment of trouble.")
-    )
+    finding = health_sentence(found)
     body = [
         drawing(
             figures.health_figure(found),

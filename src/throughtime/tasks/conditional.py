@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -20,14 +19,13 @@ from ..data.conditions import Conditions
 from ..data.examples import Example, hold_out, read_examples
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
-from ..ground import terminal
 from ..ground.errors import InputError
 from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
 from .endings import Ends
 from .example_task import Batch, Encoded, ExampleTask, at, shifted
 from .task import QUICK_TOKENS, Evaluation
-from .writing import write
+from .writing import never_written, seed_of, tell_unknown, write
 
 
 @dataclass(frozen=True)
@@ -260,13 +258,12 @@ class Conditional(ExampleTask):
     ) -> Iterator[tuple[int, str]]:
         """One sequence for a condition, or the best of a beam search, in pieces."""
         ids = self.vocabulary.encode(prime).tolist() if prime else []
-        if unknown := ids.count(UNK):
-            terminal.warn(f"not in the vocabulary, read as <unk>: {unknown} of the prime's tokens.")
-        no_unk = options.forbid_unk or self.level not in ("word", "event")
+        tell_unknown(ids.count(UNK))
         with torch.inference_mode():
             given = model.given(self.vector(condition))
         eos = None if options.ignore_eos else EOS
-        forbidden = (PAD, BOS, *((UNK,) if no_unk else ()), *((EOS,) if eos is None else ()))
+        words = self.level in ("word", "event")
+        forbidden = never_written(options, unknown=words, eos=eos is not None)
         yield from write(
             given, [BOS, *ids], self.vocabulary, replace(options, prime=prime), eos=eos,
             forbidden=forbidden,
@@ -278,7 +275,7 @@ def samples(options: Any) -> Iterator[tuple[int, Any]]:
 
     Beam search writes all its samples at once, for one condition.
     """
-    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    seed = seed_of(options)
     if options.num_beams > 1:
         yield 0, replace(options, seed=seed)
         return

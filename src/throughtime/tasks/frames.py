@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from ..music.rolls import KEYS, read_rolls, score_of
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at
 from .task import Evaluation, figures
+from .writing import seed_of
 
 ROLL_LENGTH = 128
 """Frames written where nothing else is said."""
@@ -205,7 +205,7 @@ class Frames(ExampleTask):
         if recital.folder is None and not o.report:
             raise InputError("frames are written as files: give --output FOLDER.")
         length = o.max_new_tokens or ROLL_LENGTH
-        seed = secrets.randbelow(2**31) if o.seed is None else o.seed
+        seed = seed_of(o)
         all_frames = 0
         keys = 0
         for k in range(o.num_samples):

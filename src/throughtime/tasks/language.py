@@ -29,7 +29,7 @@ from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
 from .task import QUICK_TOKENS, Evaluation, Loss, Score, Task
-from .writing import write
+from .writing import never_written, tell_unknown, write
 
 EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned: it changes no result."""
@@ -266,12 +266,9 @@ class Language(Task):
     def generate(self, model: Any, options: WritingOptions) -> Iterator[tuple[int, str]]:
         """Novel text, prime included."""
         ids, unknown = self.read_prime(options.prime)
-        if unknown:
-            terminal.warn(f"not in the vocabulary, read as <unk>: {unknown} of the prime's tokens.")
+        tell_unknown(unknown)
         has_eos = self.config.data.eos != "none"
-        # only words are left out of a vocabulary
-        no_unk = options.forbid_unk or self.config.level != "word"
-        forbidden = (PAD, BOS, *((UNK,) if no_unk else ()), *(() if has_eos else (EOS,)))
+        forbidden = never_written(options, unknown=self.config.level == "word", eos=has_eos)
         eos = EOS if has_eos and not options.ignore_eos else None
         yield from write(model, ids, self.vocabulary, options, eos=eos, forbidden=forbidden)
 

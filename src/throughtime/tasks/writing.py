@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from ..config.language import WritingOptions
-from ..data.vocabulary import Decoder, Vocabulary
+from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from ..decoding import Sampling, beam_search, sample
+from ..ground import terminal
 
 
 def write(
@@ -37,6 +38,24 @@ def write(
             yield k, rest
 
 
+def seed_of(options: Any) -> int:
+    """The seed that is asked for, or one that is drawn."""
+    return secrets.randbelow(2**31) if options.seed is None else options.seed
+
+
+def never_written(options: WritingOptions, *, unknown: bool, eos: bool) -> tuple[int, ...]:
+    """Special tokens that are not drawn: <unk> only where it is one of the text's own words
+    (`unknown`) and not refused, <eos> only where it ends something."""
+    no_unk = options.forbid_unk or not unknown
+    return (PAD, BOS, *((UNK,) if no_unk else ()), *(() if eos else (EOS,)))
+
+
+def tell_unknown(count: int) -> None:
+    """Say how many tokens of a prime are not in the vocabulary, if any."""
+    if count:
+        terminal.warn(f"not in the vocabulary, read as <unk>: {count} of the prime's tokens.")
+
+
 def streams(
     model: Any, ids: list[int], options: WritingOptions, eos: int | None, forbidden: Sequence[int]
 ) -> list[Iterable[int]]:
@@ -50,7 +69,7 @@ def streams(
         )  # fmt: skip
         return [tokens for tokens, _ in found[: o.num_samples]]
     device = next(model.parameters()).device
-    seed = secrets.randbelow(2**31) if o.seed is None else o.seed
+    seed = seed_of(o)
     return [
         sample(
             model, ids, o.max_new_tokens, sampling, eos=eos,

@@ -25,8 +25,7 @@ class Budget:
     def __init__(self, config: Any, steps_per_epoch: int) -> None:
         self.config, self.steps_per_epoch = config, steps_per_epoch
         self.max_seconds = seconds(config.max_time) if config.max_time else math.inf
-        limits = (config.max_time, config.max_steps, config.epochs)
-        epochs = 10.0 if all(limit is None for limit in limits) else config.epochs
+        epochs = config.most_epochs()
         self.epochs = epochs or math.inf
         steps = [config.max_steps, epochs and math.ceil(epochs * steps_per_epoch)]
         self.max_steps = min((s for s in steps if s is not None), default=math.inf)

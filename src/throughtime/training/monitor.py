@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
@@ -91,35 +91,52 @@ def event_writer(folder: Path) -> Any:
     return SummaryWriter(str(folder))
 
 
-class Display:
-    """The live line of a training run: a bar on a terminal, else a line every ten seconds."""
+class LiveBars:
+    """Bars on a terminal; where there is none, `line_due` tells when a line may take their place.
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    `named`: each bar has a name before it.
+    """
+
+    def __init__(self, *, named: bool = False, quiet: bool = False) -> None:
         self.live = terminal.console.is_terminal and not quiet
-        self.bar = Progress(
+        self.bars = Progress(
+            *([TextColumn("{task.fields[name]}")] if named else []),
             BarColumn(bar_width=24),
             TextColumn("{task.description}"),
             console=terminal.console,
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task("starting", total=1.0)
         self.last_line = time.monotonic()
 
-    def __enter__(self) -> Display:
-        self.bar.start()
+    def __enter__(self) -> Self:
+        self.bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        self.bars.stop()
+
+    def line_due(self) -> bool:
+        """Whether the last line is ten seconds ago; asked once for each line."""
+        if time.monotonic() - self.last_line < QUIET_EVERY:
+            return False
+        self.last_line = time.monotonic()
+        return True
+
+
+class Display(LiveBars):
+    """The live line of a training run: a bar on a terminal, else a line every ten seconds."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.quiet = quiet
+        self.task = self.bars.add_task("starting", total=1.0)
 
     def update(self, progress: float, text: str) -> None:
         """Show where training is."""
         if self.live:
-            self.bar.update(self.task, completed=progress, description=text)
-        elif not self.quiet and time.monotonic() - self.last_line >= QUIET_EVERY:
-            self.last_line = time.monotonic()
+            self.bars.update(self.task, completed=progress, description=text)
+        elif not self.quiet and self.line_due():
             terminal.say(f"{progress:4.0%}  {text}")
 
     def say(self, text: str) -> None:

@@ -16,8 +16,6 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint import RunFolder
 from ..ground import terminal
@@ -76,7 +74,8 @@ class Trainer:
         Raises `Interrupted` after SIGINT, `TrainingDiverged` after too many bad steps in a row.
         """
         self.model.train()
-        self.wrapped = self._wrap()
+        unused = self.task.unused_parameters
+        self.wrapped = self.processes.wrap(self.model, unused_parameters=unused)
         self.began = time.monotonic() - self.counters.elapsed
         self.speed_from = (time.monotonic(), self.counters.tokens)
         with contextlib.ExitStack() as stack:
@@ -378,13 +377,6 @@ class Trainer:
         self.saved = f"step {self.counters.step}"
 
     # ---- surroundings -------------------------------------------------------------------------
-
-    def _wrap(self) -> nn.Module:
-        """The model, averaging gradients over the processes if there are several."""
-        if self.processes.world == 1:
-            return self.model
-        unused = self.task.unused_parameters
-        return DistributedDataParallel(self.model, find_unused_parameters=unused)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         bf16 = self.config.loop.precision == "bf16"
