@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .ground.errors import InputError
+from .ground.errors import InputError, ThroughtimeError
 from .layers.attention import Memory
 
 
@@ -41,12 +41,17 @@ class Sampling:
 
     def draw(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One token [B] from logits [B, V]."""
+        check_numbers(logits)
         if self.forbidden:
             logits = logits.index_fill(1, self._forbidden_on(logits.device), -math.inf)
         if self.temperature == 0:
             return logits.argmax(1)
         if self.temperature != 1:
-            logits = logits / self.temperature
+            scaled = logits / self.temperature
+            if not bool(torch.isfinite(scaled.amax(1)).all()):  # so cold that they overflow
+                scaled = (logits - logits.amax(1, keepdim=True)) / self.temperature
+                scaled = scaled.nan_to_num(nan=0.0, neginf=-math.inf)  # 0 / 0 is the largest
+            logits = scaled
         if 0 < self.top_k < logits.shape[1]:
             smallest = logits.topk(self.top_k).values[:, -1:]
             logits = logits.masked_fill(logits < smallest, -math.inf)
@@ -61,6 +66,15 @@ class Sampling:
 
     def _forbidden_on(self, device: torch.device) -> Tensor:
         return torch.tensor(self.forbidden, device=device)
+
+
+def check_numbers(logits: Tensor) -> None:
+    """Raise `ThroughtimeError` where a model's logits [B, V] hold NaN or +infinity."""
+    if not bool((logits.amax(1) < math.inf).all()):
+        raise ThroughtimeError(
+            "what the model computes is NaN or infinite, so that nothing can be written: its "
+            "weights are no numbers or far too large. Take another --checkpoint, or train anew."
+        )
 
 
 @torch.inference_mode()
@@ -188,6 +202,7 @@ class BeamSearch:
 
         And those that end here: (sentence, their beams, their scores).
         """
+        check_numbers(logits)
         (S, K), V = scores.shape, logits.shape[1]
         new = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
         if self.forbidden:

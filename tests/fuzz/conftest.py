@@ -18,6 +18,7 @@ AT_ONCE = 50
 done = pytest.StashKey[dict[str, int]]()
 
 
+@pytest.hookimpl(trylast=True)  # of those that are asked for
 def pytest_collection_modifyitems(config, items):
     mine = [item for item in items if item.path.parent.name == "fuzz"]
     for item in mine:

@@ -17,6 +17,8 @@ import throughtime as tt
 from throughtime.config import from_dict
 from throughtime.config.agreement import AgreementOptions
 from throughtime.inspect.agreement import measure
+from throughtime.music.abc.book import read_tunes
+from throughtime.music.abc.music import parse
 from throughtime.tasks import entry, task_class
 
 RUNS = Path(__file__).parents[1] / "runs_of_0_1"
@@ -54,6 +56,10 @@ def predict(name, **options):
 def judge(paths):
     options = from_dict(AgreementOptions, {"pairs": paths, "items": 5})
     return measure(*opened("lm-word").load(), options)
+
+
+def judge_gold(paths):
+    return judge([path for path in paths if ".gold" in path])
 
 
 SENTENCES = b"".join(
@@ -102,6 +108,11 @@ PAIRS = {
     "syneval.txt": b"simple\tsing_MS_MV\tthe dog is\tthe dog are\n"
     b"simple\tplur_MS_MV\tthe dogs are\tthe dogs is\n",
     "linzen.tsv": b"\n".join(LINZEN),
+}
+
+GOLD = {
+    "linzen.text": b"the dog near cats is\na cat sees <eos>\n",
+    "linzen.gold": b"4\tis\tare\t1\n2\tsees\tsee\t0\n",
 }
 
 
@@ -197,6 +208,10 @@ FORMATS = {
         prepare("conditional", loop={"batch_size": 4}),
     ),
     "abc": ({"tunes.abc": TUNES}, prepare("music", data={"holdout": 0.3}, loop={"batch_size": 4})),
+    "abc, its music": (
+        {"tunes.abc": TUNES},
+        lambda paths: [parse(tune) for tune in read_tunes(paths)],
+    ),
     "midi": (
         PIECES,
         prepare("music", data={"representation": "midi", "holdout": 0.5}, loop={"batch_size": 2}),
@@ -208,6 +223,7 @@ FORMATS = {
     "frames npz": ({"rolls.npz": rolls()}, prepare("music", loop={"batch_size": 2})),
     "frames mat": ({"rolls.mat": matlab()}, prepare("music", loop={"batch_size": 2})),
     **{f"pairs {name}": ({name: data}, judge) for name, data in PAIRS.items()},
+    "pairs linzen.gold": (GOLD, judge_gold),
 }
 """Name → small valid files, what reads them."""
 BINARY = (".npz", ".mat", ".mid", ".abc", ".vec")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
 from .files import find_files
-from .lines import Line, read_lines
+from .lines import Line, read_lines, whole_number
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 """The columns of CoNLL-U."""
@@ -244,7 +244,7 @@ class SentenceReader:
                 f"{line.where}: expected an ID as in 1, 1-2 or 1.1 in the first column, got "
                 f"{number!r}."
             )
-        in_order = self.format != "conllu" or int(first) == len(self.words) + 1
+        in_order = self.format != "conllu" or whole_number(first) == len(self.words) + 1
         if number == first and not in_order:
             raise InputError(
                 f"{line.where}: expected the ID {len(self.words) + 1}, got {number}: IDs of words "
@@ -270,7 +270,7 @@ class SentenceReader:
         """Whether the column asked for is there."""
         if asked == "auto" or asked in self.names:
             return True
-        return asked.lstrip("-").isdecimal() and 0 < abs(int(asked)) <= self.count
+        return 0 < (whole_number(asked.removeprefix("-")) or 0) <= self.count
 
     def _column(self, asked: str, name: str, otherwise: int, what: str, line: Line) -> int:
         if asked == "auto":

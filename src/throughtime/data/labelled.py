@@ -13,7 +13,7 @@ from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
 from .files import find_files
-from .lines import Line, WrongEncoding, csv_fields, read_lines
+from .lines import Line, WrongEncoding, csv_fields, read_lines, whole_number
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """What a file's name says of its format; any other holds lines of a label and a text."""
@@ -193,8 +193,8 @@ class Rows:
         columns = self.columns or []
         if self.header and name in columns:
             return columns.index(name)
-        if name.isdecimal() and 0 < int(name) <= len(columns):
-            return int(name) - 1
+        if 0 < (number := whole_number(name) or 0) <= len(columns):
+            return number - 1
         if not self.header and not name.isdecimal():
             raise InputError(
                 f"{line.where}: without a header a column is told by its number, from 1."

@@ -110,12 +110,17 @@ def line_of(data: bytes, source: str, number: int, encoding: str = "utf-8") -> L
         ) from error
 
 
-def csv_fields(text: str, line: Line) -> list[str]:
+def csv_fields(text: str, line: Line, delimiter: str = ",") -> list[str]:
     """The fields of one CSV record, which may hold line ends within quotes; it begins at `line`."""
     try:
-        return next(csv.reader([text]), [])
+        return next(csv.reader([text], delimiter=delimiter), [])
     except csv.Error as error:
         raise InputError(f"{line.where}: not CSV: {error}.") from error
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that digits are; None for what is none, and for more than eighteen."""
+    return int(text) if len(text) <= 18 and text.isdecimal() else None
 
 
 def check_encoding(name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,11 @@ from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.paths import typed_path
 from ..ground.wording import plural
-from .lines import Line, read_lines
+from .lines import Line, read_lines, whole_number
 from .vocabulary import SPECIALS, Vocabulary
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number of a vector."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
     for line in read_lines(path):
         text = line.text.rstrip()
         fields = text.split(" ")
-        if line.number == 1 and len(fields) == 2 and all(f.isdecimal() for f in fields):
-            promised, width, because = int(fields[0]), int(fields[1]), "the first line says"
+        header = [whole_number(field) for field in fields] if line.number == 1 else []
+        if len(header) == 2 and None not in header:
+            promised, width, because = header[0], header[1] or 0, "the first line says"
             continue
         if not text:
             continue
@@ -141,8 +144,11 @@ def numbers_of(line: Line, text: str, width: int, because: str) -> tuple[str, np
             f"{line.where}: expected {width} numbers, as {because}, got "
             f"{text.count(' ')} after the word {text.split(' ')[0][:40]!r}."
         )
-    if not all(map(math.isfinite, numbers)):
-        raise InputError(f"{line.where}: the vector of {word[:40]!r} holds NaN or infinity.")
+    if not all(abs(x) <= LARGEST for x in numbers):
+        raise InputError(
+            f"{line.where}: the vector of {word[:40]!r} holds NaN, infinity or a number that is "
+            "none in single precision."
+        )
     return word, np.array(numbers, np.float32)
 
 

@@ -13,7 +13,6 @@ Every error names the file and the line.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.files import find_files
-from ...data.lines import Line, read_lines
+from ...data.lines import Line, csv_fields, read_lines
 from ...ground.errors import InputError
 from .line_aligned import aligned_pairs, aligned_suffix, aligned_with, is_gold, stem
 from .pair import Found, Pair, bare
@@ -213,7 +212,7 @@ def rows(lines: Iterator[Line], needed: tuple[str, ...]) -> Iterator[tuple[dict[
     """Rows of tab-separated values, quoted as in CSV, by the names in the header."""
     header: list[str] = []
     for line in lines:
-        fields = next(csv.reader([line.text], delimiter="\t"))
+        fields = csv_fields(line.text, line, "\t")
         if not header:
             if missing := [name for name in needed if name not in fields]:
                 raise InputError(f"{line.where}: the header lacks {', '.join(missing)}.")

@@ -13,7 +13,7 @@ def metre_of(value: str) -> Fraction | None:
         return None
     if text in ("C", "C|"):
         return Fraction(1)
-    match = re.fullmatch(r"\(?\s*(\d+(?:\s*\+\s*\d+)*)\s*\)?\s*/\s*(\d+)", text)
+    match = re.fullmatch(r"\(?\s*(\d{1,9}(?:\s*\+\s*\d{1,9})*)\s*\)?\s*/\s*(\d{1,9})", text)
     if not match or int(match[2]) == 0:
         raise ValueError(f"not a metre: {value!r}; expected M:6/8, M:C or M:none")
     metre = Fraction(sum(map(int, match[1].split("+"))), int(match[2]))
@@ -25,12 +25,12 @@ def metre_of(value: str) -> Fraction | None:
 def is_compound(value: str) -> bool:
     """Whether M: is a compound metre, such as 6/8 or 9/8."""
     beats = value.strip().partition("/")[0]
-    return beats.isdigit() and int(beats) % 3 == 0 and int(beats) > 3
+    return bool(re.fullmatch(r"\d{1,9}", beats)) and int(beats) % 3 == 0 and int(beats) > 3
 
 
 def unit_of(value: str) -> Fraction:
     """Whole notes in a unit of L:. Raises `ValueError` for what is none."""
-    match = re.fullmatch(r"(\d+)(?:/(\d+))?", value.strip())
+    match = re.fullmatch(r"(\d{1,9})(?:/(\d{1,9}))?", value.strip())
     if not match or not int(match[1]) or (match[2] and not int(match[2])):
         raise ValueError(f"not a note length: {value!r}; expected L:1/8")
     return Fraction(int(match[1]), int(match[2] or 1))

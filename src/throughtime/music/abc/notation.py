@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-LENGTH = r"\d*(?:/+\d*)?"
+NUMBER = r"\d{0,9}"
+LENGTH = rf"{NUMBER}(?:/{{1,9}}{NUMBER})?"
 NOTE = r"(?:\^\^?|__?|=)?[A-Ga-g][,']*"
 ITEM = re.compile(
     rf"""
@@ -16,8 +17,8 @@ ITEM = re.compile(
     | (?P<chord> \[ (?P<inside>[^\]|:]*) \] (?P<chord_length>{LENGTH}) )
     | (?P<note> {NOTE} (?P<note_length>{LENGTH}) )
     | (?P<rest> [zx] (?P<rest_length>{LENGTH}) )
-    | (?P<bars_of_rest> [ZX] (?P<count>\d*) )
-    | (?P<tuplet> \( (?P<p>\d) (?: :(?P<q>\d*) (?: :(?P<r>\d*) )? )? )
+    | (?P<bars_of_rest> [ZX] (?P<count>{NUMBER}) )
+    | (?P<tuplet> \( (?P<p>\d) (?: :(?P<q>{NUMBER}) (?: :(?P<r>{NUMBER}) )? )? )
     | (?P<slur> \.?\( | \) )
     | (?P<tie> \.?- )
     | (?P<broken> >+ | <+ )
