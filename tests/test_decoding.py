@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import throughtime as tt
 from throughtime.config import ModelConfig
 from throughtime.decoding import Sampling, beam_search, sample
-from throughtime.ground.errors import InputError
+from throughtime.ground.errors import InputError, ThroughtimeError
 from throughtime.models.language import LanguageModel
 
 V, EOS = 6, 3
@@ -78,6 +78,26 @@ def test_forbidden_tokens_never_occur(model):
     sampling = Sampling(temperature=5.0, forbidden=(0, 1, 4))
     tokens = set(sample(model, [2], 300, sampling, generator=torch.Generator().manual_seed(0)))
     assert tokens == {2, 3, 5}
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300, 5e-324])
+def test_almost_no_temperature_is_none(temperature):
+    logits = torch.tensor([[1.0, 3.0, 2.0], [-5.0, -90.0, -7.0], [-math.inf, 1e30, 0.0]])
+    sampling = Sampling(temperature=temperature, forbidden=(2,))
+    assert sampling.draw(logits).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_model_whose_logits_are_no_numbers_says_so(model, bad):
+    with torch.no_grad():
+        next(model.head.parameters()).fill_(bad)
+    for write in (
+        lambda: list(sample(model, [2], 5)),
+        lambda: list(sample(model, [2], 5, Sampling(temperature=0))),
+        lambda: beam_search(model, [2], 5, 2),
+    ):
+        with pytest.raises(ThroughtimeError, match="NaN or infinite"):
+            write()
 
 
 def test_writing_stops_at_eos_and_leaves_it_out(model):

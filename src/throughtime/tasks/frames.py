@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config.music import MusicEvaluateOptions, MusicWritingOptions
 from ..data.batches import Ragged
+from ..decoding import check_numbers
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.paths import typed_path
@@ -246,6 +247,7 @@ class Frames(ExampleTask):
         logits, state = model.logits(torch.cat([silence, read]), None)
         frames = [primer]
         for _ in range(length):
+            check_numbers(logits[-1])
             p = torch.sigmoid(logits[-1] / temperature) if temperature else (logits[-1] > 0).float()
             frame = torch.bernoulli(p, generator=generator)
             frames.append(frame.cpu().numpy().astype(np.uint8))
