@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check sanitize docs bench clean
+.PHONY: demo test check fuzz sanitize docs bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready        ## train a character LSTM on Python's own source, and look into it, in about three minutes
@@ -16,6 +16,10 @@ check: .venv/ready       ## lint, format, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+FUZZ_SECONDS ?= 600
+fuzz: .venv/ready        ## damaged files, run folders, options, for FUZZ_SECONDS (600)
+	THROUGHTIME_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz -m fuzz
 
 sanitize: .venv/ready    ## compiled scans under the address and undefined-behaviour sanitizers
 	scripts/sanitize
