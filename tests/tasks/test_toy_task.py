@@ -1,5 +1,6 @@
 """A task is a file and a line in a table: one defined here does all that the others do."""
 
+import ast
 import json
 import shutil
 from dataclasses import dataclass, field
@@ -220,14 +221,18 @@ def test_it_is_compared(configure, here):
         compare(config, Comparison(levels=["char"]))
 
 
-def test_nothing_that_asks_tasks_imports_one():
-    """inspect, compare and training know the contract alone; so do the verbs."""
+def test_nothing_that_asks_tasks_knows_one():
+    """inspect, compare, training, the command line and the verbs know the contract alone."""
     package = Path(tt.__file__).parent
     homes = {line.home.partition(":")[0].lstrip(".") for line in tasks.TASKS.values()}
-    asking = [
-        p for wing in ("inspect", "compare", "training") for p in (package / wing).rglob("*.py")
-    ]
-    for path in [*asking, package / "verbs.py"]:
-        source = path.read_text("utf-8")
-        for home in homes:
-            assert f"tasks.{home} import" not in source, path
+    names = {*tasks.TASKS, *(line.home.partition(":")[2] for line in tasks.TASKS.values())}
+    wings = ("inspect", "compare", "training", "command")
+    asking = [path for wing in wings for path in (package / wing).rglob("*.py")]
+    alone = ("verbs.py", "run.py", "checkpoint.py", "config/comparison.py", "config/run.py")
+    for path in [*asking, *(package / name for name in alone)]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                assert node.module not in {f"tasks.{home}" for home in homes}, path
+                assert not names & {alias.name for alias in node.names}, path
+            elif isinstance(node, ast.Constant):
+                assert node.value not in names, (path, node.lineno, node.value)

@@ -152,3 +152,13 @@ def test_of_several_stacks_each_is_told_by_its_name():
     looks = [{"encoder": Glance(3, 20, {}, False), "decoder": Glance(18, 20, {}, False)}] * 3
     (line,) = heard(Advisor(OptimConfig()), looks)
     assert "in encoder, the influence" in line
+    assert "keeps more: --cell gru" in line
+
+
+def test_a_stack_with_a_cell_of_its_own_is_told_by_the_option_that_sets_it():
+    from throughtime.tasks.translation import Translation
+
+    looks = [{"encoder": Glance(18, 20, {}, False), "decoder": Glance(3, 20, {}, False)}] * 3
+    (line,) = heard(Advisor(OptimConfig(), Translation.cell_options), looks)
+    assert "in decoder, the influence" in line
+    assert "keeps more: --model.decoder_cell gru, --model.decoder_cell lstm" in line

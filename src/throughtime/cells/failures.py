@@ -17,7 +17,7 @@ from ..ground.errors import CellError, ThroughtimeError, did_you_mean, no_memory
 from .base import Bound, Cell
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LONGEST = 400
+LONGEST_SAID = 400
 """Characters of an error's own text that are repeated."""
 
 
@@ -103,7 +103,7 @@ def what(error: BaseException, cell: type[Cell] | None = None) -> str:
         if isinstance(error.obj, cell.State):
             return f"no state {error.name!r}{meant(error.name, cell.state)}"
     said = "".join(traceback.TracebackException.from_exception(error).format_exception_only())
-    return " ".join(said.split())[:LONGEST].rstrip(".")
+    return " ".join(said.split())[:LONGEST_SAID].rstrip(".")
 
 
 def meant(name: str, known: tuple[str, ...]) -> str:

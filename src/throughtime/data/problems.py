@@ -21,7 +21,7 @@ BLANK_SYMBOL, DELIMITER = SYMBOLS, SYMBOLS + 1
 FIRST, LAST, X, Y = 4, 5, 6, 7
 """Symbols of temporal order besides 0 to 3, which say nothing."""
 
-PLACES = {2: (0.1, 0.5), 3: (0.1, 0.33, 0.66)}
+EARLIEST = {2: (0.1, 0.5), 3: (0.1, 0.33, 0.66)}
 """Where relevant symbols stand at the earliest, as shares of T; a tenth later at most."""
 
 
@@ -110,7 +110,7 @@ class TemporalOrder:
         x[0] = FIRST
         x[lengths - 1, every] = LAST
         classes = np.zeros(count, np.int64)
-        for place in PLACES[self.relevant]:
+        for place in EARLIEST[self.relevant]:
             is_y = random.integers(0, 2, count)
             first = int(place * T)
             x[random.integers(first, first + T // 10 + 1, count), every] = X + is_y

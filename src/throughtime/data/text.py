@@ -18,7 +18,7 @@ from .lines import LINE_END, read_lines
 CHUNK = 1 << 20
 
 
-class Decoder:
+class FileDecoder:
     """Strict UTF-8, a piece at a time; an error names the file and the byte in it."""
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +95,7 @@ class Text:
         if self.column is not None:
             yield from self._column_chunks(path)
             return
-        decode = Decoder(path)
+        decode = FileDecoder(path)
         with open_bytes(path) as file:
             while data := self._read(path, file):
                 yield data if self.raw else decode(data)

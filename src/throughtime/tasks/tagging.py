@@ -67,6 +67,7 @@ class Tagging(ExampleTask):
     """A tagger's data, loss and metrics. `ExampleTask` says what each part is for."""
 
     unit = "words"
+    cell_options: ClassVar = {"characters.stack": "--model.char_cell"}
     kept: ClassVar = {
         "tokenizer.json": "words",
         "characters.json": "characters",

@@ -264,6 +264,8 @@ class Task(ABC):
     """Whether `inspect agreement` can ask which of two sentences is the likelier."""
     loss_at_end = "the loss of the whole sequence"
     """What loss the gradients of the model's stack are of."""
+    cell_options: ClassVar[dict[str, str]] = {}
+    """Of stacks that have a cell of their own: the option that sets it."""
     longest_looked_at: ClassVar[int | None] = None
     """Steps of a sequence beyond which `ends` cuts it off."""
     solved_means: ClassVar[str] = ""

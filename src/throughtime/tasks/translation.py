@@ -51,6 +51,7 @@ class Translation(ExampleTask):
 
     config: TranslatorConfig
     loss_unit = "nats"
+    cell_options: ClassVar = {"decoder": "--model.decoder_cell"}
 
     def settle(self) -> None:
         """The score."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -53,8 +53,9 @@ class Advisor:
     What was told is kept in the checkpoint.
     """
 
-    def __init__(self, config: OptimConfig) -> None:
-        self.config = config
+    def __init__(self, config: OptimConfig, cell_options: Mapping[str, str] | None = None) -> None:
+        """`cell_options`: of stacks whose cell is not the run's, the option that sets it."""
+        self.config, self.cell_options = config, cell_options or {}
         self.norms: deque[float] = deque(maxlen=RECENT)
         self.told: set[str] = set()
         self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
@@ -127,7 +128,8 @@ class Advisor:
         for name in seen:
             course = [look[name] for look in self.looks]
             where = f"in {name}, " if len(seen) > 1 else ""
-            found = {"vanishing": vanishing(course, name), "stuck": self.against_stuck(course)}
+            option = self.cell_options.get(name, "--cell")
+            found = {"vanishing": vanishing(course, option), "stuck": self.against_stuck(course)}
             for kind, line in found.items():
                 if line is not None and f"{kind} {name}" not in self.told:
                     self.told.add(f"{kind} {name}")
@@ -150,14 +152,16 @@ class Advisor:
         )
 
 
-def vanishing(course: Sequence[Glance], stack: str) -> str | None:
-    """What to say of a stack's horizon that stays short and does not grow."""
+def vanishing(course: Sequence[Glance], option: str) -> str | None:
+    """What to say of a stack's horizon that stays short and does not grow.
+
+    `option` is the one that sets its cell.
+    """
     horizons = [look.horizon for look in course if look.horizon is not None]
     lags = course[-1].lags
     short = len(horizons) == len(course) and max(horizons) < SHORT_SHARE * lags
     if not short or lags < LEAST_STEPS or horizons[-1] > horizons[0]:
         return None
-    option = "--model.char_cell" if stack == "characters.stack" else "--cell"
     return (
         f"the influence of a step is below 1% after {horizons[-1]} of {lags} steps, and that did "
         f"not grow in {LOOKS} looks: gradients vanish. "

@@ -56,7 +56,7 @@ class Trainer:
         self.sampler = torch.Generator(self.device)
         self.metrics: Metrics | None = None
         self.display = Display(quiet=processes.rank > 0)
-        self.advisor = Advisor(config.optim)
+        self.advisor = Advisor(config.optim, task.cell_options)
         looks = self.budget.is_set("inspect") and processes.rank == 0
         self.glancer = Glancer(task, self.model) if looks else None
         self.asked_to_stop = False  # by a signal, in this process

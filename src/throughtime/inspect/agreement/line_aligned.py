@@ -21,14 +21,14 @@ from ...ground.errors import InputError
 from .pair import Found, Pair
 
 PAIRED = (".text", ".gold", ".eval", ".tab")
-TABLES = (".tsv", ".txt")
+TABLE_ENDINGS = (".tsv", ".txt")
 """What a file with the columns of a .gold one may be called too."""
 
 
 def stem(path: Path) -> Path:
     """The path without .gz and without what tells the aligned files apart."""
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    return plain.with_suffix("") if plain.suffix in (*PAIRED, *TABLES) else plain
+    return plain.with_suffix("") if plain.suffix in (*PAIRED, *TABLE_ENDINGS) else plain
 
 
 def aligned_suffix(path: Path) -> str:

@@ -5,15 +5,15 @@ Source: the ABC standard, version 2.1 (December 2011). Oracle: abc2midi, which `
 
 from .bars import Judged, judge
 from .book import Book, Field, Tune, read_book, read_tune, read_tunes
-from .music import Bar, Music, Problem, parse
+from .music import Bar, Fault, Music, parse
 
 __all__ = [
     "Bar",
     "Book",
+    "Fault",
     "Field",
     "Judged",
     "Music",
-    "Problem",
     "Tune",
     "judge",
     "parse",

@@ -25,7 +25,7 @@ TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
 
 @dataclass(frozen=True)
-class Problem:
+class Fault:
     """Something that is not ABC: the line in the file, the column from 1, and what is wrong."""
 
     line: int
@@ -68,7 +68,7 @@ class Music:
     voices: dict[str, list[Bar]]
     notes: int
     unknown: Counter[str]
-    problems: list[Problem]
+    problems: list[Fault]
 
     @property
     def parses(self) -> bool:
@@ -102,7 +102,7 @@ class MusicReader:
 
     def __init__(self, tune: Tune) -> None:
         self.tune = tune
-        self.problems: list[Problem] = []
+        self.problems: list[Fault] = []
         self.unknown: Counter[str] = Counter()
         self.notes = 0
         self.line, self.column = tune.line, 1
@@ -116,7 +116,7 @@ class MusicReader:
 
     def problem(self, message: str) -> None:
         """List a problem here."""
-        self.problems.append(Problem(self.line, self.column, message))
+        self.problems.append(Fault(self.line, self.column, message))
 
     # ---- fields -------------------------------------------------------------------------------
 
