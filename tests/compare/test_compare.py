@@ -307,7 +307,7 @@ def test_language_models_with_baselines(corpus, tmp_path, capsys, here):
     ngram = kept["rows"][3]["metrics"]
     assert ngram["loss"]["mean"] == pytest.approx(min(nats))
     order = nats.index(min(nats)) + 1
-    ids = task.train.ids.tolist()
+    ids = np.asarray(task.train.ids).tolist()
     grams = {tuple(ids[i : i + n]) for n in range(1, order + 1) for i in range(len(ids) - n + 1)}
     assert counted["ngram"] == len(grams) == floor.ngram(task)["parameters"]
     # what was found before a setting existed counts as found with its default

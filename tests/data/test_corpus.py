@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -23,16 +24,16 @@ def test_the_corpus_is_the_text(text):
     vocabulary = Vocabulary.build(text, "char")
     corpus = corpora.encode(text, vocabulary, "none")
     whole = "".join(chunk for chunk, _ in text.chunks())
-    assert vocabulary.decode(corpus.ids.tolist()) == whole
+    assert vocabulary.decode(np.asarray(corpus.ids).tolist()) == whole
     assert corpus.counts.characters == len(whole)
     assert corpus.counts.bytes == len(whole.encode())
-    assert isinstance(corpus.ids, np.memmap)
 
 
 def test_eos_stands_at_file_ends_or_line_ends(text):
     vocabulary = Vocabulary.build(text, "char")
     for eos, expected in (("none", 0), ("file", 2), ("line", 4)):
-        assert (corpora.encode(text, vocabulary, eos).ids == EOS).sum() == expected
+        ids = np.asarray(corpora.encode(text, vocabulary, eos).ids)
+        assert (ids == EOS).sum() == expected
 
 
 def test_unknown_tokens_are_counted(text, tmp_path):
@@ -40,7 +41,7 @@ def test_unknown_tokens_are_counted(text, tmp_path):
     (tmp_path / "c").write_text("a 猫 t\n")
     other = corpora.encode(Text.of([str(tmp_path / "c")]), vocabulary, "none")
     assert other.counts.unknown == 1
-    assert other.ids[2] == UNK
+    assert np.asarray(other.ids)[2] == UNK
 
 
 def test_characters_are_counted_at_byte_level(text):
@@ -61,17 +62,70 @@ def test_it_is_encoded_once_and_again_when_a_file_changes(text, monkeypatch):
     assert corpora.encode(text, vocabulary, "none").counts.fingerprint != first.counts.fingerprint
 
 
-def test_a_damaged_cache_is_made_again(text):
+def flip(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", {
+    "short": lambda data: data[:-2],
+    "longer": lambda data: data + b"xx",
+    "empty": lambda data: b"",
+    "a bit": lambda data: flip(data, len(data) // 2),
+    "the last bit": lambda data: flip(data, len(data) - 2),
+    "other": lambda data: bytes(len(data)),
+    "null": lambda data: b"null".ljust(len(data)),
+}.values())  # fmt: skip
+@pytest.mark.parametrize("kind", ["ids", "json"])
+def test_a_damaged_cache_is_told_and_made_again(text, kind, damage, capsys):
     vocabulary = Vocabulary.build(text, "char")
     first = corpora.encode(text, vocabulary, "none")
-    whole = first.ids.tolist()
-    (ids,) = (cache_folder() / "corpora").glob("*.ids")
-    (counts,) = (cache_folder() / "corpora").glob("*.json")
-    for path in (ids, counts):
-        path.write_bytes(path.read_bytes()[:-2])
-        again = corpora.encode(text, vocabulary, "none")
-        assert again.ids.tolist() == whole
-        assert again.counts == first.counts
+    whole = np.asarray(first.ids).tolist()
+    (path,) = (cache_folder() / "corpora").glob(f"*.{kind}")
+    path.write_bytes(damage(path.read_bytes()))
+    again = corpora.encode(text, vocabulary, "none")
+    assert "damaged" in capsys.readouterr().err
+    assert np.asarray(again.ids).tolist() == whole
+    assert again.counts == first.counts
+    corpora.encode(text, vocabulary, "none")
+    assert not capsys.readouterr().err
+
+
+def test_counts_of_an_earlier_release_are_counted_anew_without_a_word(text, capsys):
+    vocabulary = Vocabulary.build(text, "char")
+    first = corpora.encode(text, vocabulary, "none")
+    (path,) = (cache_folder() / "corpora").glob("*.json")
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in said.items() if k != "checksum"}))
+    assert corpora.encode(text, vocabulary, "none").counts == first.counts
+    assert not capsys.readouterr().err
+    assert "checksum" in json.loads(path.read_text())
+
+
+def test_a_corpus_cut_short_while_it_is_read_is_told(text):
+    vocabulary = Vocabulary.build(text, "char")
+    corpus = corpora.encode(text, vocabulary, "none")
+    streams = Streams(corpus.ids, 2, 5, first=2)
+    os.truncate(corpus.ids.path, 40)
+    with pytest.raises(ThroughtimeError, match=r"\.ids: cut short at byte 40 .*--resume"):
+        streams[len(streams) - 1]
+    with pytest.raises(ThroughtimeError, match="cut short"):
+        np.asarray(corpus.ids)
+
+
+def test_a_corpus_stays_the_file_that_was_opened(text):
+    vocabulary = Vocabulary.build(text, "char")
+    corpus = corpora.encode(text, vocabulary, "none")
+    whole = np.asarray(corpus.ids)
+    corpus.ids.path.unlink()
+    assert (np.asarray(corpus.ids) == whole).all()
+
+
+def test_streams_on_disk_are_those_in_memory(text):
+    ids = corpora.encode(text, Vocabulary.build(text, "char"), "none").ids
+    disk, memory = (Streams(of, 3, 4, first=2) for of in (ids, np.asarray(ids)))
+    assert len(disk) == len(memory) > 1
+    for i in range(len(disk)):
+        assert all((a == b).all() for a, b in zip(disk[i], memory[i]))
 
 
 def test_a_failed_write_leaves_nothing_behind(text, monkeypatch):

@@ -1,4 +1,6 @@
-"""Corpora encoded once: ids in a memory-mapped file, so that text may be larger than memory."""
+"""Corpora encoded once: ids in a file that is read piece by piece, so that text may be larger than
+memory. Its checksum is looked at whenever it is opened; what is damaged is told, and made again.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,14 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..ground import terminal
 from ..ground.cache import cache_folder
 from ..ground.errors import InputError, ThroughtimeError
+from .stored import StoredIds
 from .text import Text
 from .vocabulary import EOS, UNK, Vocabulary
 
@@ -35,7 +39,7 @@ class Counts:
 class Corpus:
     """A token stream: `ids [N]` and what was counted while encoding it."""
 
-    ids: np.ndarray
+    ids: StoredIds
     counts: Counts
 
     def __len__(self) -> int:
@@ -51,28 +55,48 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
     folder = cache_folder() / "corpora"
     key = cache_key(text, vocabulary, eos)
     ids_path, counts_path = folder / f"{key}.ids", folder / f"{key}.json"
-    dtype = np.dtype(dtype_for(vocabulary))
-    counts = read_counts(counts_path)
-    size = ids_path.stat().st_size if ids_path.exists() else 0
-    if counts is None or size != counts.tokens * dtype.itemsize:  # not there, or damaged
-        try:
-            counts = write(text, vocabulary, eos, ids_path, counts_path, quiet)
-        except OSError as error:
-            raise ThroughtimeError(
-                f"cannot write the encoded text into {folder}: {error}. Make room, or set "
-                "THROUGHTIME_CACHE to another folder."
-            ) from error
-    return Corpus(np.memmap(ids_path, dtype, "r"), counts)
-
-
-def read_counts(path: Path) -> Counts | None:
-    """What `write` counted; None where it is missing or damaged."""
-    if not path.exists():
-        return None
+    dtype = dtype_for(vocabulary)
     try:
-        return Counts(**json.loads(path.read_text()))
-    except (ValueError, TypeError):
+        corpus = stored(ids_path, counts_path, dtype, quiet)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        terminal.warn(f"{ids_path}: damaged ({error}): the text is encoded anew.")
+        corpus = None
+    if corpus is not None:
+        return corpus
+    try:
+        counts = write(text, vocabulary, eos, ids_path, counts_path, quiet)
+        return Corpus(StoredIds(ids_path, dtype), counts)
+    except OSError as error:
+        raise ThroughtimeError(
+            f"cannot write the encoded text into {folder}: {error}. Make room, or set "
+            "THROUGHTIME_CACHE to another folder."
+        ) from error
+
+
+def stored(ids_path: Path, counts_path: Path, dtype: type, quiet: bool) -> Corpus | None:
+    """What `write` wrote; None where it has not, or only a part, or an earlier release did.
+
+    Errors: `OSError`, `ValueError` or `TypeError` where it is no longer what was written.
+    """
+    if not (ids_path.is_file() and counts_path.is_file()):
         return None
+    said = json.loads(counts_path.read_text("utf-8"))
+    if "checksum" not in said:
+        return None
+    if said.pop("checksum") != checksum(said):
+        raise ValueError("the counts are not those that were written")
+    counts, ids = Counts(**said), StoredIds(ids_path, dtype)
+    if ids.size != counts.tokens * ids.dtype.itemsize:
+        raise ValueError(f"{ids.size:,} bytes of {counts.tokens * ids.dtype.itemsize:,}")
+    with terminal.progress("checking the encoded text", ids.size, quiet) as advance:
+        if ids.fingerprint(advance) != counts.fingerprint:
+            raise ValueError("the ids are not those that were written")
+    return Corpus(ids, counts)
+
+
+def checksum(counts: dict[str, Any]) -> str:
+    """Of what was counted."""
+    return hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
 def dtype_for(vocabulary: Vocabulary) -> type:
@@ -124,7 +148,8 @@ def write(
             raise
     counts = Counts(tokens, characters, size, unknown, digest.hexdigest())
     with tempfile.NamedTemporaryFile("w", dir=ids_path.parent, suffix=".tmp", delete=False) as out:
-        json.dump(asdict(counts), out)
+        said = asdict(counts)
+        json.dump({**said, "checksum": checksum(said)}, out)
     os.replace(out.name, counts_path)
     return counts
 

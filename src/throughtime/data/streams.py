@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..ground.errors import InputError
+from .stored import Ids
 
 
 class Streams:
@@ -20,7 +21,7 @@ class Streams:
 
     def __init__(
         self,
-        ids: np.ndarray,
+        ids: Ids,
         batch_size: int,
         window: int,
         first: int,
@@ -47,8 +48,8 @@ class Streams:
             )
         self.dropped = len(ids) % batch_size
         share = batch_size // world
-        rows = ids[: self.length * batch_size].reshape(batch_size, self.length)
-        self.rows = rows[rank * share : (rank + 1) * share]
+        self.ids = ids
+        self.begins = [self.length * b for b in range(rank * share, (rank + 1) * share)]
         self.batch_size = share
         self.first = first
 
@@ -58,8 +59,10 @@ class Streams:
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets [T, B] of window i."""
         start, end = i * self.window, min((i + 1) * self.window, self.length)
-        tokens = np.empty((end - start + 1, self.batch_size), np.int64)
-        tokens[0] = self.first if start == 0 else self.rows[:, start - 1]
-        tokens[1:] = self.rows[:, start:end].T
+        tokens = np.full((end - start + 1, self.batch_size), self.first, np.int64)
+        inside = max(start - 1, 0)
+        for column, begin in enumerate(self.begins):
+            piece = self.ids[begin + inside : begin + end]
+            tokens[len(tokens) - len(piece) :, column] = piece
         both = torch.from_numpy(tokens)
         return both[:-1], both[1:]

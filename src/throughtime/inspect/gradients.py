@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.stored import Ids
 from ..ground.errors import InputError
 from .watch import watching
 
@@ -159,7 +160,7 @@ def nats(model: Any, h: Tensor, targets: Tensor) -> Tensor:
 
 
 def language_windows(
-    task: Any, ids: np.ndarray, lags: int, positions: int, seed: int = 0
+    task: Any, ids: Ids, lags: int, positions: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """The text before each of so many positions, drawn at random: tokens, targets [lags + 1, B].
 
@@ -168,12 +169,12 @@ def language_windows(
     Errors: `InputError` where the text is too short for one.
     """
     chosen = positions_of(ids, lags, positions, seed)
-    rows = np.asarray(ids)[chosen[None, :] + np.arange(-lags - 1, 1)[:, None]].astype(np.int64)
+    rows = np.stack([ids[p - lags - 1 : p + 1] for p in chosen], 1).astype(np.int64)
     both = torch.from_numpy(rows).to(task.device)
     return both[:-1], both[1:]
 
 
-def positions_of(ids: np.ndarray, lags: int, positions: int, seed: int = 0) -> np.ndarray:
+def positions_of(ids: Ids, lags: int, positions: int, seed: int = 0) -> np.ndarray:
     """The positions in the text of the last targets of `language_windows`, in order."""
     first = lags + 1  # position p has the inputs p − lags − 1 … p − 1
     if lags < 0 or positions < 1:

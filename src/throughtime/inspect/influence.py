@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.stored import Ids
 from ..ground.errors import InputError
 
 BLOCK = 16
@@ -68,7 +69,7 @@ def influence_of_tokens(
     model: Any,
     tokens: Tensor,
     target: int,
-    ids: np.ndarray,
+    ids: Ids,
     *,
     state: Any = None,
     draws: int = 4,
@@ -127,7 +128,7 @@ def after_the_last(model: Any, columns: Tensor, own: Any, draws: int) -> Tensor:
     return h[-1]
 
 
-def exchanges(tokens: Tensor, ids: np.ndarray, draws: int, seed: int) -> Tensor:
+def exchanges(tokens: Tensor, ids: Ids, draws: int, seed: int) -> Tensor:
     """[T, draws] tokens of the text, none the one that it stands for."""
     counts = np.bincount(np.asarray(ids[: 1 << 20]).astype(np.int64))
     if (counts > 0).sum() < 2:

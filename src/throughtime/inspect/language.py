@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.stored import Ids
 from ..ground import terminal
 from . import sections, text_sections
 from .gates import summary, watch_gates
@@ -46,7 +46,7 @@ class Effort:
 def language_sections(
     task: Any,
     model: Any,
-    ids: np.ndarray,
+    ids: Ids,
     *,
     untrained: bool = False,
     health: Health | None = None,
@@ -85,7 +85,7 @@ def warmed(model: Any, windows: tuple[Tensor, Tensor], warm: int) -> tuple[Any, 
 
 
 def gradients(
-    task: Any, model: Any, ids: np.ndarray, warm: int, lags: int, effort: Effort, untrained: bool
+    task: Any, model: Any, ids: Ids, warm: int, lags: int, effort: Effort, untrained: bool
 ) -> Section:
     """Gradients through time, trained and untrained over the same text."""
     windows = language_windows(task, ids, warm + lags, effort.positions, effort.seed)
@@ -105,7 +105,7 @@ def gradients(
     return sections.gradients_section(trained, at_first, noun=noun)
 
 
-def influence(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> Section:
+def influence(task: Any, model: Any, ids: Ids, effort: Effort) -> Section:
     """Influence on the text before some positions."""
     length = min(PASSAGE, len(ids) // 2)
     tokens, targets = language_windows(task, ids, length - 1, effort.positions, effort.seed + 1)
@@ -128,7 +128,7 @@ def influence(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> Section
     return text_sections.influence_section(found, task)
 
 
-def gates(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Section]:
+def gates(task: Any, model: Any, ids: Ids, effort: Effort) -> list[Section]:
     """Gates, and the units that keep longest."""
     steps, columns = WATCHED
     steps = min(steps, len(ids) // 2)
@@ -145,7 +145,7 @@ def gates(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Sectio
     ]
 
 
-def errors(task: Any, model: Any, ids: np.ndarray, effort: Effort) -> list[Section]:
+def errors(task: Any, model: Any, ids: Ids, effort: Effort) -> list[Section]:
     """Errors by position and by frequency."""
     length = min(CONTEXT, len(ids) // 2)
     many = language_windows(task, ids, length - 1, effort.positions, effort.seed + 3)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.stored import Ids
 from ..ground.errors import InputError
 
 NORMAL = 1.96
@@ -90,7 +91,7 @@ class Band:
 
 @torch.no_grad()
 def errors_by_frequency(
-    model: Any, windows: tuple[Tensor, Tensor], ids: np.ndarray, *, settled: int | None = None
+    model: Any, windows: tuple[Tensor, Tensor], ids: Ids, *, settled: int | None = None
 ) -> list[Band]:
     """The loss of tokens by the rank of their frequency in the text `ids`, over windows [T, B].
 

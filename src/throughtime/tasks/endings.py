@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
+
+from ..data.stored import Ids
 
 
 class Ends(NamedTuple):
@@ -34,7 +35,7 @@ class RunningText:
     so many tokens and no more.
     """
 
-    ids: np.ndarray
+    ids: Ids
     said: str
     window: int
     reach: int | None

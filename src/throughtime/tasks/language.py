@@ -79,12 +79,13 @@ class Language(Task):
         else:
             by = config.data.vocabulary()
             self.vocabulary = Vocabulary.build(train, config.level, **by, quiet=self.quiet)
-        if processes.rank == 0:  # the others find the cache filled
-            corpora.encode(train, self.vocabulary, eos)
-            corpora.encode(valid, self.vocabulary, eos)
+        if not self.quiet:
+            self.train = corpora.encode(train, self.vocabulary, eos)
+            self.valid = corpora.encode(valid, self.vocabulary, eos)
         processes.wait()
-        self.train = corpora.encode(train, self.vocabulary, eos, quiet=True)
-        self.valid = corpora.encode(valid, self.vocabulary, eos, quiet=True)
+        if self.quiet:  # the cache is filled by now
+            self.train = corpora.encode(train, self.vocabulary, eos, quiet=True)
+            self.valid = corpora.encode(valid, self.vocabulary, eos, quiet=True)
         self.streams = Streams(
             self.train.ids,
             config.loop.batch_size,
