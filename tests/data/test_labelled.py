@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from throughtime.data.labelled import Record, Rows, read_labelled
-from throughtime.data.numbers import Columns, read_numbers
+from throughtime.data.lines import Line
+from throughtime.data.numbers import Columns, Scale, read_numbers
 from throughtime.data.splits import also_in, hold_out
 from throughtime.ground.errors import InputError
 
@@ -142,6 +143,9 @@ def test_a_csv_without_a_column_of_sequences_is_one(tmp_path):
 @pytest.mark.parametrize(("text", "said"), [
     ("sequence,a,label\n1,2,x\n1,nan,x\n", "a.csv:3: column 'a': expected a number, got 'nan'"),
     ("sequence,a,label\n1,,x\n", "a.csv:2: column 'a': expected a number, got ''"),
+    ("sequence,a,label\n1,inf,x\n", "a.csv:2: column 'a': expected a number, got 'inf'"),
+    ("sequence,a,label\n1,1e39,x\n", r"a.csv:2: column 'a': too large, beyond ±3.4e\+38, got"),
+    ("sequence,a,label\n1,-1e400,x\n", "a.csv:2: column 'a': too large, beyond"),
     ("sequence,a,label\n1,2,x\n1,2,y\n", "a.csv:3: sequence 1 has the label 'y' here and 'x' at"),
     ("sequence,a,label\n1,2\n", "a.csv:2: expected 3 columns, got 2"),
     ("sequence,a,labels\n1,2,x\n", "a.csv:1: no column 'label'. Did you mean 'labels'"),
@@ -158,6 +162,7 @@ def test_bad_rows_of_numbers_are_named_with_file_and_line(tmp_path, text, said):
     ({"x": np.ones((2, 3, 1))}, "no array 'y'; found x"),
     ({"x": np.ones((2, 3, 1)), "y": ["a"]}, "y must be 2 labels"),
     ({"x": np.array([[[1.0], [np.nan]]]), "y": ["a"]}, "sequence 0, step 1, number 0 is nan"),
+    ({"x": np.array([[[1.0], [1e39]]]), "y": ["a"]}, r"sequence 0, step 1, number 0 is 1e\+39"),
     ({"x": np.ones((2, 3, 1)), "y": ["a", "b"], "lengths": [4, 1]}, "lengths must be 2 numbers"),
     ({"x": np.ones((5, 1)), "y": ["a", "b"], "lengths": [2, 2]}, "lengths sum to 4, x has 5 steps"),
     ({"x": np.array(["a"]), "y": ["a"]}, "x must be numbers"),
@@ -193,6 +198,36 @@ def test_columns_that_do_not_count_may_be_anything(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones((1, 2, 1)), y=["a"])
     with pytest.raises(InputError, match=r"a.npz: arrays have no names"):
         read_numbers([str(tmp_path / "a.npz")], Columns("sequence", "label", ["a"]))
+
+
+def test_numbers_are_standardised_in_float64_whatever_their_offset():
+    random = np.random.default_rng(0)
+    small = [random.normal(size=(n, 2)) * (1, 1e-3) for n in (5, 0, 3)]
+    large = [one + np.array([1.7e9, 5.0]) for one in small]
+    together = np.concatenate(large)
+    scale = Scale.of(large)
+    np.testing.assert_allclose(scale.mean, together.mean(0), rtol=1e-15)
+    np.testing.assert_allclose(scale.deviation, together.std(0), rtol=1e-12)
+    for one, other in zip(small, large):
+        expected = (one - np.concatenate(small).mean(0)) / np.concatenate(small).std(0)
+        np.testing.assert_allclose(scale(other, "a"), expected, atol=1e-6)
+    constant = Scale.of([np.full((7, 1), 1.7e9 + 0.1)])
+    assert (constant.mean.tolist(), constant.deviation.tolist()) == ([1.7e9 + 0.1], [1.0])
+    with pytest.raises(InputError, match=r"a:7: step 1, number 0 .* is 3e\+38: too far from"):
+        Scale(np.zeros(1), np.full(1, 1e-3))(np.array([[0.0], [3e38]]), "a:7")
+
+
+def test_a_sequence_that_comes_in_is_there_as_soon_as_the_next_begins():
+    rows = ["sequence,a", "s,1", "s,2", "t,3", "u,4", "u,5"]
+    lines = [Line(text, "pipe", n) for n, text in enumerate(rows, 1)]
+    columns = Columns("sequence", "label", labelled=False)
+    found = columns.arriving(([line] for line in lines), "pipe")
+    assert [[(r.name, r.content.tolist()) for r in some] for some in found] == [
+        [("s", [[1], [2]])], [("t", [[3]])], [("u", [[4], [5]])]
+    ]  # fmt: skip
+    back = [*lines, Line("s,6", "pipe", 7)]
+    with pytest.raises(InputError, match="pipe:7: sequence s goes on after another has begun"):
+        list(columns.arriving(([line] for line in back), "pipe"))
 
 
 def test_files_must_agree_on_the_width(tmp_path):

@@ -235,9 +235,10 @@ def test_columns_of_numbers_are_told_by_name(configure, capsys, tmp_path):
     other = write("other.csv", ["c", "label", "b", "sequence", "a"])
     config = configure(train=[train], valid=[other], level="numbers", max_steps=4)
     tt.train(config)
-    assert (
-        Path(config.out) / "features.json"
-    ).read_text() == '{"size": 3, "columns": ["a", "b", "c"]}'
+    said = json.loads((Path(config.out) / "features.json").read_text())
+    assert (said["size"], said["columns"]) == (3, ["a", "b", "c"])
+    assert said["mean"] == pytest.approx(np.mean([row[1:4] for row in rows], 0), rel=1e-12)
+    assert said["deviation"] == pytest.approx(np.std([row[1:4] for row in rows], 0), rel=1e-12)
     first, second = (tt.evaluate(config.out, file) for file in (train, other))
     assert (first.loss, first.confusion) == (pytest.approx(second.loss), second.confusion)
     for columns, said in (

@@ -60,7 +60,7 @@ class Ragged:
     def fingerprint(self) -> str:
         """SHA-256 of the lengths and the values."""
         digest = hashlib.sha256(self.lengths.tobytes())
-        digest.update(np.ascontiguousarray(self.values).tobytes())
+        digest.update(np.ascontiguousarray(self.values).reshape(-1).data)
         return digest.hexdigest()
 
 

@@ -80,21 +80,26 @@ class Affixes(nn.Module):
 
 
 class NumberInput(nn.Module):
-    """x<t> = (number<t> − mean) / deviation, with those of the training data: [T, B, n]."""
+    """x<t> = number<t>, standardised before it comes here: [T, B, n].
+
+    Runs of release 0.1 have raw numbers come in float32, and `standardises`: x<t> =
+    (number<t> − mean) / deviation, with those that come with their weights.
+    """
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(
-        self, mean: Tensor, deviation: Tensor, *, dropout: float = 0.0, locked: bool = False
+        self, size: int, *, standardises: bool = False, dropout: float = 0.0, locked: bool = False
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("deviation", deviation)
-        self.output_size = len(mean)
+        self.output_size, self.standardises = size, standardises
+        if standardises:
+            self.register_buffer("mean", torch.zeros(size))
+            self.register_buffer("deviation", torch.ones(size))
         self.dropout, self.locked = dropout, locked
 
     def forward(self, numbers: Tensor) -> Tensor:
         """[T, B, n]."""
-        x = (numbers - self.mean) / self.deviation
+        x = (numbers - self.mean) / self.deviation if self.standardises else numbers
         return drop(x, self.dropout, self.locked) if self.training else x

@@ -128,6 +128,12 @@ class Classification(ExampleTask):
             )
         self.weights = self.class_weights([str(record.label) for record in train])
 
+    def find_data(self, resumed: RunFolder | None) -> None:
+        """As always; of a run that goes on, what its source has settled comes first."""
+        if resumed:
+            self.source.go_on(resumed)
+        super().find_data(resumed)
+
     def encode(self, examples: list[Record], *, training: bool = False) -> LabelledSequences:
         """Sequences and labels as numbers; what is cut off is said."""
         sequences = self.source.encode(examples)

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
@@ -17,7 +16,7 @@ from ..data.affixes import affixes_of
 from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
 from ..data.lines import Inputs, check_encoding
-from ..data.numbers import Columns, read_numbers
+from ..data.numbers import Columns, Scale, read_numbers
 from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import UNK, Vocabulary
 from ..ground import terminal
@@ -36,6 +35,9 @@ class TextSource:
 
     def __init__(self, config: ClassifierConfig) -> None:
         self.config = config
+
+    def go_on(self, folder: RunFolder) -> None:
+        """What is learned of the same data again is the same."""
 
     def learn(self, train: list[Record]) -> None:
         """The vocabulary of the training examples; words that have a vector are in it."""
@@ -67,7 +69,7 @@ class TextSource:
     def encode(self, records: Sequence[Record]) -> Ragged:
         """Tokens of each text, as many as the configuration lets through."""
         texts = (self.vocabulary.encode(record.content) for record in records)
-        return cut(texts, self.config, np.int64)
+        return Ragged.of(cut(texts, self.config))
 
     def build_input(self) -> TokenInput:
         """The embedding."""
@@ -118,43 +120,52 @@ class TextSource:
 
 
 class NumberSource:
-    """Sequences of numbers, standardised by the mean and deviation of the training examples."""
+    """Sequences of numbers, standardised by the mean and deviation of the training examples.
+
+        (number − mean) / deviation, in float64, before it becomes float32
+
+    so that a column at 1.7e9, as times in seconds are, keeps what it tells.
+    """
 
     size = 0
     """Of a step."""
     columns: tuple[str, ...] = ()
     """The names of the numbers, where training had them from a table."""
+    scale: Scale | None = None
+    """Mean and deviation; None in a run of release 0.1, whose model has its own in float32."""
+    standardises = True
 
     def __init__(self, config: ClassifierConfig) -> None:
         self.config = config
 
+    def go_on(self, folder: RunFolder) -> None:
+        """Take a run's columns, and leave standardising to its model where that does it."""
+        self.restore(folder)
+        self.standardises = self.scale is not None
+
     def learn(self, train: list[Record]) -> None:
         """The columns of the training examples, or how wide they are; mean and deviation."""
-        named = next((record.columns for record in train if record.columns), ())
-        self.has(train[0].content.shape[1], named)
-        steps = np.concatenate([record.content for record in train]).astype(np.float64)
-        if len(steps):
-            deviation = steps.std(0)
-            self.mean = torch.from_numpy(steps.mean(0)).float()
-            self.deviation = torch.from_numpy(np.where(deviation > 0, deviation, 1.0)).float()
-
-    def has(self, size: int, columns: Sequence[str]) -> None:
-        """A step is so many numbers, of these names."""
-        self.size, self.columns = size, tuple(columns)
-        self.mean, self.deviation = torch.zeros(size), torch.ones(size)
+        self.columns = next((record.columns for record in train if record.columns), ())
+        self.size = train[0].content.shape[1]
+        if self.standardises:
+            self.scale = Scale.of([record.content for record in train])
 
     def restore(self, folder: RunFolder) -> None:
-        """Read the columns of a run; mean and deviation come with its weights."""
+        """Read the columns of a run, mean and deviation."""
         path = folder.file("features.json")
         try:
             said = json.loads(path.read_text("utf-8"))
-            self.has(int(said["size"]), said.get("columns", ()))
+            self.size, self.columns = int(said["size"]), tuple(said.get("columns", ()))
+            if "mean" in said:
+                self.scale = Scale.from_lists(said["mean"], said["deviation"], self.size)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
     def save(self, folder: RunFolder) -> None:
-        """Write how wide a step is, and what its numbers are called."""
-        said = {"size": self.size, "columns": self.columns}
+        """Write how wide a step is, what its numbers are called, and their mean and deviation."""
+        said: dict[str, Any] = {"size": self.size, "columns": self.columns}
+        if self.scale:
+            said |= {name: value.tolist() for name, value in vars(self.scale).items()}
         folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
 
     def read(self, patterns: list[str], labels: Iterable[str] = ()) -> list[Record]:
@@ -170,19 +181,28 @@ class NumberSource:
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """The sequences end to end, as many steps as the configuration lets through."""
-        for record in records:
-            if (found := record.content.shape[1]) != self.size:
+        kept = cut([record.content for record in records], self.config)
+        lengths = np.array([len(content) for content in kept], np.int64)
+        values = np.empty((lengths.sum(), self.size), np.float32)
+        ends = lengths.cumsum().tolist()
+        for record, content, end in zip(records, kept, ends):
+            if (found := content.shape[1]) != self.size:
                 raise InputError(
                     f"{record.where}: expected {self.size} numbers a step, as in training, got "
                     f"{found}."
                 )
-        return cut((record.content for record in records), self.config, np.float32, self.size)
+            row = values[end - len(content) : end]
+            row[:] = content if self.scale is None else self.scale(content, record.where)
+        return Ragged(values, lengths)
 
     def build_input(self) -> NumberInput:
-        """The standardisation."""
+        """What drops some of them."""
         c = self.config.model
         return NumberInput(
-            self.mean, self.deviation, dropout=c.dropout_of("input"), locked=c.locked_dropout
+            self.size,
+            standardises=self.scale is None,
+            dropout=c.dropout_of("input"),
+            locked=c.locked_dropout,
         )
 
     def begin(self, inputs: Any) -> None:
@@ -193,18 +213,18 @@ class NumberSource:
         return f"{len(steps.values):,} steps of {self.size} numbers"
 
     def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
-        """Sequences to label: files, or CSV from standard input."""
+        """Sequences to label: of files, or of CSV that comes in, each as soon as it has ended."""
         columns = self.table(labelled=False)
         if inputs.paths is None:
-            found = columns.read(inputs.lines(), "standard input")
-        else:
-            found = read_numbers([str(path) for path in inputs.paths], columns)
-        records = iter(found)
+            found = columns.arriving(inputs.chunks(options.batch_size), "standard input")
+            yield from filter(None, found)
+            return
+        records = iter(read_numbers([str(path) for path in inputs.paths], columns))
         while some := list(islice(records, options.batch_size)):
             yield some
 
 
-def cut(sequences: Iterable[Any], config: ClassifierConfig, dtype: Any, *width: int) -> Ragged:
+def cut(sequences: Iterable[Any], config: ClassifierConfig) -> list[Any]:
     """The sequences, none beyond `data.max_length`; how many were cut is said."""
     limit, count, kept = config.data.max_length, 0, []
     for sequence in sequences:
@@ -212,9 +232,4 @@ def cut(sequences: Iterable[Any], config: ClassifierConfig, dtype: Any, *width: 
         kept.append(sequence[:limit])
     if count:
         terminal.warn(f"{count:,} of {len(kept):,} sequences cut off after {limit:,}.")
-    ragged = Ragged.of(kept, dtype)
-    return (
-        ragged
-        if len(ragged.values) or not width
-        else Ragged(np.zeros((0, *width), dtype), ragged.lengths)
-    )
+    return kept
