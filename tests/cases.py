@@ -14,6 +14,8 @@ from torch import Tensor, sigmoid, tanh
 
 import oracles
 import throughtime as tt
+from throughtime.config import ModelConfig
+from throughtime.models.language import LanguageModel
 from throughtime.scans import BACKENDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,3 +264,27 @@ def by_oracle(p: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         None if p.lengths is None else p.lengths.tolist(),
         None if p.reset is None else p.reset.numpy(),
     )
+
+
+# ---- a small language model ---------------------------------------------------------------------
+
+V, n = 9, 6
+"""Tokens, and the width of the model below."""
+
+
+def language_model(cell=tt.GRU):
+    config = ModelConfig(hidden_size=n, embedding_size=4, num_layers=2)
+    model = LanguageModel(cell, V, config).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-1, 1)
+    model.stack.backend = "reference"
+    return model.eval()
+
+
+def log_probabilities(model, tokens, state=None):
+    """After the last of tokens [T], one step at a time."""
+    state = model.initial_state(1) if state is None else state
+    for token in tokens:
+        logits, state = model.step(token[None], state)
+    return logits.log_softmax(1)[0].detach()

@@ -1,6 +1,9 @@
-"""Small runs of every task, what is on their disk, and a kill in the middle."""
+"""Small runs of every task, what is on their disk, a kill in the middle, a process apart."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +60,22 @@ def timeless(run):
 
 def same_bits(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def command(config, *extra):
+    """Training in a process of its own."""
+    program = [sys.executable, "-m", "throughtime", "train", "lm", "--out", config.out, *extra]
+    return subprocess.Popen(program, env=dict(os.environ))
+
+
+def flags(config):
+    """A small language model's settings, as options."""
+    return [
+        "--train", *config.train, "--max-steps", "120", "--threads", "1", "--device", "cpu",
+        "--model.hidden_size", "16", "--model.dropout", "0.2", "--loop.batch_size", "4",
+        "--loop.window", "16", "--loop.save_every", "2", "--loop.eval_every", "5",
+        "--loop.sample_every", "0",
+    ]  # fmt: skip
 
 
 # ---- every task, small --------------------------------------------------------------------------
