@@ -95,6 +95,12 @@ def no_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError)
 
 
+def passing(error: BaseException) -> bool:
+    """Whether an error tells of this moment, not of what was asked: no memory, thread or file."""
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    return no_thread or no_memory(error) or isinstance(error, OSError)
+
+
 def one_of(what: str, given: str, known: Iterable[str]) -> str:
     """Return `given` if it is known; otherwise raise an `InputError` that names the nearest."""
     known = list(known)

@@ -24,9 +24,8 @@ print("tracer" if "throughtime.scans.compiled.trace" in sys.modules else "no tra
 
 def forget() -> None:
     """As in a new process."""
-    for remembered in (build.load, call.native, programs._found, programs._unbuildable):
-        remembered.cache_clear()
-    programs._warned.clear()
+    programs.forget()
+    call.native.cache_clear()
 
 
 @pytest.fixture

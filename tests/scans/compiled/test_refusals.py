@@ -72,7 +72,7 @@ REFUSED = {
     "sizes or the dtype": lambda z: z + torch.finfo(z.dtype).eps,
     "convert numbers from torch.float32 to torch.int32": lambda z: (9 * z).int() * z,
     "convert numbers from torch.float32 to torch.float16": lambda z: z.half().to(z.dtype),
-    "its equations fail: ZeroDivisionError": lambda z: z * (1 / 0),
+    "its equations fail: .*ZeroDivisionError": lambda z: z * (1 / 0),
 }
 
 

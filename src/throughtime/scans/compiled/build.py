@@ -3,11 +3,12 @@
 The cache, `scans` in the cache folder, is keyed by the text of the program, the headers that it
 includes, the compiler and the processor. Each entry is the library, its C++ to read, and a
 checksum; an entry that does not fit its checksum is built anew. A lock makes concurrent first
-uses wait for one build.
+uses wait for one build. A library is run: the folder is one that nobody else may write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import functools
@@ -17,13 +18,14 @@ import platform
 import re
 import shlex
 import shutil
+import signal
 import subprocess
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...ground import terminal
-from ...ground.cache import cache_folder
+from ...ground.cache import own_bytes, private, writing
 from ...ground.errors import ThroughtimeError
 
 RUNTIME = Path(__file__).parent / "runtime"
@@ -33,8 +35,20 @@ KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("
 """Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
 
 
+SHORT_OF = ("killed", "memory exhausted", "cannot allocate", "out of memory", "no space left",
+            "resource temporarily unavailable", "cannot fork", "quota exceeded")  # fmt: skip
+"""What a compiler says where the machine lacked something, not the program."""
+
+
 class BuildFailed(ThroughtimeError):
-    """No library could be made of a program; the message is the reason."""
+    """No library could be made of a program; the message is the reason.
+
+    `passing`: the machine lacked something just now; another try may do.
+    """
+
+    def __init__(self, reason: str, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
 
 
 def compiler() -> list[str] | None:
@@ -50,6 +64,17 @@ def compiler() -> list[str] | None:
         if path := shutil.which(command[0]):
             return [path, *command[1:]]
     return None
+
+
+def needed_compiler() -> list[str]:
+    """`compiler()`; raises `BuildFailed` where there is none."""
+    command = compiler()
+    if command is None:
+        raise BuildFailed(
+            "there is no C++ compiler: none of $CXX, c++, g++, clang++ was found. Install one "
+            "(Debian: apt install g++; macOS: xcode-select --install)."
+        )
+    return command
 
 
 def flags() -> list[str]:
@@ -115,31 +140,34 @@ def load(program: str, dtype: str, name: str) -> ctypes.CDLL:
 
     `name` is what the notice calls it. OpenMP is torch's: its runtime is loaded already.
     """
-    command = compiler()
-    if command is None:
-        raise BuildFailed(
-            "there is no C++ compiler: none of $CXX, c++, g++, clang++ was found. Install one "
-            "(Debian: apt install g++; macOS: xcode-select --install)."
-        )
+    command = needed_compiler()
     text = source(program, dtype)
-    folder = cache_folder() / "scans"
-    path = folder / f"{key(text, command)}.so"
-    if not intact(path):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with open(path.with_suffix(".lock"), "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        path = private("scans") / f"{key(text, command)}.so"
+        if not intact(path):
+            with locked(path.with_suffix(".lock")):
                 if not intact(path):  # nobody built it while we waited
                     build(text, path, command, name)
-        except OSError as error:
-            raise BuildFailed(
-                f"the cache cannot be written: {error}. THROUGHTIME_CACHE moves it."
-            ) from error
+    except OSError as error:
+        raise BuildFailed(
+            f"the cache cannot be written: {error}. THROUGHTIME_CACHE moves it.", passing=True
+        ) from error
     share_openmp()
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildFailed(f"the compiled library does not load: {error}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else is inside at the same time, in any process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @functools.cache
@@ -154,42 +182,50 @@ def share_openmp() -> None:
 
 
 def intact(path: Path) -> bool:
-    """Whether the library at `path` is what was built."""
-    checksum = path.with_suffix(".sha256")
-    if not (path.exists() and checksum.exists()):
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == checksum.read_text()
+    """Whether the library at `path` is what was built, by this user."""
+    library, checksum = own_bytes(path), own_bytes(path.with_suffix(".sha256"))
+    return library is not None and checksum == digest(path, library)
+
+
+def digest(path: Path, library: bytes) -> bytes:
+    """The checksum of a library under its name."""
+    return hashlib.sha256(path.stem.encode() + library).hexdigest().encode()
 
 
 def build(text: str, path: Path, command: list[str], name: str) -> None:
     """Compile beside `path`, then put everything in its place at once."""
     started = time.monotonic()
-    path.with_suffix(".cpp").write_text(text)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        fresh = Path(folder) / "fresh.so"
-        done = subprocess.run(
-            [
-                *command,
-                *flags(),
-                f"-I{RUNTIME}",
-                str(path.with_suffix(".cpp")),
-                "-o",
-                str(fresh),
-            ],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode or not fresh.exists():
-            errors = [line for line in done.stderr.splitlines() if "error" in line]
-            first = (errors or done.stderr.strip().splitlines() or ["no message"])[0]
-            raise BuildFailed(
-                f"the compiler {command[0]} failed on {path.with_suffix('.cpp')}: {first}"
-            )
-        checksum = Path(folder) / "sha256"
-        checksum.write_text(hashlib.sha256(fresh.read_bytes()).hexdigest())
-        os.replace(checksum, path.with_suffix(".sha256"))
-        os.replace(fresh, path)
+    program = path.with_suffix(".cpp")
+    with writing(program) as fresh:
+        fresh.write_text(text)
+    with writing(path) as fresh:
+        compile_to(fresh, program, command)
+        with writing(path.with_suffix(".sha256")) as checksum:
+            checksum.write_bytes(digest(path, fresh.read_bytes()))
     terminal.say(
         f"compiled {name} for this processor, once, in {time.monotonic() - started:.1f} s "
         f"({path.parent})"
+    )
+
+
+def compile_to(library: Path, program: Path, command: list[str]) -> None:
+    """Run the compiler; raise `BuildFailed` with what it said, or why it did not run."""
+    library.unlink()  # what is there afterwards, the compiler made
+    told = [*command, *flags(), f"-I{RUNTIME}", str(program), "-o", str(library)]
+    try:
+        done = subprocess.run(told, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise BuildFailed(
+            f"the compiler {command[0]} could not be started: {error}.", passing=True
+        ) from error
+    if done.returncode == 0 and library.exists():
+        return
+    said = done.stderr.strip().splitlines()
+    short = [line for line in said if any(word in line.lower() for word in SHORT_OF)]
+    if done.returncode < 0:
+        short.append(f"it was killed by {signal.Signals(-done.returncode).name}")
+    errors = [line for line in said if "error" in line]
+    first = (short or errors or said or ["no message"])[0]
+    raise BuildFailed(
+        f"the compiler {command[0]} failed on {program}: {first}", passing=bool(short)
     )

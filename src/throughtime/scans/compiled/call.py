@@ -150,10 +150,10 @@ def scan_backward(
     run = native(program, x.dtype)
     call = describe(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, True)
     if dy is not None:
-        dy = dy.to(x.dtype)
+        dy = as_numbers(dy).to(x.dtype)
         dy = dy if dy.stride(-1) == 1 else dy.contiguous()
         call.dy, call.dy_time, call.dy_batch = dy.data_ptr(), dy.stride(0), dy.stride(1)
-    dfinal = [None if d is None else d.to(real).contiguous() for d in dfinal]
+    dfinal = [None if d is None else as_numbers(d).to(real).contiguous() for d in dfinal]
     fill(call.dfinal, dfinal)
     asked = [g if want else None for g, want in zip(gradients, wanted)]
     for name, gradient in zip(("dx", "dW_x", "dW_a", "db"), asked):
@@ -206,15 +206,19 @@ def describe(
     """What both directions read; `held` keeps contiguous copies alive as long as the call."""
 
     def dense(tensor: Tensor, dtype: torch.dtype | None = None) -> int:
+        given = tensor
+        tensor = as_numbers(tensor)
         if dtype not in (None, tensor.dtype) or not tensor.is_contiguous():
             tensor = tensor.to(dtype).contiguous()
+        if tensor is not given:
             held.append(tensor)
         return tensor.data_ptr()
 
     T, B, n_x = x.shape
+    x = as_numbers(x)
     if x.stride(-1) != 1:
         x = x.contiguous()
-        held.append(x)
+    held.append(x)
     call = Call(T, B, n_x, W_a.shape[-1], torch.get_num_threads(), keep)
     if lengths is not None:
         call.lengths = dense(lengths)
@@ -236,6 +240,13 @@ def describe(
             pointers[number] = at
             at += size * real.itemsize
     return call
+
+
+def as_numbers(tensor: Tensor) -> Tensor:
+    """The tensor with its numbers in memory: a view may negate them, a zero may have none."""
+    if tensor._is_zerotensor():
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return tensor.resolve_neg()
 
 
 def fill(pointers: Any, tensors: Sequence[Tensor | None]) -> None:

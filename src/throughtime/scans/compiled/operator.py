@@ -116,7 +116,7 @@ def _differentiate(
     if torch.is_grad_enabled() or transformed() or any(map(batched, given)):
         # the derivative of this derivative may be asked for, or many gradients at once
         return _by_reference(ctx.program, given, inputs, wanted)
-    backward = scan_backward if _plain(x) else torch.ops.throughtime.scan_backward
+    backward = scan_backward if _plain(x, *given) else torch.ops.throughtime.scan_backward
     found = backward(ctx.program, given[0], list(given[1:]), *inputs, y, kept, list(wanted))
     return [g if want else None for g, want in zip(found, wanted)]
 
@@ -169,11 +169,14 @@ def _by_reference(
 torch.library.register_autograd("throughtime::scan", _gradients, setup_context=_setup, lib=_library)
 
 
-def _plain(x: Tensor) -> bool:
+def _plain(*tensors: Tensor | None) -> bool:
     """Whether numbers are computed now, and nobody records what is done with them."""
-    return type(x) in (Tensor, torch.nn.Parameter) and not (
-        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
-    )
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        return False
+    return all(type(tensor) in PLAIN for tensor in tensors)
+
+
+PLAIN = (Tensor, torch.nn.Parameter, type(None))
 
 
 def apply(
@@ -190,14 +193,11 @@ def apply(
     """y and the final states: directly where that is the same, else as an operator of torch."""
     leaves = (x, W_x, W_a, b, *vectors, *state)
     keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
-    if not _plain(x):
+    if not _plain(*leaves):
         made = torch.ops.throughtime.scan(
             program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
         )
         return made[: 1 + len(state)]
-    if x.is_neg():
-        x = x.resolve_neg()
-        leaves = (x, *leaves[1:])
     if keep:
         return _Scan.apply(program, len(vectors), lengths, reset, *leaves)
     return scan(program, x, W_x, W_a, b, vectors, state, lengths, reset, False)

@@ -13,9 +13,9 @@ feeds come first, and those of one product stand together.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...cells import Cell
-from ...ground.errors import ThroughtimeError
-from .programs import SIZES
+from ...ground.errors import ThroughtimeError, passing
+from . import stand_ins
+from .stand_ins import STAND_INS, StandIn
 
 _library = torch.library.Library("throughtime_trace", "DEF")
 _library.define("input(Tensor x, str gate) -> Tensor")
@@ -37,21 +38,16 @@ RECURRENT = torch.ops.throughtime_trace.recurrent.default
 MOST, MOST_SLOTS = 16, 48  # as in `runtime/plan.h`; slots and vectors are bits of 64
 
 
-@dataclass(frozen=True)
-class StandIn:
-    """The size and the kind of the tensors that stand for x, states and vectors."""
-
-    batch: int
-    width: int
-    dtype: torch.dtype
-
-
-STAND_INS = tuple(StandIn(*size) for size in SIZES)
-"""Equations that differ between them depend on more than the numbers."""
-
-
 class Untraceable(ThroughtimeError):
-    """The cell's equations cannot be compiled; the message is the reason."""
+    """The cell's equations cannot be compiled; the message is the reason.
+
+    `cause`: somebody else's exception that stopped the tracing. What it means is not known for
+    certain, so such a reason is not kept on disk.
+    """
+
+    def __init__(self, reason: str, cause: BaseException | None = None) -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -99,27 +95,12 @@ class Trace:
     vectors: int
 
 
-class _Gate:
-    """What `step` sees in place of a gate: each half is recorded as an operation."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, v: Tensor, x: Tensor) -> Tensor:
-        return self.recurrent(v) + self.input(x)
-
-    def input(self, x: Tensor) -> Tensor:
-        return INPUT(x, self.name)
-
-    def recurrent(self, v: Tensor) -> Tensor:
-        return RECURRENT(v, self.name)
-
-
 def trace(cell: Cell, stand_in: StandIn = STAND_INS[0]) -> Trace:
     """Trace `cell.step`; raise `Untraceable` with the reason where it cannot be compiled."""
     return _Tracing(cell, stand_in).trace()
 
 
+@functools.cache
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """How composed operations are made of simple ones, torch's own table."""
     from torch._decomp import core_aten_decompositions, get_decompositions
@@ -138,11 +119,16 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
 
 def _graph_of(function: Callable[..., Any], *inputs: Any) -> fx.Graph:
-    module = make_fx(function, decomposition_table=decompositions())(*inputs)
+    module = traced = make_fx(function, decomposition_table=decompositions())(*inputs)
     schemas = (getattr(node.target, "_schema", None) for node in module.graph.nodes)
     if any(schema is not None and schema.is_mutable for schema in schemas):
         # Some of torch's decompositions work in place.
-        module = make_fx(torch.func.functionalize(module, remove="mutations_and_views"))(*inputs)
+
+        def plainly(*given: Any) -> Any:  # a module called as one would run its hooks
+            return traced.forward(*given)
+
+        functional = torch.func.functionalize(plainly, remove="mutations_and_views")
+        module = make_fx(functional)(*inputs)
     graph = module.graph
     graph.eliminate_dead_code()
     return graph
@@ -154,7 +140,7 @@ class _Tracing:
     def __init__(self, cell: Cell, stand_in: StandIn) -> None:
         self.cell = cell
         self.shape = (stand_in.batch, stand_in.width)
-        self.dtype = stand_in.dtype
+        self.zeros = stand_in.zeros
         self.graph = self.record()
         places = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.x = places[0]
@@ -165,21 +151,20 @@ class _Tracing:
             if not isinstance(node, fx.Node):
                 raise Untraceable(f"the new state {cell.state[number]} is a constant: {node!r}.")
 
-    def zeros(self) -> Tensor:
-        return torch.zeros(self.shape, dtype=self.dtype)
-
     def record(self) -> fx.Graph:
         """`step` on stand-ins, as a graph of ATen operations and gate halves."""
         cell = self.cell
+        halves = {"input": INPUT, "recurrent": RECURRENT}
+
+        def half(which: str, v: Tensor, gate: str) -> Tensor:
+            return halves[which](v, gate)
 
         def step(x: Tensor, states: list[Tensor], vectors: list[Tensor]) -> list[Tensor]:
-            gates = {name: _Gate(name) for name in cell.gates}
-            w = SimpleNamespace(**gates, **dict(zip(cell.vectors, vectors)))
-            after = cell.step(w, x, cell.State(*states))
+            after = stand_ins.step(cell, half, x, states, vectors)
             shapes = [tuple(part.shape) for part in after]
             if shapes != [self.shape] * len(cell.state):
                 raise Untraceable("its equations change the shape of the state.")
-            return list(after)
+            return after
 
         inputs = (
             self.zeros(),
@@ -193,9 +178,11 @@ class _Tracing:
             except Untraceable:
                 raise
             except Exception as error:  # the user's own equations: any error may come
+                if passing(error):
+                    raise
                 first = str(error).strip().split("\n")[0]
                 raise Untraceable(
-                    f"its equations cannot be traced: {type(error).__name__}: {first}"
+                    f"its equations cannot be traced: {type(error).__name__}: {first}", error
                 ) from error
 
     def trace(self) -> Trace:
@@ -331,18 +318,20 @@ class _Tracing:
         owner = self.graph.owning_module
         module = fx.GraphModule(owner if owner is not None else {}, part)
         inputs = [self.zeros() for _ in reads]
-        forward = _graph_of(lambda *given: list(module(*given)), *inputs)
+        forward = _graph_of(lambda *given: list(module.forward(*given)), *inputs)
 
         def gradients(*given: Tensor) -> list[Tensor]:
             read, cotangents = given[: len(reads)], given[len(reads) :]
-            found: Any = torch.func.vjp(lambda *r: list(module(*r)), *read)
+            found: Any = torch.func.vjp(lambda *r: list(module.forward(*r)), *read)
             return list(found[1](list(cotangents)))
 
         outputs = [self.zeros() for _ in makes]
         try:
             backward = _graph_of(gradients, *inputs, *outputs)
         except RuntimeError as error:  # an operation without one; detach
-            raise Untraceable(f"its equations have no derivative: {error}") from error
+            if passing(error):
+                raise
+            raise Untraceable(f"its equations have no derivative: {error}", error) from error
         return Stage(tuple(names[node] for node in reads), tuple(makes), forward, backward)
 
     def needed(self, made: Any, names: dict[fx.Node, str]) -> set[fx.Node]:
