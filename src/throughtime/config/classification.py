@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 from ..ground.errors import SettingError
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
 from .settings import WIDEST, limited
-from .text import HoldoutConfig, ReaderModelConfig, TextConfig, VectorsConfig
+from .text import HoldoutConfig, LinesConfig, ReaderModelConfig, TextConfig, VectorsConfig
 from .values import shown
 
 
 @dataclass
-class ClassifierDataConfig(TextConfig, HoldoutConfig, VectorsConfig):
+class ClassifierDataConfig(TextConfig, HoldoutConfig, LinesConfig, VectorsConfig):
     """How files become labelled examples.
 
     Args:

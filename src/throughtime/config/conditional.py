@@ -9,7 +9,7 @@ from .durations import Every
 from .language import WritingOptions
 from .run import BATCHES, ExampleLoopConfig, RunConfig
 from .settings import WIDEST, limited, spelled
-from .text import DecoderConfig, HoldoutConfig, TextConfig
+from .text import DecoderConfig, HoldoutConfig, LinesConfig, TextConfig
 
 
 @dataclass
@@ -17,6 +17,11 @@ class SequencesConfig(TextConfig, HoldoutConfig):
     """How sequences become tokens, and which are held out."""
 
     holdout: float = limited(0.1, 0.0001, 0.9999)
+
+
+@dataclass
+class ConditionalDataConfig(SequencesConfig, LinesConfig):
+    """How files become sequences with a condition, and sequences tokens."""
 
 
 @dataclass
@@ -79,7 +84,7 @@ class ConditionalConfig(RunConfig):
     train: list[str] = field(default_factory=list)
     valid: list[str] = field(default_factory=list)
     level: Literal["char", "byte", "word", "subword", "event"] = "char"
-    data: SequencesConfig = field(default_factory=SequencesConfig)
+    data: ConditionalDataConfig = field(default_factory=ConditionalDataConfig)
     model: ConditionalModelConfig = field(default_factory=ConditionalModelConfig)
     loop: ConditionalLoopConfig = field(default_factory=ConditionalLoopConfig)
 

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 from ..ground.errors import SettingError
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
 from .settings import WIDEST, limited
-from .text import LARGEST_VOCABULARY, HoldoutConfig, ReaderModelConfig, VectorsConfig
+from .text import LARGEST_VOCABULARY, HoldoutConfig, LinesConfig, ReaderModelConfig, VectorsConfig
 
 
 @dataclass
-class TaggerDataConfig(HoldoutConfig, VectorsConfig):
+class TaggerDataConfig(HoldoutConfig, LinesConfig, VectorsConfig):
     """How files become sentences of tagged words.
 
     Args:
@@ -28,6 +28,7 @@ class TaggerDataConfig(HoldoutConfig, VectorsConfig):
         spans_as: What the model learns of spans; its predictions are written in the scheme of the
             data.
         encoding: Encoding of the text.
+        max_bytes: Most bytes of a line, which holds a word; a longer one is an error that names it.
         vocab_size: Most words in the vocabulary.
         min_count: Words seen less often become <unk>; their characters are still read.
         lowercase: Fold words to lower case; characters keep theirs.
@@ -40,6 +41,7 @@ class TaggerDataConfig(HoldoutConfig, VectorsConfig):
     scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "BILOU", "BMES", "none"] = "auto"
     spans_as: Literal["IOB2", "BIOES"] = "BIOES"
     encoding: str = "utf-8"
+    max_bytes: int = limited(1 << 16, 1)
     vocab_size: int = limited(50_000, 5, LARGEST_VOCABULARY)
     min_count: int = limited(2, 1)
     lowercase: bool = True

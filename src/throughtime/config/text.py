@@ -53,6 +53,17 @@ class HoldoutConfig:
 
 
 @dataclass
+class LinesConfig:
+    """What is read as lines.
+
+    Args:
+        max_bytes: Most bytes of a line; a longer one is an error that names it.
+    """
+
+    max_bytes: int = limited(1 << 24, 1)
+
+
+@dataclass
 class VectorsConfig:
     """Where the embedding of words starts from.
 

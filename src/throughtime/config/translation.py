@@ -9,11 +9,11 @@ from ..ground.errors import InputError, SettingError
 from .durations import Every
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
 from .settings import DEEPEST, WIDEST, limited, spelled
-from .text import LARGEST_VOCABULARY, LEVELS, HoldoutConfig, TextConfig
+from .text import LARGEST_VOCABULARY, LEVELS, HoldoutConfig, LinesConfig, TextConfig
 
 
 @dataclass
-class ParallelDataConfig(TextConfig, HoldoutConfig):
+class ParallelDataConfig(TextConfig, HoldoutConfig, LinesConfig):
     """How parallel files become pairs of token sequences.
 
     Args:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..ground.errors import InputError, did_you_mean
+from .limits import parse_json
 
 Condition = Mapping[str, Any]
 
@@ -205,7 +206,7 @@ class Conditions:
     def load(cls, path: Path) -> Conditions:
         """Read conditions.json; `InputError` names the file where it cannot be read."""
         try:
-            said = json.loads(path.read_text("utf-8"))
+            said = parse_json(path.read_text("utf-8"))
             kinds = {
                 name: Choice(tuple(kind["labels"]))
                 if "labels" in kind

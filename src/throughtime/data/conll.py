@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,7 +98,7 @@ def read_tagged(patterns: list[str], reader: SentenceReader) -> list[Sentence]:
     """All sentences of the files that have words."""
     found: list[Sentence] = []
     for path in find_files(patterns):
-        lines = read_lines(path, reader.encoding)
+        lines = read_lines(path, reader.encoding, reader.longest)
         found += (s for s in reader.of_file(path).read(lines) if s.words)
     if not found:
         raise InputError(f"{' '.join(patterns)}: no sentences.")
@@ -123,6 +123,7 @@ class SentenceReader:
     columns: Sequence[str] = ()
     encoding: str = "utf-8"
     tagged: bool = True
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         self.names = tuple(self.columns) or (CONLLU if self.format == "conllu" else ())
@@ -141,7 +142,7 @@ class SentenceReader:
     def of_file(self, path: str | Path) -> SentenceReader:
         """A reader for one file."""
         form = format_of(path, self.format)
-        return SentenceReader(form, self.word, self.tag, self.columns, self.encoding, self.tagged)
+        return replace(self, format=form)
 
     def read(self, lines: Iterable[Line]) -> Iterator[Sentence]:
         """The sentences of a file; those of blank lines have no rows."""

@@ -17,6 +17,7 @@ import numpy as np
 from ..ground import terminal
 from ..ground.cache import cache_folder
 from ..ground.errors import InputError, ThroughtimeError
+from .limits import parse_json
 from .stored import StoredIds
 from .text import Text
 from .vocabulary import EOS, UNK, Vocabulary
@@ -58,7 +59,7 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
     dtype = dtype_for(vocabulary)
     try:
         corpus = stored(ids_path, counts_path, dtype, quiet)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         terminal.warn(f"{ids_path}: damaged ({error}): the text is encoded anew.")
         corpus = None
     if corpus is not None:
@@ -80,7 +81,7 @@ def stored(ids_path: Path, counts_path: Path, dtype: type, quiet: bool) -> Corpu
     """
     if not (ids_path.is_file() and counts_path.is_file()):
         return None
-    said = json.loads(counts_path.read_text("utf-8"))
+    said = parse_json(counts_path.read_text("utf-8"))
     if "checksum" not in said:
         return None
     if said.pop("checksum") != checksum(said):

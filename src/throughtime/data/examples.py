@@ -10,7 +10,6 @@ file's name without its ending is the label.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from ..ground.errors import InputError
 from .conditions import ALONE, Condition, check_value
 from .files import find_files
+from .limits import parse_json
 from .lines import read_lines
 
 
@@ -31,14 +31,14 @@ class Example:
     events: bool = False
 
 
-def read_examples(patterns: list[str]) -> list[Example]:
+def read_examples(patterns: list[str], longest: int | None = None) -> list[Example]:
     """All examples of the files. Errors: `InputError` names the file and the line."""
     found: list[Example] = []
     for path in find_files(patterns):
         name = path.name.removesuffix(".gz")
         read = json_lines if name.endswith((".jsonl", ".ndjson")) else class_file
         before = len(found)
-        found += read(path)
+        found += read(path, longest)
         if len(found) == before:
             raise InputError(f"{path}: empty. Expected a sequence on each line.")
     return found
@@ -66,21 +66,21 @@ def hold_out(
     return [example for example, turn in zip(examples, turns) if turn not in held], valid
 
 
-def class_file(path: Path) -> Iterator[Example]:
+def class_file(path: Path, longest: int | None) -> Iterator[Example]:
     """Every line that is not empty, with the file's name as its label."""
     label = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    for line in read_lines(path):
+    for line in read_lines(path, longest=longest):
         if text := line.text.strip():
             yield Example({ALONE: label}, text, line.where)
 
 
-def json_lines(path: Path) -> Iterator[Example]:
+def json_lines(path: Path, longest: int | None) -> Iterator[Example]:
     """One object a line, with a condition and a sequence."""
-    for line in read_lines(path):
+    for line in read_lines(path, longest=longest):
         if not line.text.strip():
             continue
         try:
-            values = json.loads(line.text)
+            values = parse_json(line.text)
         except ValueError as error:
             raise InputError(f"{line.where}: not JSON: {error}.") from error
         if not isinstance(values, dict) or not {"condition", "sequence"} <= values.keys():

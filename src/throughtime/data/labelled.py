@@ -13,6 +13,7 @@ from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
 from .files import find_files
+from .limits import parse_json
 from .lines import Line, WrongEncoding, csv_fields, read_lines, whole_number
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -52,7 +53,7 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
             raise InputError(f"{path}: sequences of numbers, not texts: --level numbers.")
         reader = rows.of_file(path, names.get(path))
         try:
-            for line in read_lines(path, rows.encoding):
+            for line in read_lines(path, rows.encoding, rows.longest):
                 if not line.text.strip() and not reader.unfinished:
                     blank[line.source] += 1
                 elif record := reader.push(line):
@@ -96,6 +97,7 @@ class Rows:
     encoding: str = "utf-8"
     labelled: bool = True
     of_class: str | None = None
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         self.columns: list[str] | None = None
@@ -134,7 +136,7 @@ class Rows:
 
     def _object(self, line: Line) -> Record:
         try:
-            values = json.loads(line.text)
+            values = parse_json(line.text)
         except ValueError as error:
             raise InputError(f"{line.where}: not JSON: {error}.") from error
         if not isinstance(values, dict):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ground.errors import InputError
+from .limits import parse_json
 
 UNSEEN = -1
 """The id of a label that the training data do not have."""
@@ -42,7 +43,7 @@ class Labels:
     def load(cls, path: Path) -> Labels:
         """Read labels.json; `InputError` names the file where it cannot be read."""
         try:
-            names = json.loads(path.read_text("utf-8"))
+            names = parse_json(path.read_text("utf-8"))
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
         except ValueError as error:

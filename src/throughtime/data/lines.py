@@ -18,19 +18,23 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ..ground.errors import InputError
 from .files import find_files, open_bytes
+from .limits import LONGEST_LINE, check_length, unpacking
 
 csv.field_size_limit((1 << 31) - 1)  # a long document is no error
 
 AT_ONCE = 1 << 16
 """Bytes taken from a pipe at once, if so many are waiting."""
 
+
+ASCII = 'a1 \t,;"\r\n'
+"""Signs that formats of lines are made of."""
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -70,12 +74,18 @@ def pieces(file: BinaryIO) -> Iterator[bytes]:
     return iter(lambda: read(AT_ONCE), b"")
 
 
-def whole_lines(arriving: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines with their ends, as soon as they are whole; a CR waits for what may be its LF."""
+def whole_lines(arriving: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+    """Lines with their ends, as soon as they are whole; a CR waits for what may be its LF.
+
+    Of one longer than `longest` comes as much as is there.
+    """
     rest = bytearray()
     for piece in arriving:
         if b"\n" not in piece and b"\r" not in piece and not rest.endswith(b"\r"):
             rest += piece
+            if len(rest) > longest:
+                yield [bytes(rest)]
+                rest = bytearray()
             continue
         lines = bytes(rest + piece).splitlines(keepends=True)  # of bytes: at LF, CR LF, CR alone
         rest = bytearray() if lines[-1].endswith(b"\n") else bytearray(lines.pop())
@@ -85,18 +95,26 @@ def whole_lines(arriving: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield [bytes(rest)]
 
 
-def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[Line]:
-    """The lines of a file, .gz too; `InputError` names the line that is not in the encoding."""
+def read_lines(path: Path, encoding: str = "utf-8", longest: int | None = None) -> Iterator[Line]:
+    """The lines of a file, .gz too.
+
+    Errors: `InputError` names the line that is not in the encoding, or has more bytes than
+    `longest` (a setting; None: 64 MiB).
+    """
     with open_bytes(path) as file:
+        lines = whole_lines(unpacking(path, pieces(file)), longest or LONGEST_LINE)
         try:
-            for number, data in enumerate(chain.from_iterable(whole_lines(pieces(file))), 1):
-                yield line_of(data, str(path), number, encoding)
+            for number, data in enumerate(chain.from_iterable(lines), 1):
+                yield line_of(data, str(path), number, encoding, longest)
         except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
 
-def line_of(data: bytes, source: str, number: int, encoding: str = "utf-8") -> Line:
+def line_of(
+    data: bytes, source: str, number: int, encoding: str = "utf-8", longest: int | None = None
+) -> Line:
     """A line from its bytes, without a byte-order mark."""
+    check_length(data, f"{source}:{number}", longest)
     if number == 1:
         data = data.removeprefix(codecs.BOM_UTF8)
     text = data.rstrip(b"\r\n")
@@ -108,6 +126,8 @@ def line_of(data: bytes, source: str, number: int, encoding: str = "utf-8") -> L
             f"{source}:{number}: not {encoding.upper()} at byte {error.start} of the line "
             f"(0x{text[error.start]:02x})."
         ) from error
+    except (LookupError, ValueError) as error:
+        raise WrongEncoding(f"{source}:{number}: not {encoding.upper()}: {error}.") from error
 
 
 def csv_fields(text: str, line: Line, delimiter: str = ",") -> list[str]:
@@ -124,11 +144,22 @@ def whole_number(text: str) -> int | None:
 
 
 def check_encoding(name: str) -> None:
-    """Raise `InputError` for an encoding that Python does not know."""
+    """Raise `InputError` for an encoding that Python does not know, or whose lines are not found.
+
+    Lines are split before they are decoded: the encoding must write line ends, tabs and commas as
+    ASCII does, which UTF-16 and what is no encoding of text (hex, zip) do not.
+    """
     try:
-        codecs.lookup(name)
-    except LookupError:
-        raise InputError(f"unknown encoding {name!r}; as in utf-8, latin-1, cp1252.") from None
+        as_ascii = ASCII.encode(name).removeprefix(codecs.BOM_UTF8) == ASCII.encode("ascii")
+    except (LookupError, ValueError):
+        raise InputError(
+            f"unknown encoding {name!r}; expected one of text, as in utf-8, latin-1, cp1252."
+        ) from None
+    if not as_ascii:
+        raise InputError(
+            f"encoding {name!r} writes line ends otherwise than ASCII. Convert the file to "
+            f"UTF-8: iconv -f {name} -t utf-8."
+        )
 
 
 @dataclass(frozen=True)
@@ -143,6 +174,7 @@ class Inputs:
     paths: tuple[Path, ...] | None = None
     given: Iterable[str] | None = None
     encoding: str = "utf-8"
+    longest: int | None = None
 
     @classmethod
     def files(cls, patterns: list[str], encoding: str = "utf-8") -> Inputs:
@@ -150,6 +182,10 @@ class Inputs:
         if patterns == ["-"]:
             return cls(encoding=encoding)
         return cls(paths=tuple(find_files(patterns)), encoding=encoding)
+
+    def read_as(self, encoding: str, longest: int) -> Inputs:
+        """The same with what a run reads by: of files the encoding, of all the longest line."""
+        return replace(self, encoding=encoding if self.paths else self.encoding, longest=longest)
 
     def lines(self) -> Iterator[Line]:
         """One line after the other."""
@@ -163,9 +199,12 @@ class Inputs:
             yield from full(arriving, size)
         elif self.paths is not None:
             for path in self.paths:
-                yield from full(([line] for line in read_lines(path, self.encoding)), size)
+                lines = read_lines(path, self.encoding, self.longest)
+                yield from full(([line] for line in lines), size)
         else:
-            for lines in arriving_lines(sys.stdin.buffer, "standard input", self.encoding):
+            for lines in arriving_lines(
+                sys.stdin.buffer, "standard input", self.encoding, self.longest
+            ):
                 for start in range(0, len(lines), size):
                     yield lines[start : start + size]
 
@@ -182,9 +221,11 @@ def full(pieces: Iterable[list[Line]], size: int) -> Iterator[list[Line]]:
         yield chunk
 
 
-def arriving_lines(file: BinaryIO, source: str, encoding: str) -> Iterator[list[Line]]:
+def arriving_lines(
+    file: BinaryIO, source: str, encoding: str, longest: int | None = None
+) -> Iterator[list[Line]]:
     """Whole lines as soon as they are there: all that one read of a pipe brings."""
     number = 1
-    for lines in whole_lines(pieces(file)):
-        yield [line_of(data, source, n, encoding) for n, data in enumerate(lines, number)]
+    for lines in whole_lines(pieces(file), longest or LONGEST_LINE):
+        yield [line_of(data, source, n, encoding, longest) for n, data in enumerate(lines, number)]
         number += len(lines)

@@ -11,7 +11,9 @@ from .files import find_files
 from .lines import check_encoding, read_lines
 
 
-def read_parallel(patterns: Sequence[str], encoding: str = "utf-8") -> tuple[list[str], list[str]]:
+def read_parallel(
+    patterns: Sequence[str], encoding: str = "utf-8", longest: int | None = None
+) -> tuple[list[str], list[str]]:
     """The sentences of both sides, empty lines kept; .gz is read as it is.
 
     `patterns` are two: files, globs or directories, whose files follow each other. `InputError`
@@ -24,7 +26,11 @@ def read_parallel(patterns: Sequence[str], encoding: str = "utf-8") -> tuple[lis
         )
     check_encoding(encoding)
     source, target = (
-        [line.text for path in find_files([pattern]) for line in read_lines(path, encoding)]
+        [
+            line.text
+            for path in find_files([pattern])
+            for line in read_lines(path, encoding, longest)
+        ]
         for pattern in patterns
     )
     if len(source) != len(target):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -124,7 +125,7 @@ class Text:
         """A field of each line, about a megabyte at a time."""
         fields: list[str] = []
         size, column = 0, self.column or 1
-        for line in read_lines(path):
+        for line in read_lines(path, longest=sys.maxsize):
             row = line.text.split("\t")
             if len(row) < column:
                 raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -63,7 +64,9 @@ class TextSource:
         """Labelled texts; `labels` are those known already."""
         data = self.config.data
         check_encoding(data.encoding)
-        rows = Rows(data.format, data.text, data.label, data.header, data.encoding)
+        rows = Rows(
+            data.format, data.text, data.label, data.header, data.encoding, longest=data.max_bytes
+        )
         return read_labelled(patterns, rows, labels)
 
     def encode(self, records: Sequence[Record]) -> Ragged:
@@ -100,8 +103,9 @@ class TextSource:
         """Texts to label, as they come. A blank line is an empty text, or in a table nothing."""
         data = self.config.data
         rows = Rows("lines", data.text, "", data.header, data.encoding, labelled=False)
+        inputs = inputs.read_as(data.encoding, data.max_bytes)
         for path in inputs.paths or [None]:
-            of_path = Inputs((path,), encoding=data.encoding) if path else inputs
+            of_path = replace(inputs, paths=(path,)) if path else inputs
             rows.format = format_of(path, options.format) if path else options.format
             rows.format = "lines" if rows.format == "auto" else rows.format
             blank = 0

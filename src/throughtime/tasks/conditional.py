@@ -89,7 +89,7 @@ class Conditional(ExampleTask):
 
     def read(self, patterns: list[str]) -> list[Example]:
         """The examples of files."""
-        return read_examples(patterns)
+        return read_examples(patterns, self.config.data.max_bytes)
 
     @property
     def level(self) -> str:

@@ -295,13 +295,15 @@ class Tagging(ExampleTask):
         """
         data = self.config.data
         asked = data.format if options.format == "auto" else options.format
+        inputs = inputs.read_as(data.encoding, data.max_bytes)
         for path in inputs.paths or [None]:
-            of_path = Inputs((path,), encoding=data.encoding) if path else inputs
+            of_path = replace(inputs, paths=(path,)) if path else inputs
             form = format_of(path or self.config.train[0], asked)
             rows = replace(reader(data), format=form, tagged=False)
             scheme = self.tags.scheme
             if path and path.is_file() and options.replace and form != "text":
-                scheme = self.tags.scheme_in(replace(rows).read(read_lines(path, data.encoding)))
+                given = replace(rows).read(read_lines(path, data.encoding, data.max_bytes))
+                scheme = self.tags.scheme_in(given)
             for lines in of_path.chunks(LINES_AT_ONCE):
                 if form == "text":
                     yield [of_words(line.text.split(), line) for line in lines], scheme
@@ -313,7 +315,9 @@ class Tagging(ExampleTask):
 
 def reader(data: TaggerDataConfig) -> SentenceReader:
     """What reads files as the configuration says."""
-    return SentenceReader(data.format, data.word, data.tag, data.columns, data.encoding)
+    return SentenceReader(
+        data.format, data.word, data.tag, data.columns, data.encoding, longest=data.max_bytes
+    )
 
 
 def vocabularies(

@@ -61,7 +61,8 @@ class Translation(ExampleTask):
 
     def read(self, patterns: list[str]) -> BothSides:
         """Sources and references."""
-        return read_parallel(patterns, self.config.data.encoding)
+        data = self.config.data
+        return read_parallel(patterns, data.encoding, data.max_bytes)
 
     def doubt(self, examples: BothSides) -> None:
         """Where sacrebleu is missing, say so before training."""
@@ -306,7 +307,8 @@ class Translation(ExampleTask):
         self.check_options(model, options)
         plots = Plots(options.attention_plot) if options.attention_plot else None
         number = 0
-        for lines in inputs.chunks(options.batch_size):
+        data = self.config.data
+        for lines in inputs.read_as(data.encoding, data.max_bytes).chunks(options.batch_size):
             sources = [line.text for line in lines]
             for source, found in zip(sources, self.search(model, sources, options, options.n_best)):
                 texts = [(self.text(model, source, h.tokens, options), h.score) for h in found]

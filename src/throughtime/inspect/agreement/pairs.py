@@ -13,7 +13,6 @@ Every error names the file and the line.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.files import find_files
+from ...data.limits import parse_json
 from ...data.lines import Line, csv_fields, read_lines
 from ...ground.errors import InputError
 from .line_aligned import aligned_pairs, aligned_suffix, aligned_with, is_gold, stem
@@ -175,7 +175,7 @@ def blimp(lines: Iterator[Line], name: str) -> Found:
     """One JSON object a line; one_prefix_prefix and its two words where they are there."""
     for line in lines:
         try:
-            item = json.loads(line.text)
+            item = parse_json(line.text)
         except ValueError as error:
             raise InputError(f"{line.where}: not JSON: {error}.") from error
         if not isinstance(item, dict):

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...data.files import find_files, open_bytes
+from ...data.files import find_files
+from ...data.limits import read_whole
 from ...data.lines import split_lines
 from ...ground.errors import InputError
 from ...ground.paths import typed_path
@@ -109,9 +110,7 @@ def abc_files(patterns: list[str]) -> list[Path]:
 
 def read_book(path: Path) -> Book:
     """Read a tune book. Errors: `InputError` names the file, and the byte that is not text."""
-    with open_bytes(path) as file:
-        data = file.read()
-    lines = split_lines(decode(path, data))
+    lines = split_lines(decode(path, read_whole(path)))
     book = Book(path, *split(lines, path))
     if not book.tunes:
         raise InputError(f"{path}: no tune in it: expected a line X:1 where one begins.")

@@ -1,0 +1,65 @@
+"""How much a reader takes: a line, a file that is unpacked, a file that is read whole, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..ground.errors import InputError
+from ..ground.wording import say_in_training
+from .files import open_bytes
+
+LONGEST_LINE = 1 << 26
+"""Bytes of a line where no setting says how many."""
+
+WHOLE_FILE = 1 << 28
+"""Bytes of a file that is read as a whole."""
+
+RATIO, UNPACKED = 100, 1 << 25
+"""A .gz that holds more bytes than both so many times its size and so many is not taken for text,
+which packs to a fifth."""
+
+
+def check_length(line: bytes, where: str, longest: int | None) -> None:
+    """Refuse a line that is too long; `longest` is what a setting says."""
+    if len(line) <= (longest or LONGEST_LINE):
+        return
+    if longest:
+        option = say_in_training("--data.max_bytes NUMBER")
+        raise InputError(f"{where}: a line of more than {longest:,} bytes.{option}")
+    raise InputError(f"{where}: a line of more than {LONGEST_LINE:,} bytes. Is it a text file?")
+
+
+def unpacking(path: Path, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same pieces; `InputError` where a .gz holds out of all proportion to its size."""
+    if path.suffix != ".gz":
+        yield from pieces
+        return
+    most, size = max(UNPACKED, RATIO * path.stat().st_size), 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise InputError(
+                f"{path}: unpacks to more than {RATIO} times its size. If that is meant, unpack it "
+                "yourself (gunzip) and give the file that comes of it."
+            )
+        yield piece
+
+
+def read_whole(path: Path) -> bytes:
+    """All of a file, .gz too; `InputError` where it is too large to be one."""
+    with open_bytes(path) as file:
+        data = file.read(WHOLE_FILE + 1)
+    if len(data) > WHOLE_FILE:
+        raise InputError(f"{path}: more than {WHOLE_FILE:,} bytes. Give it in several files.")
+    return data
+
+
+def parse_json(text: str) -> Any:
+    """`json.loads`, of which every refusal is a `ValueError`: nesting without end too."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
