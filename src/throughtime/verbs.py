@@ -76,22 +76,31 @@ def train(
         if resume and folder.trainer.exists():
             trainer.resume()
         trainer.warm_up()  # what fails at once, a cell's typo, fails before there is a folder
-        processes.wait()
-        if processes.rank == 0:
-            if not resume:
-                folder.create(overwrite)
-            # config.yaml first: a run killed from here on can be resumed
-            folder.save_config(task, config)
-            prepared.save(folder)
-        processes.wait()
-        if processes.rank == 0:
-            parameters = sum(p.numel() for p in trainer.model.parameters())
-            terminal.say(f"{prepared.summary()}; {parameters:,} parameters")
+        begin_folder(trainer, task, resume=resume, overwrite=overwrite)
         metrics = trainer.run()
     finally:
         processes.leave()
     c = trainer.counters
     return Result(folder.path, metrics, c.step, c.elapsed, c.skipped, c.best_step)
+
+
+def begin_folder(trainer: Trainer, task: str, *, resume: bool, overwrite: bool) -> None:
+    """Write what the run folder holds from the first step on; say what is learned by how much.
+
+    The first process does, the others wait.
+    """
+    folder, first = trainer.folder, trainer.processes.rank == 0
+    trainer.processes.wait()
+    if first:
+        if not resume:
+            folder.create(overwrite)
+        # config.yaml first: a run killed from here on can be resumed
+        folder.save_config(task, trainer.config)
+        trainer.task.save(folder)
+    trainer.processes.wait()
+    if first:
+        parameters = sum(p.numel() for p in trainer.model.parameters())
+        terminal.say(f"{trainer.task.summary()}; {parameters:,} parameters")
 
 
 def check_resumable(folder: RunFolder, task: str, config: Any) -> None:
