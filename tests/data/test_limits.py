@@ -38,6 +38,7 @@ def test_a_line_that_is_too_long_is_named(name, at_once, tmp_path, monkeypatch):
         list(read_lines(path, longest=2000))
     assert [len(line.text) for line in read_lines(path, longest=3001)] == [5, 3000, 5]
     monkeypatch.setattr("throughtime.data.limits.LONGEST_LINE", 2000)
+    monkeypatch.setattr("throughtime.data.lines.LONGEST_LINE", 2000)
     with pytest.raises(InputError, match=r":2: a line of more than 2,000 bytes. Is it a text"):
         list(read_lines(path))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))

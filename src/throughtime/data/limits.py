@@ -22,14 +22,11 @@ RATIO, UNPACKED = 100, 1 << 25
 which packs to a fifth."""
 
 
-def check_length(line: bytes, where: str, longest: int | None) -> None:
-    """Refuse a line that is too long; `longest` is what a setting says."""
-    if len(line) <= (longest or LONGEST_LINE):
-        return
-    if longest:
-        option = say_in_training("--data.max_bytes NUMBER")
-        raise InputError(f"{where}: a line of more than {longest:,} bytes.{option}")
-    raise InputError(f"{where}: a line of more than {LONGEST_LINE:,} bytes. Is it a text file?")
+def too_long(where: str, longest: int | None) -> InputError:
+    """The error about a line of more bytes than `longest`, which a setting says."""
+    what = f"{where}: a line of more than {longest or LONGEST_LINE:,} bytes."
+    option = say_in_training("--data.max_bytes NUMBER") if longest else " Is it a text file?"
+    return InputError(what + option)
 
 
 def unpacking(path: Path, pieces: Iterable[bytes]) -> Iterator[bytes]:

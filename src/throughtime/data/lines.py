@@ -25,7 +25,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..ground.errors import InputError
 from .files import find_files, open_bytes
-from .limits import LONGEST_LINE, check_length, unpacking
+from .limits import LONGEST_LINE, too_long, unpacking
 
 csv.field_size_limit((1 << 31) - 1)  # a long document is no error
 
@@ -114,13 +114,13 @@ def line_of(
     data: bytes, source: str, number: int, encoding: str = "utf-8", longest: int | None = None
 ) -> Line:
     """A line from its bytes, without a byte-order mark."""
-    check_length(data, f"{source}:{number}", longest)
+    if len(data) > (longest or LONGEST_LINE):
+        raise too_long(f"{source}:{number}", longest)
     if number == 1:
         data = data.removeprefix(codecs.BOM_UTF8)
     text = data.rstrip(b"\r\n")
-    end = data[len(text) :].decode("ascii")
     try:
-        return Line(text.decode(encoding), source, number, end)
+        return Line(text.decode(encoding), source, number, data[len(text) :].decode("ascii"))
     except UnicodeDecodeError as error:
         raise WrongEncoding(
             f"{source}:{number}: not {encoding.upper()} at byte {error.start} of the line "

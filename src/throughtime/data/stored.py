@@ -39,22 +39,24 @@ class StoredIds:
         start, stop, step = part.indices(len(self))
         if step != 1:
             raise IndexError("ids on disk are read in slices without a step.")
-        found = np.empty(max(stop - start, 0), self.dtype)
-        if not len(found):
-            return found
-        rest, at = found.data.cast("B"), start * self.dtype.itemsize
-        while rest:
-            try:
-                count = os.preadv(self.file, [rest], at)
-            except OSError as error:
-                raise ThroughtimeError(f"{self.path}: cannot be read: {error.strerror}.") from error
-            if not count:
-                raise ThroughtimeError(
-                    f"{self.path}: cut short at byte {at} while it was in use. The next run "
-                    "encodes the text anew; a training goes on with --resume."
-                )
-            rest, at = rest[count:], at + count
-        return found
+        wanted, at = max(stop - start, 0) * self.dtype.itemsize, start * self.dtype.itemsize
+        data = self._read(wanted, at)
+        while len(data) < wanted:  # a read has a largest size
+            data += self._read(wanted - len(data), at + len(data))
+        return np.frombuffer(data, self.dtype)
+
+    def _read(self, size: int, at: int) -> bytes:
+        """Some bytes from a place, one at least."""
+        try:
+            data = os.pread(self.file, size, at)
+        except OSError as error:
+            raise ThroughtimeError(f"{self.path}: cannot be read: {error.strerror}.") from error
+        if size and not data:
+            raise ThroughtimeError(
+                f"{self.path}: cut short at byte {at} while it was in use. The next run encodes "
+                "the text anew; a training goes on with --resume."
+            )
+        return data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)

@@ -59,10 +59,9 @@ class Streams:
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets [T, B] of window i."""
         start, end = i * self.window, min((i + 1) * self.window, self.length)
-        tokens = np.full((end - start + 1, self.batch_size), self.first, np.int64)
+        rows = np.full((self.batch_size, end - start + 1), self.first, np.int64)
         inside = max(start - 1, 0)
-        for column, begin in enumerate(self.begins):
-            piece = self.ids[begin + inside : begin + end]
-            tokens[len(tokens) - len(piece) :, column] = piece
-        both = torch.from_numpy(tokens)
+        for row, begin in zip(rows, self.begins):
+            row[inside - start + 1 :] = self.ids[begin + inside : begin + end]
+        both = torch.from_numpy(np.ascontiguousarray(rows.T))
         return both[:-1], both[1:]
