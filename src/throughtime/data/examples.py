@@ -17,8 +17,7 @@ from pathlib import Path
 from ..ground.errors import InputError
 from .conditions import ALONE, Condition, check_value
 from .files import find_files
-from .limits import parse_json
-from .lines import read_lines
+from .lines import json_object, read_lines
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,8 @@ def json_lines(path: Path, longest: int | None) -> Iterator[Example]:
     for line in read_lines(path, longest=longest):
         if not line.text.strip():
             continue
-        try:
-            values = parse_json(line.text)
-        except ValueError as error:
-            raise InputError(f"{line.where}: not JSON: {error}.") from error
-        if not isinstance(values, dict) or not {"condition", "sequence"} <= values.keys():
+        values = json_object(line)
+        if not {"condition", "sequence"} <= values.keys():
             raise InputError(
                 f'{line.where}: expected {{"condition": …, "sequence": …}}, got '
                 f"{line.text.strip()[:60]}"

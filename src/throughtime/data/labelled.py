@@ -13,8 +13,7 @@ from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
 from .files import find_files
-from .limits import parse_json
-from .lines import Line, WrongEncoding, csv_fields, read_lines, whole_number
+from .lines import Line, WrongEncoding, csv_fields, json_object, read_lines, whole_number
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """What a file's name says of its format; any other holds lines of a label and a text."""
@@ -135,12 +134,7 @@ class Rows:
             raise InputError(f"{self.start.where}: a quoted field begins here and never ends.")
 
     def _object(self, line: Line) -> Record:
-        try:
-            values = parse_json(line.text)
-        except ValueError as error:
-            raise InputError(f"{line.where}: not JSON: {error}.") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{line.where}: expected a JSON object, got {line.text[:40]}.")
+        values = json_object(line)
         text = self._value(values, self.text, "text", line)
         if not isinstance(text, str):
             raise InputError(f"{line.where}: {self.text!r} must be a text, got {text!r}.")

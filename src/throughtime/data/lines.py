@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ..ground.errors import InputError
 from .files import find_files, open_bytes
-from .limits import LONGEST_LINE, too_long, unpacking
+from .limits import LONGEST_LINE, parse_json, too_long, unpacking
 
 csv.field_size_limit((1 << 31) - 1)  # a long document is no error
 
@@ -207,6 +207,17 @@ class Inputs:
             ):
                 for start in range(0, len(lines), size):
                     yield lines[start : start + size]
+
+
+def json_object(line: Line) -> dict[str, Any]:
+    """The JSON object on a line; `InputError` names the place of anything else."""
+    try:
+        values = parse_json(line.text)
+    except ValueError as error:
+        raise InputError(f"{line.where}: not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{line.where}: expected a JSON object, got {line.text.strip()[:40]}.")
+    return values
 
 
 def full(pieces: Iterable[list[Line]], size: int) -> Iterator[list[Line]]:

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.files import find_files
-from ...data.limits import parse_json
-from ...data.lines import Line, csv_fields, read_lines
+from ...data.lines import Line, csv_fields, json_object, read_lines
 from ...ground.errors import InputError
 from .line_aligned import aligned_pairs, aligned_suffix, aligned_with, is_gold, stem
 from .pair import Found, Pair, bare
@@ -174,12 +173,7 @@ def syneval(lines: Iterator[Line], name: str) -> Found:
 def blimp(lines: Iterator[Line], name: str) -> Found:
     """One JSON object a line; one_prefix_prefix and its two words where they are there."""
     for line in lines:
-        try:
-            item = parse_json(line.text)
-        except ValueError as error:
-            raise InputError(f"{line.where}: not JSON: {error}.") from error
-        if not isinstance(item, dict):
-            raise InputError(f"{line.where}: expected a JSON object.")
+        item = json_object(line)
         good, bad = (text(item, f"sentence_{which}", line) for which in ("good", "bad"))
         named = [f"one_prefix_{part}" for part in ("prefix", "word_good", "word_bad")]
         choice = None
