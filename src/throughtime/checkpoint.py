@@ -63,7 +63,7 @@ class RunFolder:
 
     def refuse_existing(self, overwrite: bool) -> None:
         """Raise `InputError` if the folder holds anything that may not be overwritten."""
-        if self.path.is_file():
+        if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; --out names a folder.")
         if not self.path.exists() or all(is_temporary(p) for p in self.path.iterdir()):
             return

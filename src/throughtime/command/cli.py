@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -27,10 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     0, 1 failed, 2 bad input, 130 interrupted, 141 nobody reads on, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if sys.stdout is None:  # closed by whoever started this
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    prepare_streams()
     prepare_environment()
     try:
+        working_folder()
         with noticed():
             code = run_verb(arguments)
             sys.stdout.flush()  # while an error can still be told
@@ -66,6 +67,24 @@ def print_no_more() -> None:
     """What is left to print goes nowhere: Python would try again, and fail, when it ends."""
     with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def prepare_streams() -> None:
+    """What whoever started this has closed is empty; what a terminal cannot show is escaped."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def working_folder() -> None:
+    """Raise `InputError` where the folder that this was started in is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(f"the current folder cannot be used: {error.strerror}.") from error
 
 
 def prepare_environment() -> None:
@@ -127,7 +146,7 @@ def train(words: list[str]) -> int:
         from ..ground import terminal
         from ..verbs import train as run
 
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = os.environ.get("RANK", "0") == "0"
     for note in command.notes if first else ():
         terminal.say(note)
     options, config = command.options, command.config
@@ -322,11 +341,13 @@ def completion(words: list[str]) -> int:
     """throughtime completion SHELL."""
     from .parsing import completion_script
 
-    if len(words) != 1 or words[0].startswith("-"):
+    if words[:1] in (["-h"], ["--help"]):
         print(
             "usage: throughtime completion SHELL\n\nbash: throughtime completion bash >> ~/.bashrc"
         )
-        return 0 if words[:1] in (["-h"], ["--help"]) else 2
+        return 0
+    if len(words) != 1 or words[0].startswith("-"):
+        raise InputError("give one shell: throughtime completion bash >> ~/.bashrc.")
     print(completion_script(words[0], {verb: about for verb, (_, about) in VERBS.items()}))
     return 0
 

@@ -49,6 +49,15 @@ def prepare(threads: int | None) -> None:
         libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
+def number_in_environment(name: str, otherwise: int) -> int:
+    """A variable of the environment that holds a whole number; `InputError` for another."""
+    text = os.environ.get(name, str(otherwise))
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f"{name} must be a whole number, got {text!r}.") from error
+
+
 @dataclass(frozen=True)
 class Processes:
     """The processes of a run: one, or those that torchrun started."""
@@ -59,13 +68,19 @@ class Processes:
     @classmethod
     def join(cls, device: torch.device) -> Processes:
         """Join the group that torchrun describes in the environment, if it does."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
+        world = number_in_environment("WORLD_SIZE", 1)
         if world == 1:
             return cls()
         if not dist.is_initialized():
             backend = "nccl" if device.type == "cuda" else "gloo"
             # the others wait while the first encodes the text, which may take hours
-            dist.init_process_group(backend, timeout=timedelta(days=1))
+            try:
+                dist.init_process_group(backend, timeout=timedelta(days=1))
+            except ValueError as error:
+                raise InputError(
+                    f"WORLD_SIZE is {world}, but {error}. Start with torchrun, which sets all, or "
+                    "unset it."
+                ) from error
         return cls(dist.get_rank(), world)
 
     def leave(self) -> None:

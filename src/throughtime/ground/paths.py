@@ -13,6 +13,8 @@ LONGEST_NAME = 255
 
 def typed_path(given: str | Path) -> Path:
     """The path, ~ as its owner's home; `InputError` for one that no file can have."""
+    if given == "":
+        raise InputError("a name of a file or folder is empty.")
     try:
         path = Path(given).expanduser()
     except RuntimeError as error:  # nobody of that name
