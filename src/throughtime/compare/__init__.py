@@ -40,7 +40,7 @@ class Compared:
 
     folder: Path
     rows: list[VariantRow]
-    table: table.Table
+    table: table.ComparisonTable
 
     @property
     def failures(self) -> list[str]:

@@ -16,7 +16,7 @@ NOTHING = "–"
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """Rows under headings, and the notes below them."""
 
     heads: list[str]
@@ -36,7 +36,7 @@ class Table:
 
 def table_of(
     axis: str, score: Score, unit: str, rows: Sequence[VariantRow], notes: list[str]
-) -> Table:
+) -> ComparisonTable:
     """The columns that have something to say; the score's comes first."""
     columns: list[tuple[str, Callable[[VariantRow], str]]] = [
         ("", lambda row: row.label),
@@ -63,7 +63,7 @@ def table_of(
     ]
     said = [(head, [say(row) for row in rows]) for head, say in columns]
     said = said[:1] + [(head, cells) for head, cells in said[1:] if set(cells) != {NOTHING}]
-    return Table(
+    return ComparisonTable(
         [head for head, _ in said], [list(row) for row in zip(*(cells for _, cells in said))], notes
     )
 

@@ -11,7 +11,7 @@ from .values import shown
 
 LONGEST_TIME = 100 * 365.25 * 24 * 3600
 """The longest time, in seconds."""
-SMALLEST, LARGEST = 1e-6, 1e12
+SMALLEST, LARGEST_AMOUNT = 1e-6, 1e12
 """The bounds of an interval's amount, where it is not zero, in any unit."""
 
 
@@ -51,7 +51,7 @@ class Every:
                 every = cls(seconds(said), "seconds")
             else:
                 every = cls(float(int(said)), "steps")
-            if every.amount != 0 and not SMALLEST <= every.amount <= LARGEST:
+            if every.amount != 0 and not SMALLEST <= every.amount <= LARGEST_AMOUNT:
                 raise ValueError(said)
         except (ValueError, OverflowError):
             raise InputError(

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..ground.errors import InputError
 from ..ground.wording import say_in_training
 from .files import open_bytes
 
 LONGEST_LINE = 1 << 26
 """Bytes of a line where no setting says how many."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that float32 holds: what models read."""
 
 WHOLE_FILE = 1 << 28
 """Bytes of a file that is read as a whole."""

@@ -16,9 +16,8 @@ from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
 from .files import find_files
 from .labelled import Record
+from .limits import LARGEST
 from .lines import Line, csv_fields, read_lines
-
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)

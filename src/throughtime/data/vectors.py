@@ -13,11 +13,9 @@ from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.paths import typed_path
 from ..ground.wording import plural
+from .limits import LARGEST
 from .lines import Line, read_lines, whole_number
 from .vocabulary import SPECIALS, Vocabulary
-
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number of a vector."""
 
 
 @dataclass(frozen=True)
