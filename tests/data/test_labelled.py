@@ -1,6 +1,8 @@
 """Labelled texts and sequences of numbers: every format gives the same, bad input is named."""
 
+import csv
 import gzip
+import io
 import json
 
 import numpy as np
@@ -9,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from throughtime.data.labelled import Record, Rows, read_labelled
-from throughtime.data.lines import Line
+from throughtime.data.lines import Inputs, Line, line_of, split_lines
 from throughtime.data.numbers import Columns, Scale, read_numbers
+from throughtime.data.records import CsvRecords
 from throughtime.data.splits import also_in, hold_out
 from throughtime.ground.errors import InputError
 
@@ -68,6 +71,57 @@ def test_blank_lines_are_left_out_and_counted(tmp_path, capsys):
     path = write(tmp_path, "a.txt", "good x\n\n  \nbad y\n")
     assert len(read_labelled([path], Rows())) == 2
     assert f"{path}: 2 blank lines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_is_what_the_standard_library_reads(end, tmp_path):
+    text = end.join(['text,label', '5" disk,pos', '"a ""b""', 'c",neg', 'x"y"z,pos', '"q"r,neg',
+                     '"",pos', '"two', '', 'ends"" , ""here",neg', ""])  # fmt: skip
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    with open(tmp_path / "a.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    found = read_labelled([str(tmp_path / "a.csv")], Rows("auto"))
+    assert [[r.content, r.label] for r in found] == rows
+    assert found[1].content == f'a "b"{end}c'
+    assert [r.where.rpartition(":")[2] for r in found] == ["2", "3", "5", "6", "7", "8"]
+
+
+@given(st.lists(st.lists(st.text(st.sampled_from('ab,"\n\r \u2028')), min_size=2, max_size=2),
+                min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"]))  # fmt: skip
+def test_what_is_written_as_csv_comes_back(rows, end):
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(rows)
+    records, found = CsvRecords(), []
+    for number, text in enumerate(split_lines(file.getvalue(), keepends=True), 1):
+        line = line_of(text.encode(), "f", number)
+        if (fields := records.push(line)) is not None:
+            found.append(fields)
+    records.close()
+    assert found == rows
+
+
+def test_a_record_of_csv_is_answered_when_it_is_whole_and_has_a_longest():
+    rows = Rows("csv", "1", "2", False, longest=100)
+    assert rows.push(line_of(b'5" disk,x\n', "f", 1)).content == '5" disk'
+    assert rows.push(line_of(b'"a\r\n', "f", 2)) is None
+    assert rows.unfinished
+    assert rows.push(line_of(b'b",y\n', "f", 3)).content == "a\r\nb"
+    long = [line_of(b'"' if number == 4 else b"abc def\n", "f", number) for number in range(4, 50)]
+    with pytest.raises(InputError, match=r"f:4: a line of more than 100 bytes"):
+        list(map(rows.push, long))
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\uDE00", r"\ude00\ud83d"])
+def test_half_a_surrogate_is_told_by_file_and_line(half, tmp_path):
+    path = tmp_path / "a.jsonl"
+    whole = r'{"text": "\ud83d\ude00", "label": "x"}'
+    path.write_text(whole + '\n{"text": "a ' + half + ' b", "label": "y"}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl:2: not JSON: .ud[8e].* is half a surrogate"):
+        read_labelled([str(path)], Rows("auto"))
+    path.write_text(whole)
+    assert read_labelled([str(path)], Rows("auto"))[0].content == "\U0001f600"
+    with pytest.raises(InputError, match=r"line 2: .ud83d is half a surrogate pair"):
+        list(Inputs(given=["a", "\ud83d"]).lines())
 
 
 def test_a_document_may_be_longer_than_any_limit_of_csv(tmp_path):

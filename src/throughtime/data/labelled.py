@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
 from .files import find_files
-from .lines import Line, WrongEncoding, csv_fields, json_object, read_lines, whole_number
+from .lines import Line, WrongEncoding, json_object, read_lines, whole_number
+from .records import CsvRecords
 
 FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """What a file's name says of its format; any other holds lines of a label and a text."""
@@ -100,20 +101,16 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.columns: list[str] | None = None
-        self.start: Line | None = None
-        self.pending = ""
+        self.records = CsvRecords(self.longest)
 
     def of_file(self, path: Path, of_class: str | None = None) -> Rows:
         """A reader for one file."""
-        return Rows(
-            format_of(path, self.format), self.text, self.label, self.header, self.encoding,
-            self.labelled, of_class,
-        )  # fmt: skip
+        return replace(self, format=format_of(path, self.format), of_class=of_class)
 
     @property
     def unfinished(self) -> bool:
         """Whether a quoted field goes on in the next line."""
-        return bool(self.pending)
+        return self.records.unfinished
 
     def push(self, line: Line) -> Record | None:
         """The record that this line completes; None for a header or within a quoted field."""
@@ -130,8 +127,7 @@ class Rows:
 
     def close(self) -> None:
         """Raise `InputError` if a quoted field was left open."""
-        if self.pending and self.start:
-            raise InputError(f"{self.start.where}: a quoted field begins here and never ends.")
+        self.records.close()
 
     def _object(self, line: Line) -> Record:
         values = json_object(line)
@@ -154,15 +150,13 @@ class Rows:
         return values[name]
 
     def _row(self, line: Line) -> Record | None:
+        where = line.where
         if self.format == "tsv":
             fields = line.text.split("\t")
-        else:
-            self.start = self.start if self.pending else line
-            self.pending += line.text + "\n"
-            if self.pending.count('"') % 2:
-                return None
-            fields = csv_fields(self.pending, self.start or line)
-            self.pending = ""
+        elif (fields := self.records.push(line)) is None:
+            return None
+        elif self.records.start:
+            where = self.records.start.where
         if self.columns is None:
             self.columns = fields
             if self.header:
@@ -170,7 +164,6 @@ class Rows:
                 if self.labelled:
                     self._column(self.label, "label", line)
                 return None
-        where = (self.start or line).where
         if len(fields) != len(self.columns):
             before = "the header has" if self.header else "the first line has"
             raise InputError(

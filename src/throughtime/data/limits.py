@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ LARGEST = float(np.finfo(np.float32).max)
 
 WHOLE_FILE = 1 << 28
 """Bytes of a file that is read as a whole."""
+
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""What may be half of one."""
 
 RATIO, UNPACKED = 100, 1 << 25
 """A .gz that holds more bytes than both so many times its size and so many is not taken for text,
@@ -60,8 +64,26 @@ def read_whole(path: Path) -> bytes:
 
 
 def parse_json(text: str) -> Any:
-    """`json.loads`, of which every refusal is a `ValueError`: nesting without end too."""
+    """`json.loads`, of which every refusal is a `ValueError`: nesting without end too.
+
+    So is half a surrogate pair (an escape as in `\\ud83d` by itself), which is no text.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if SURROGATE.search(text):
+            check_text(json.dumps(value, ensure_ascii=False))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return value
+
+
+def check_text(text: str) -> None:
+    """Raise `ValueError` for half a surrogate pair, which no encoding can write."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(
+            f"{half} is half a surrogate pair, and no character by itself; leave it out, or write "
+            "\\ufffd for it"
+        ) from None

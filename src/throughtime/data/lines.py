@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..ground.errors import InputError
 from .files import find_files, open_bytes
-from .limits import LONGEST_LINE, parse_json, too_long, unpacking
+from .limits import LONGEST_LINE, check_text, parse_json, too_long, unpacking
 
 csv.field_size_limit((1 << 31) - 1)  # a long document is no error
 
@@ -195,7 +195,7 @@ class Inputs:
     def chunks(self, size: int) -> Iterator[list[Line]]:
         """Up to `size` lines at a time, none held back while the source has no more to give."""
         if self.given is not None:
-            arriving = ([Line(t, "line", i)] for i, t in enumerate(self.given, 1))
+            arriving = ([given_line(text, i)] for i, text in enumerate(self.given, 1))
             yield from full(arriving, size)
         elif self.paths is not None:
             for path in self.paths:
@@ -218,6 +218,15 @@ def json_object(line: Line) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{line.where}: expected a JSON object, got {line.text.strip()[:40]}.")
     return values
+
+
+def given_line(text: str, number: int) -> Line:
+    """A line that is text already; `InputError` where it is none that can be encoded."""
+    try:
+        check_text(text)
+    except ValueError as error:
+        raise InputError(f"line {number}: {error}.") from error
+    return Line(text, "line", number)
 
 
 def full(pieces: Iterable[list[Line]], size: int) -> Iterator[list[Line]]:
