@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from throughtime.config.classification import ClassifierDataConfig
 from throughtime.data.labelled import Record, Rows, read_labelled
 from throughtime.data.lines import Inputs, Line, line_of, split_lines
 from throughtime.data.numbers import Columns, Scale, read_numbers
@@ -122,6 +123,22 @@ def test_half_a_surrogate_is_told_by_file_and_line(half, tmp_path):
     assert read_labelled([str(path)], Rows("auto"))[0].content == "\U0001f600"
     with pytest.raises(InputError, match=r"line 2: .ud83d is half a surrogate pair"):
         list(Inputs(given=["a", "\ud83d"]).lines())
+
+
+def test_columns_told_by_number_imply_that_there_is_no_header(tmp_path):
+    texts = "".join(f"{'ab'[i % 2]}\t{i}\t0\tdocument {i} {'word ' * 200}\n" for i in range(2500))
+    data = ClassifierDataConfig(text="4", label="1")
+    rows = Rows("auto", data.text, data.label, data.has_header, implied=data.header is None)
+    found = read_labelled([write(tmp_path, "a.tsv", texts)], rows)
+    assert (len(found), found[0].label, found[0].where[-2:]) == (2500, "a", ":1")
+    path = write(tmp_path, "b.tsv", f"class\tid\tx\ttext\n{texts}")
+    with pytest.raises(InputError, match=r"b.tsv:1: is this a header.*'class'.*--data.header"):
+        read_labelled([path], rows)
+    assert len(read_labelled([path], Rows("auto", "4", "1", True))) == 2500
+    assert len(read_labelled([path], Rows("auto", "4", "1", False))) == 2501
+    assert ClassifierDataConfig().has_header
+    assert ClassifierDataConfig(text="2").has_header
+    assert ClassifierDataConfig(text="2", label="1", header=True).has_header
 
 
 def test_a_document_may_be_longer_than_any_limit_of_csv(tmp_path):

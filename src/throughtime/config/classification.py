@@ -25,7 +25,8 @@ class ClassifierDataConfig(TextConfig, HoldoutConfig, LinesConfig, VectorsConfig
             is one sequence.
         features: With level numbers, the CSV columns of a step's numbers; default: all but sequence
             and label. They are told by name: a file may have them in another order.
-        header: Whether TSV and CSV begin with the columns' names.
+        header: Whether TSV and CSV begin with the columns' names; default: unless text and label
+            are both told by numbers.
         encoding: Encoding of the text.
         holdout: Share of each label's training examples, drawn by split_seed, held out when no
             validation file is given.
@@ -40,10 +41,16 @@ class ClassifierDataConfig(TextConfig, HoldoutConfig, LinesConfig, VectorsConfig
     label: str = "label"
     sequence: str = "sequence"
     features: list[str] = field(default_factory=list)
-    header: bool = True
+    header: bool | None = None
     encoding: str = "utf-8"
     equal_together: bool = False
     max_length: int | None = limited(None, 1)
+
+    @property
+    def has_header(self) -> bool:
+        """Whether there is one, said or implied."""
+        told_by_number = self.text.isdecimal() and self.label.isdecimal()
+        return not told_by_number if self.header is None else self.header
 
 
 @dataclass

@@ -48,10 +48,11 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
     names = class_names(files, set(labels)) if rows.format == "files" else {}
     found: list[Record] = []
     blank: Counter[str] = Counter()
+    doubtful: list[Record] = []
     for path in files:
         if path.suffix == ".npz":
             raise InputError(f"{path}: sequences of numbers, not texts: --level numbers.")
-        reader = rows.of_file(path, names.get(path))
+        reader, before = rows.of_file(path, names.get(path)), len(found)
         try:
             for line in read_lines(path, rows.encoding, rows.longest):
                 if not line.text.strip() and not reader.unfinished:
@@ -61,11 +62,26 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
         except WrongEncoding as error:
             raise InputError(f"{error}{say_in_training('--data.encoding latin-1')}") from error
         reader.close()
+        if reader.implied and not reader.header and reader.format in ("tsv", "csv"):
+            doubtful += found[before : before + 1]
     for source, count in blank.items():
         terminal.warn(f"{source}: {plural(count, 'blank line')} left out.")
     if not found:
         raise InputError(f"{' '.join(patterns)}: no examples.")
+    check_first_lines(doubtful, found, labels)
     return found
+
+
+def check_first_lines(first: list[Record], found: list[Record], known: Iterable[str]) -> None:
+    """Ask whether a first line is a header where its label is that of no other."""
+    counts = Counter(record.label for record in found)
+    for record in first:
+        if counts[record.label] == 1 and record.label not in set(known) and len(found) > 1:
+            raise InputError(
+                f"{record.where}: is this a header? Columns are told by number, which implies that "
+                f"there is none, but no other line has the label {record.label!r}. Say "
+                "--data.header true or --data.header false when training."
+            )
 
 
 def class_names(files: list[Path], known: set[str]) -> dict[Path, str]:
@@ -98,6 +114,8 @@ class Rows:
     labelled: bool = True
     of_class: str | None = None
     longest: int | None = None
+    implied: bool = False
+    """Whether nobody said if there is a header."""
 
     def __post_init__(self) -> None:
         self.columns: list[str] | None = None

@@ -64,9 +64,11 @@ class TextSource:
         """Labelled texts; `labels` are those known already."""
         data = self.config.data
         check_encoding(data.encoding)
+        encoding, longest = data.encoding, data.max_bytes
         rows = Rows(
-            data.format, data.text, data.label, data.header, data.encoding, longest=data.max_bytes
-        )
+            data.format, data.text, data.label, data.has_header, encoding, longest=longest,
+            implied=data.header is None,
+        )  # fmt: skip
         return read_labelled(patterns, rows, labels)
 
     def encode(self, records: Sequence[Record]) -> Ragged:
@@ -102,7 +104,7 @@ class TextSource:
     def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
         """Texts to label, as they come. A blank line is an empty text, or in a table nothing."""
         data = self.config.data
-        rows = Rows("lines", data.text, "", data.header, data.encoding, labelled=False)
+        rows = Rows("lines", data.text, "", data.has_header, data.encoding, labelled=False)
         inputs = inputs.read_as(data.encoding, data.max_bytes)
         for path in inputs.paths or [None]:
             of_path = replace(inputs, paths=(path,)) if path else inputs
