@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from . import scans
 from .cells.names import CELLS, find_cell
 from .ground.cache import cache_folder
+from .scans.compiled.build import BuildFailed, needed_compiler
 
 
 def doctor(cell: str | None = None) -> list[tuple[str, str]]:
@@ -26,7 +26,7 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
         ("cpu", torch.backends.cpu.get_cpu_capability()),
         ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
         ("mps", "available" if torch.mps.is_available() else "not available"),
-        ("compiler", shutil.which("c++") or shutil.which("g++") or "none found"),
+        ("compiler", compiler()),
         ("tensorboard", installed("tensorboard")),
         ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
     ]
@@ -38,6 +38,14 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
         if reason := scans.why_slow(find_cell(name)):
             found.append((f"slow: {name}", reason))
     return found
+
+
+def compiler() -> str:
+    """What compiled scans are built with, its options too, or why nothing is."""
+    try:
+        return " ".join(needed_compiler())
+    except BuildFailed as error:
+        return str(error)
 
 
 def installed(package: str) -> str:

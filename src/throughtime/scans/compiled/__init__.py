@@ -16,6 +16,7 @@ from ...ground.tracing import jit_tracing, transformed
 from ..contract import Problem, Runnable
 from ..restarts import by_rows
 from . import build, call, operator, programs
+from .inputs import Inputs
 
 TORCHS: bool = False
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -73,9 +74,8 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
         x, *parts = (part.to(inside) for part in (x, *parts))
     W_x, W_a, b, *rest = parts
     V = len(cell.vectors)
-    y, *final = operator.apply(
-        cell.ask(programs.find), x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset
-    )
+    inputs = Inputs(x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset)
+    y, *final = operator.apply(cell.ask(programs.find), inputs)
     return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import build, programs
+from .inputs import Inputs
 
 MOST = 16
 """States, operands or vectors of a cell, as in `runtime/plan.h`."""
@@ -49,11 +50,16 @@ class Native:
         told = programs.facts(program)
         self.facts = told
         library = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
+        theirs, ours = library.call_size(), ctypes.sizeof(Call)
+        if theirs != ours:
+            raise RuntimeError(
+                f"struct Call has {theirs} bytes in runtime/plan.h, {ours} in {__file__}."
+            )
         self.forward, self.backward = library.forward, library.backward
-        self.forward_scratch, self.backward_scratch = (
-            library.forward_scratch,
-            library.backward_scratch,
-        )
+        self.forward_scratch = library.forward_scratch
+        self.backward_scratch = library.backward_scratch
+        for run in (self.forward, self.backward):
+            run.argtypes, run.restype = (_pointer, _integer), _integer
         self.forward_scratch.restype = self.backward_scratch.restype = _integer
 
 
@@ -93,62 +99,46 @@ def kept_size(program: str, T: Any, B: Any, n: Any, dtype: torch.dtype, keep: bo
     return z + sum(states.values()) + sum(operands.values())
 
 
-def scan(
-    program: str,
-    x: Tensor,
-    W_x: Tensor,
-    W_a: Tensor,
-    b: Tensor,
-    vectors: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    keep: bool,
-) -> list[Tensor]:
+def scan(program: str, inputs: Inputs, keep: bool) -> list[Tensor]:
     """y, the final states, and what the backward needs, in one buffer."""
+    x, state = inputs.x, inputs.state
     T, B, _ = x.shape
-    n = W_a.shape[-1]
+    n = inputs.W_a.shape[-1]
     real = real_dtype(x.dtype)
     y = x.new_empty(T, B, n)
     finals = [x.new_empty(B, n, dtype=real) for _ in state]
     kept = x.new_empty(kept_size(program, T, B, n, x.dtype, keep), dtype=real)
     run = native(program, x.dtype)
     held: list[Any] = []
-    call = describe(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, keep)
+    call = describe(held, run, inputs, y, kept, keep)
     fill(call.final, finals)
-    at = ctypes.byref(call)
-    call.scratch = scratch(run.forward_scratch(at), real)
-    run.forward(at)
+    carry(run.forward, call, scratch(run.forward_scratch(ctypes.byref(call)), real))
     finals = [final.to(start.dtype) for final, start in zip(finals, state)]
     return [y, *finals, kept] if keep else [y, *finals]
 
 
 def scan_backward(
     program: str,
-    dy: Tensor | None,
-    dfinal: Sequence[Tensor | None],
-    x: Tensor,
-    W_x: Tensor,
-    W_a: Tensor,
-    b: Tensor,
-    vectors: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
+    given: Sequence[Tensor | None],
+    inputs: Inputs,
     y: Tensor,
     kept: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    """The gradients by x, W_x, W_a, b, each vector, each initial state; empty where not wanted."""
-    like = [x, W_x, W_a, b, *vectors, *state]
+    """The gradients by each of the inputs' leaves, empty where not wanted.
+
+    `given`: those of a loss by y and by each final state.
+    """
+    x, V = inputs.x, len(inputs.vectors)
     real = real_dtype(x.dtype)
     gradients = [
         t.new_empty(t.shape if want else (0,), dtype=x.dtype if t is x else real)
-        for t, want in zip(like, wanted, strict=True)
+        for t, want in zip(inputs.leaves, wanted, strict=True)
     ]
     held: list[Any] = []
     run = native(program, x.dtype)
-    call = describe(held, run, x, W_x, W_a, b, vectors, state, lengths, reset, y, kept, True)
+    call = describe(held, run, inputs, y, kept, True)
+    dy, *dfinal = given
     if dy is not None:
         dy = as_numbers(dy).to(x.dtype)
         dy = dy if dy.stride(-1) == 1 else dy.contiguous()
@@ -158,12 +148,17 @@ def scan_backward(
     asked = [g if want else None for g, want in zip(gradients, wanted)]
     for name, gradient in zip(("dx", "dW_x", "dW_a", "db"), asked):
         setattr(call, name, None if gradient is None else gradient.data_ptr())
-    fill(call.dvectors, asked[4 : 4 + len(vectors)])
-    fill(call.dstart, asked[4 + len(vectors) :])
-    at = ctypes.byref(call)
-    call.scratch = scratch(run.backward_scratch(at), real)
-    run.backward(at)
-    return [gradient.to(t.dtype) for gradient, t in zip(gradients, like)]
+    fill(call.dvectors, asked[4 : 4 + V])
+    fill(call.dstart, asked[4 + V :])
+    carry(run.backward, call, scratch(run.backward_scratch(ctypes.byref(call)), real))
+    return [gradient.to(t.dtype) for gradient, t in zip(gradients, inputs.leaves)]
+
+
+def carry(run: Any, call: Call, scratch: int) -> None:
+    """From the first step to the last, with pauses in a long call: there Python hears Ctrl-C."""
+    call.scratch, step = scratch, 0
+    while step >= 0:
+        step = run(ctypes.byref(call), step)
 
 
 class _Buffers(threading.local):
@@ -189,19 +184,7 @@ def scratch(size: int, dtype: torch.dtype) -> int:
 
 
 def describe(
-    held: list[Any],
-    run: Native,
-    x: Tensor,
-    W_x: Tensor,
-    W_a: Tensor,
-    b: Tensor,
-    vectors: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    y: Tensor,
-    kept: Tensor,
-    keep: bool,
+    held: list[Any], run: Native, inputs: Inputs, y: Tensor, kept: Tensor, keep: bool
 ) -> Call:
     """What both directions read; `held` keeps contiguous copies alive as long as the call."""
 
@@ -214,6 +197,7 @@ def describe(
             held.append(tensor)
         return tensor.data_ptr()
 
+    x, W_x, W_a, b, vectors, state, lengths, reset = inputs
     T, B, n_x = x.shape
     x = as_numbers(x)
     if x.stride(-1) != 1:

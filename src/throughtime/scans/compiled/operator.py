@@ -19,6 +19,7 @@ from .. import reference
 from ..contract import Problem
 from . import programs
 from .call import kept_size, real_dtype, scan, scan_backward
+from .inputs import Inputs
 
 _library = torch.library.Library("throughtime", "DEF")
 _inputs = (
@@ -30,23 +31,24 @@ _library.define(
     f"scan_backward(str program, Tensor? dy, Tensor?[] dfinal, {_inputs}, Tensor y, "
     "Tensor kept, bool[] wanted) -> Tensor[]"
 )
-_library.impl("scan", scan, "CPU")
-_library.impl("scan_backward", scan_backward, "CPU")
+_READ = len(Inputs._fields)
+
+
+def _scan(program: str, *given: Any) -> list[Tensor]:
+    return scan(program, Inputs(*given[:_READ]), given[_READ])
+
+
+def _scan_backward(program: str, dy: Any, dfinal: Any, *given: Any) -> list[Tensor]:
+    return scan_backward(program, [dy, *dfinal], Inputs(*given[:_READ]), *given[_READ:])
+
+
+_library.impl("scan", _scan, "CPU")
+_library.impl("scan_backward", _scan_backward, "CPU")
 
 
 @torch.library.register_fake("throughtime::scan", lib=_library)
-def _(
-    program: str,
-    x: Tensor,
-    W_x: Tensor,
-    W_a: Tensor,
-    b: Tensor,
-    vectors: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    keep: bool,
-) -> list[Tensor]:
+def _(program: str, *given: Any) -> list[Tensor]:
+    (x, _, W_a, _, _, state, *_), keep = Inputs(*given[:_READ]), given[_READ]
     T, B, _ = x.shape
     n = W_a.shape[-1]
     made = [x.new_empty(T, B, n), *(start.new_empty(B, n) for start in state)]
@@ -57,34 +59,20 @@ def _(
 
 
 @torch.library.register_fake("throughtime::scan_backward", lib=_library)
-def _(
-    program: str,
-    dy: Tensor | None,
-    dfinal: Sequence[Tensor | None],
-    x: Tensor,
-    W_x: Tensor,
-    W_a: Tensor,
-    b: Tensor,
-    vectors: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    y: Tensor,
-    kept: Tensor,
-    wanted: Sequence[bool],
-) -> list[Tensor]:
-    like = [x, W_x, W_a, b, *vectors, *state]
-    return [t.new_empty(t.shape if want else (0,)) for t, want in zip(like, wanted)]
+def _(program: str, dy: Any, dfinal: Any, *given: Any) -> list[Tensor]:
+    leaves, wanted = Inputs(*given[:_READ]).leaves, given[-1]
+    return [t.new_empty(t.shape if want else (0,)) for t, want in zip(leaves, wanted)]
 
 
 class _Scan(torch.autograd.Function):
     """Both operators as one differentiable function, without torch's machinery for operators."""
 
     @staticmethod
-    def forward(ctx: Any, program: str, V: int, lengths: Any, reset: Any, *inputs: Tensor) -> Any:
-        x, W_x, W_a, b, *rest = inputs
-        *made, kept = scan(program, x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset, True)
-        _save(ctx, program, V, lengths, reset, inputs, made[0], kept)
+    def forward(ctx: Any, program: str, V: int, lengths: Any, reset: Any, *leaves: Tensor) -> Any:
+        x, W_x, W_a, b, *rest = leaves
+        inputs = Inputs(x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset)
+        *made, kept = scan(program, inputs, True)
+        _save(ctx, program, inputs, made[0], kept)
         return tuple(made)
 
     @staticmethod
@@ -92,19 +80,10 @@ class _Scan(torch.autograd.Function):
         return (None, None, None, None, *_differentiate(ctx, given, ctx.needs_input_grad[4:]))
 
 
-def _save(
-    ctx: Any,
-    program: str,
-    V: int,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    inputs: Sequence[Tensor],
-    y: Tensor,
-    kept: Tensor,
-) -> None:
-    ctx.program, ctx.V = program, V
+def _save(ctx: Any, program: str, inputs: Inputs, y: Tensor, kept: Tensor) -> None:
+    ctx.program, ctx.V = program, len(inputs.vectors)
     ctx.set_materialize_grads(False)  # zeros cost time, and mostly y alone has a gradient
-    ctx.save_for_backward(*inputs, y, kept, lengths, reset)
+    ctx.save_for_backward(*inputs.leaves, y, kept, inputs.lengths, inputs.reset)
 
 
 def _differentiate(
@@ -112,19 +91,22 @@ def _differentiate(
 ) -> list[Tensor | None]:
     """The gradients by x, W_x, W_a, b, the vectors and the states."""
     x, W_x, W_a, b, *rest, y, kept, lengths, reset = ctx.saved_tensors
-    inputs = (x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], lengths, reset)
+    inputs = Inputs(x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], lengths, reset)
     if torch.is_grad_enabled() or transformed() or any(map(batched, given)):
         # the derivative of this derivative may be asked for, or many gradients at once
         return _by_reference(ctx.program, given, inputs, wanted)
-    backward = scan_backward if _plain(x, *given) else torch.ops.throughtime.scan_backward
-    found = backward(ctx.program, given[0], list(given[1:]), *inputs, y, kept, list(wanted))
+    if _plain(x, *given):
+        found = scan_backward(ctx.program, given, inputs, y, kept, wanted)
+    else:
+        dy, *dfinal = given
+        backward = torch.ops.throughtime.scan_backward
+        found = backward(ctx.program, dy, dfinal, *inputs, y, kept, list(wanted))
     return [g if want else None for g, want in zip(found, wanted)]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    program, x, W_x, W_a, b, vectors, state, lengths, reset, _ = inputs
-    leaves = (x, W_x, W_a, b, *vectors, *state)
-    _save(ctx, program, len(vectors), lengths, reset, leaves, output[0], output[-1])
+    program, *given, _ = inputs
+    _save(ctx, program, Inputs(*given), output[0], output[-1])
 
 
 def _gradients(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
@@ -135,19 +117,19 @@ def _gradients(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _by_reference(
-    program: str, given: Sequence[Tensor | None], inputs: tuple[Any, ...], wanted: Sequence[bool]
+    program: str, given: Sequence[Tensor | None], inputs: Inputs, wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     """The same gradients through the equations in Python, which can be differentiated again."""
-    x, W_x, W_a, b, vectors, state, lengths, reset = inputs
     # Aliases, so that an input which depends on another is not counted twice.
     with torch.enable_grad():
-        leaves = [leaf.view_as(leaf) for leaf in (x, W_x, W_a, b, *vectors, *state)]
-        x, W_x, W_a, b, *rest = (leaf.to(x.dtype) for leaf in leaves)
+        leaves = [leaf.view_as(leaf) for leaf in inputs.leaves]
+        x, W_x, W_a, b, vectors, state, *rest = inputs.of(
+            [leaf.to(inputs.x.dtype) for leaf in leaves]
+        )
     cell = programs.CELLS[program]
-    w = Weights(W_x, W_a, b, dict(zip(cell.vectors, rest)))
-    start = cell.State(*rest[len(vectors) :])
+    w = Weights(W_x, W_a, b, dict(zip(cell.vectors, vectors)))
     with torch.enable_grad():
-        y, final = reference.run(Problem(cell, w, x, start, lengths, reset))
+        y, final = reference.run(Problem(cell, w, x, cell.State(*state), *rest))
     results = [
         (r, g.to(r.dtype)) for r, g in zip((y, *final), given) if g is not None and r.requires_grad
     ]
@@ -179,25 +161,14 @@ def _plain(*tensors: Tensor | None) -> bool:
 PLAIN = (Tensor, torch.nn.Parameter, type(None))
 
 
-def apply(
-    program: str,
-    x: Tensor,
-    W_x: Tensor,
-    W_a: Tensor,
-    b: Tensor,
-    vectors: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-) -> Sequence[Tensor]:
+def apply(program: str, inputs: Inputs) -> Sequence[Tensor]:
     """y and the final states: directly where that is the same, else as an operator of torch."""
-    leaves = (x, W_x, W_a, b, *vectors, *state)
+    leaves = inputs.leaves
     keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
     if not _plain(*leaves):
-        made = torch.ops.throughtime.scan(
-            program, x, W_x, W_a, b, vectors, state, lengths, reset, keep
-        )
-        return made[: 1 + len(state)]
+        made = torch.ops.throughtime.scan(program, *inputs, keep)
+        return made[: 1 + len(inputs.state)]
     if keep:
-        return _Scan.apply(program, len(vectors), lengths, reset, *leaves)
-    return scan(program, x, W_x, W_a, b, vectors, state, lengths, reset, False)
+        V = len(inputs.vectors)
+        return _Scan.apply(program, V, inputs.lengths, inputs.reset, *leaves)
+    return scan(program, inputs, False)

@@ -6,48 +6,15 @@
 
 #pragma once
 
+#include "gradients.h"
 #include "plan.h"
 
-constexpr long BLOCK_ROWS = 256;  // rows summed at a time in dW
-constexpr long BLOCK_WORDS = BLOCK_ROWS / PAIR;
-constexpr int GR = least(GRAD_R, W);
 constexpr int X = Cell::PRODUCTS;  // where x stands among the operands
 // Products that take the same operand share its packed rows.
 constexpr int first_with_operand(int p) {
     int first = 0;
     while (Cell::products[first].operand != Cell::products[p].operand) first++;
     return first;
-}
-
-// c[r][v] += sum over k of a[k][r] * w[k][v], both packed; k counts words.
-template <int V>
-static void gradient_tile(long K, const real *a, const real *w, real *const *c, long column) {
-    vec sum[GR][V];
-#pragma GCC unroll 8
-    for (int r = 0; r < GR; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) {
-            sum[r][v] = vec{};
-            __builtin_prefetch(c[r] + column + v * W);
-        }
-    for (long k = 0; k < K; k++, a += GR, w += V * W)
-        add_words<GR, V>(sum, [&](int r) { return all_bits((const item *)(a + r), PAIR); }, w);
-#pragma GCC unroll 8
-    for (int r = 0; r < GR; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) {
-            real *to = c[r] + column + v * W;
-            store(to, load(to) + sum[r][v]);
-        }
-}
-
-static void gradient_tile(int V, long K, const real *a, const real *w, real *const *c, long column) {
-    switch (V) {
-    case 1: return gradient_tile<1>(K, a, w, c, column);
-    case 2: return gradient_tile<2>(K, a, w, c, column);
-    case 3: return gradient_tile<3>(K, a, w, c, column);
-    default: return gradient_tile<4>(K, a, w, c, column);
-    }
 }
 
 struct Backward {
@@ -80,11 +47,16 @@ struct Backward {
         scratch = arena.used;
     }
 
-    void run() {
+    // As `Forward::run`; steps are counted from the end.
+    long run(long first) {
         const Call &c = plan.c;
-        std::fill(zeros, zeros + std::max(c.n, c.n_x) + W, real(0));
-        if (c.dx) plan.clear_padding(c.dx, c.n_x);
-        together(plan.threads(), [this](Member m) { Part(*this, m).run(); });
+        long last = plan.pause(first, true);
+        if (first == 0) {
+            std::fill(zeros, zeros + std::max(c.n, c.n_x) + W, real(0));
+            if (c.dx) plan.clear_padding(c.dx, c.n_x);
+        }
+        together(plan.threads(), [=](Member m) { Part(*this, m).run(first, last); });
+        return last < plan.steps() ? last : -1;
     }
 
     struct Part {
@@ -104,16 +76,20 @@ struct Backward {
               left(std::max(plan.chunk_rows, c.B)), rows(left.size()), right(left.size()),
               targets(left.size()) {}
 
-        void run() {
-            prepare();
+        void run(long first, long last) {
+            long T = plan.steps();
+            if (first == 0) prepare();
             for (long i = plan.chunks.size() - 1; i >= 0; i--) {
                 auto [from, to] = plan.chunks[i];
-                for (long t = to - 1; t >= from; t--) step(t, from);
+                long t = std::min(to, T - first), end = std::max(from, T - last);
+                if (t <= end) continue;
+                while (t-- > end) step(t, from);
+                if (end > from) continue;
                 m.wait();
                 if (c.dx) input_gradient(from, to);
                 weight_gradients(from, to);
             }
-            finish();
+            if (last == T) finish();
         }
 
         item *dz_row(long t, long b, long from) const {
@@ -360,9 +336,6 @@ struct Backward {
                                            k + 1 < count ? from[k + 1] + at : (item *)f.zeros);
                         }
         }
-        static void interleave(item *to, const item *first, const item *second) {
-            for (int r = 0; r < GR; r++) to[PAIR * r] = first[r], to[PAIR * r + PAIR - 1] = second[r];
-        }
         void gradient_block(long K, int slot, int count, const real *operand, real *sums,
                             long width) {
             long vectors = (width + W - 1) / W;
@@ -387,17 +360,6 @@ struct Backward {
                     }
             }
         }
-        // The tile at the right edge, where fewer than V whole vectors are left.
-        static void gradient_edge(int V, long K, const real *a, const real *w, real *const *to,
-                                  long column, long width) {
-            vec sums[GR][GRAD_V] = {};
-            real *row[GR];
-            for (int r = 0; r < GR; r++) row[r] = (real *)sums[r];
-            gradient_tile(V, K, a, w, row, 0);
-            for (int r = 0; r < GR; r++)
-                for (long i = 0; i < width; i++) to[r][column + i] += row[r][i];
-        }
-
         // What was summed in other places goes to where it was asked for.
         void finish() {
             m.wait();

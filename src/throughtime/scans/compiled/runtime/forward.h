@@ -24,14 +24,20 @@ struct Forward {
         scratch = arena.used;
     }
 
-    void run() {
+    // From step `first` to a pause; gives the step to go on with, or -1.
+    long run(long first) {
+        long last = plan.pause(first, false);
+        if (first == 0) begin();
+        together(plan.threads(), [=](Member m) { Part(*this, m).run(first, last); });
+        return last < plan.steps() ? last : -1;
+    }
+    void begin() {
         const Call &c = plan.c;
         std::fill(zeros, zeros + std::max(c.n, c.n_x) + W, real(0));
         plan.clear_padding(c.y, c.n);
         for (long b = plan.alive[0]; b < c.B; b++)
             for (int k = 0; k < Cell::STATES; k++)
                 std::copy_n(c.start[k] + plan.order[b] * c.n, c.n, c.final[k] + plan.order[b] * c.n);
-        together(plan.threads(), [this](Member m) { Part(*this, m).run(); });
     }
 
     // What one member does.
@@ -61,7 +67,18 @@ struct Forward {
                       mine.pack1, slot, count);
         }
 
-        void run() {
+        void run(long first, long last) {
+            if (first == 0) prepare();
+            for (auto [from, to] : plan.chunks) {
+                long t = std::max(from, first), end = std::min(to, last);
+                if (t >= end) continue;
+                if (t == from) inputs(from, to);
+                for (; t < end; t++) step(t, from);
+                if (!c.keep) m.wait();  // the next chunk takes the same z for other sequences
+            }
+        }
+
+        void prepare() {
             if (!plan.in_place()) {
                 pack(f.input, c.W_x, c.n_x, 0, Cell::INPUTS);
                 for (int p = 0; p < Cell::PRODUCTS; p++)
@@ -70,11 +87,6 @@ struct Forward {
             }
             set_bias();
             m.wait();
-            for (auto [from, to] : plan.chunks) {
-                inputs(from, to);
-                for (long t = from; t < to; t++) step(t, from);
-                if (!c.keep) m.wait();  // the next chunk takes the same z for other sequences
-            }
         }
 
         // A row of z before any product: b in the slots that see x, zero in the others.

@@ -56,6 +56,12 @@ constexpr int S = Cell::SLOTS;
 constexpr int DS = S + Cell::VECTORS;  // dz has a column for each vector's gradient too
 constexpr bool ROUNDED = PAIR > 1;  // states are carried as reals, beside their rounded forms
 constexpr long CACHED_WEIGHTS = 5 << 18;  // bytes that stay in a core's second cache
+#ifndef PAUSE_WORK
+#define PAUSE_WORK (1l << 30)
+#endif
+// Multiplications between two pauses, a third of a second where they are slow: in a pause Python
+// hears Ctrl-C.
+constexpr double PAUSE = PAUSE_WORK;
 constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
 
 struct Plan {
@@ -89,6 +95,15 @@ struct Plan {
         }
     }
 
+    // Steps that have any sequence.
+    long steps() const { return chunks.empty() ? 0 : chunks.back().second; }
+    // After how many steps the next pause is, where `done` are done.
+    long pause(long done, bool backward) const {
+        double row = double(ldn) * S * (c.n + c.n_x + 64), work = 0;
+        for (; done < steps() && work < PAUSE; done++)
+            work += alive[backward ? steps() - 1 - done : done] * row;
+        return done;
+    }
     // Weights that are used once are not worth packing.
     bool in_place() const { return c.T == 1 && !c.keep; }
     // As many threads as have a vector of units each, and enough to do between two barriers.
