@@ -1,6 +1,6 @@
 """The compiled backend: native code for any cell, made from its equations, on the CPU.
 
-`compile/` has the way: the tracer, the C++ that it prints, the time loop around it, the operator.
+Here is the whole way: the tracer, the C++ that it prints, the time loop around it, the operator.
 """
 
 from __future__ import annotations
