@@ -18,7 +18,7 @@ AT_ONCE = 50
 done = pytest.StashKey[dict[str, int]]()
 
 
-MENDING = ("npz]", "mat]", "examples]", "frames of midi]", "json]", "trainer.pt]")
+MENDING = ("nothing",)
 """Tests that still find faults."""
 
 

@@ -204,7 +204,8 @@ def evaluate(words: list[str]) -> int:
     """throughtime evaluate RUN."""
     from .parsing import run_command
 
-    command = run_command("evaluate", words)
+    with at_once():  # it may import torch
+        command = run_command("evaluate", words)
     as_json = command.common.pop("json")
     with at_once():
         from ..verbs import evaluate as run
@@ -223,7 +224,8 @@ def predict(words: list[str]) -> int:
     from ..ground.output import new_file, refuse_existing
     from .parsing import run_command
 
-    command = run_command("predict", words)
+    with at_once():  # it may import torch
+        command = run_command("predict", words)
     as_json, output = command.common.pop("json"), command.common.pop("output")
     if output is not None:
         refuse_existing(output)  # before the model is loaded
@@ -242,8 +244,10 @@ def generate(words: list[str]) -> int:
     """throughtime generate RUN."""
     from .parsing import between_samples, run_command
 
-    command = run_command("generate", words)
-    as_json, between = command.common.pop("json"), between_samples(command.run)
+    with at_once():  # it may import torch
+        command = run_command("generate", words)
+        between = between_samples(command.run)
+    as_json = command.common.pop("json")
     if command.options.get("prime") == "-":
         command.options["prime"] = standard_input()
     with at_once():
@@ -283,7 +287,8 @@ def inspect(words: list[str]) -> int:
         return agreement(words[1:])
     from .parsing import run_command
 
-    command = run_command("inspect", words)
+    with at_once():  # it may import torch
+        command = run_command("inspect", words)
     as_json = command.common.pop("json")
     with at_once():
         from ..ground import terminal
@@ -302,7 +307,8 @@ def agreement(words: list[str]) -> int:
     """throughtime inspect agreement RUN, or --corpus FILE."""
     from .parsing import agreement_command
 
-    command = agreement_command(words)
+    with at_once():  # it may import torch
+        command = agreement_command(words)
     as_json = command.common.pop("json")
     with at_once():
         from .. import verbs
