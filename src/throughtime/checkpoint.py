@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import pickle
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -147,7 +146,7 @@ class RunFolder:
             raise InputError(f"{self.path} has no checkpoint (trainer.pt) to go on from.")
         try:
             return torch.load(self.trainer, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:  # what torch meets in damage is of any kind
             raise InputError(
                 f"{self.trainer}: damaged or truncated, so that this run cannot go on "
                 f"({first_line(error)[:80]}). Its best weights are a file of their own: evaluate "

@@ -18,7 +18,7 @@ AT_ONCE = 50
 done = pytest.StashKey[dict[str, int]]()
 
 
-MENDING = ("nothing",)
+MENDING: tuple[str, ...] = ()
 """Tests that still find faults."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
 from ..ground.wording import plural, say_in_training
+from .archives import read_arrays
 from .files import find_files
 from .labelled import Record
 from .limits import LARGEST
@@ -94,11 +94,7 @@ def read_npz(path: Path, *, labelled: bool) -> list[Record]:
     """x [N, T, n] (or [N, T]) with lengths [N] if they differ, or x [steps, n] end to end with
     lengths [N]; y [N], the labels.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read: {error}.") from error
+    arrays = read_arrays(path)
     for name in ("x", "y") if labelled else ("x",):
         if name not in arrays:
             raise InputError(

@@ -253,6 +253,8 @@ class Vocabulary:
             text = path.read_text("utf-8")
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: damaged: not UTF-8 at byte {error.start}.") from error
         try:
             return cls(level, Tokenizer.from_str(text))
         except Exception as error:  # tokenizers raises bare Exception for any malformed file

@@ -7,13 +7,13 @@ files, sampled at so many frames a quarter note. Key 0 is A0, MIDI pitch 21; key
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data.archives import read_arrays
 from ..data.files import find_files
 from ..ground.errors import InputError
 from ..ground.extras import need
@@ -23,6 +23,9 @@ from .midi import midi_files, read_pieces
 KEYS = 88
 LOWEST = 21
 """MIDI pitch of the first key."""
+
+MOST_FRAMES = 1 << 20
+"""Of a piece; one of more has a damaged time in it."""
 
 PARTS = ("train", "valid", "test")
 
@@ -78,11 +81,11 @@ def part_of(name: str) -> str:
 def read_mat(path: Path, rolls: Rolls) -> None:
     """A MATLAB file of cells of arrays."""
     scipy_io = need("scipy.io", "music")
-    unreadable = (ValueError, OSError, NotImplementedError, TypeError, scipy_io.matlab.MatReadError)
     try:
         found = scipy_io.loadmat(path)
-    except unreadable as error:
-        raise InputError(f"{path}: not a MATLAB file: {error}.") from error
+    except Exception as error:  # what SciPy's readers meet in damage is of any kind
+        what = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a MATLAB file: {what}.") from error
     names = [name for name in found if part_of(name) != "all"]
     if not names:
         shown = ", ".join(name for name in found if not name.startswith("__")) or "nothing"
@@ -94,14 +97,8 @@ def read_mat(path: Path, rolls: Rolls) -> None:
 
 def read_npz(path: Path, rolls: Rolls) -> None:
     """A NumPy archive of arrays."""
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            for name in found.files:
-                rolls.add(part_of(name), found[name], f"{path}: {name}")
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a NumPy archive of arrays: {error}.") from error
+    for name, array in read_arrays(path).items():
+        rolls.add(part_of(name), array, f"{path}: {name}")
 
 
 def read_midi(paths: list[Path], frames_per_quarter: int, rolls: Rolls) -> None:
@@ -109,9 +106,18 @@ def read_midi(paths: list[Path], frames_per_quarter: int, rolls: Rolls) -> None:
     pieces = read_pieces([str(path) for path in paths])
     rolls.skipped += pieces.skipped
     for piece in pieces.found:
+        if frames_in(piece.score, frames_per_quarter) > MOST_FRAMES:
+            rolls.skipped.append((piece.path, f"a piece of more than {MOST_FRAMES:,} frames"))
+            continue
         frames, outside = frames_of(piece.score, frames_per_quarter)
         rolls.outside += outside
         rolls.add(part_of(piece.path.parent.name), frames, str(piece.path))
+
+
+def frames_in(score: Any, frames_per_quarter: int) -> float:
+    """About how many frames a score has."""
+    ends = (note.end for track in score.tracks for note in track.notes)
+    return max(ends, default=0) * frames_per_quarter / score.ticks_per_quarter
 
 
 def frames_of(score: Any, frames_per_quarter: int) -> tuple[np.ndarray, int]:

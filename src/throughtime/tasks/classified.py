@@ -13,6 +13,7 @@ import numpy as np
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import LabellingOptions
+from ..config.settings import WIDEST
 from ..data.affixes import affixes_of
 from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
@@ -161,10 +162,14 @@ class NumberSource:
         path = folder.file("features.json")
         try:
             said = json.loads(path.read_text("utf-8"))
-            self.size, self.columns = int(said["size"]), tuple(said.get("columns", ()))
+            self.size, self.columns = said["size"], tuple(said.get("columns", ()))
+            if type(self.size) is not int or not 0 < self.size <= WIDEST:
+                raise ValueError(f"size {self.size!r}")
+            if not all(isinstance(name, str) for name in self.columns):
+                raise ValueError(f"columns {self.columns!r}")
             if "mean" in said:
                 self.scale = Scale.from_lists(said["mean"], said["deviation"], self.size)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
     def save(self, folder: RunFolder) -> None:

@@ -373,7 +373,17 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the folder's checkpoint."""
-        resuming.take_up(self, self.folder.load_trainer())
+        saved = self.folder.load_trainer()
+        try:
+            resuming.take_up(self, saved)
+        except InputError:
+            raise
+        except Exception as error:  # what is in it may be anything
+            raise InputError(
+                f"{self.folder.trainer}: not what a training writes ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]}), so that this run cannot go on. Its best "
+                "weights are a file of their own: evaluate and the like still work."
+            ) from error
         self.saved = f"step {self.counters.step}"
 
     # ---- surroundings -------------------------------------------------------------------------
