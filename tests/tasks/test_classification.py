@@ -146,7 +146,8 @@ def test_predict_reads_files_or_standard_input_and_writes_a_label_a_line(
 ):
     texts = ["a lovely film", "", "bad " * 10_000, "so dull"]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
-    assert main(["predict", run, "--data", str(tmp_path / "texts.txt")]) == 0
+    command = ["predict", run, "--format", "text", "--data", str(tmp_path / "texts.txt")]
+    assert main(command) == 0
     found = capsys.readouterr().out.splitlines()
     assert len(found) == 4
     assert [line.split("\t")[0] for line in (found[0], found[3])] == ["pos", "neg"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ..ground.errors import SettingError
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
@@ -74,16 +74,55 @@ class ClassifierModelConfig(ReaderModelConfig):
 
 
 @dataclass
-class LabellingOptions:
+class ColumnOptions:
+    """Which columns of texts are read, where they are others than in training.
+
+    Args:
+        text: Column of the text: a name in the header or a key, or a number from 1; default: as in
+            training.
+        label: Column of the label; default: as in training.
+        header: Whether TSV and CSV begin with the columns' names; auto: as in training.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    header: Literal["auto", "yes", "no"] = "auto"
+
+    def changes(self) -> dict[str, Any]:
+        """What is said here, as settings of the data."""
+        found = {"text": self.text, "label": self.label}
+        found = {name: value for name, value in found.items() if value is not None}
+        return found if self.header == "auto" else found | {"header": self.header == "yes"}
+
+
+@dataclass
+class ClassifierScoringOptions(ColumnOptions):
+    """How the files of --data are read.
+
+    Args:
+        format: lines, tsv, csv, jsonl or files, as --data.format of training; auto: as in training.
+    """
+
+    format: Literal["auto", "lines", "tsv", "csv", "jsonl", "files"] = "auto"
+
+    def changes(self) -> dict[str, Any]:
+        """The format too."""
+        found = super().changes()
+        return found if self.format == "auto" else found | {"format": self.format}
+
+
+@dataclass
+class LabellingOptions(ColumnOptions):
     """How labels are predicted.
 
     Args:
-        format: lines (a text each), or tsv, csv, jsonl with the text in the column of training;
-            auto: by the file's name, else lines.
+        format: text (a text each), lines (a label, a space or tab, a text), or tsv, csv, jsonl;
+            auto: of files as in training, where lines must then begin with labels of training; of
+            what comes in, text.
         batch_size: Most examples looked at together; it changes no result.
     """
 
-    format: Literal["auto", "lines", "tsv", "csv", "jsonl"] = "auto"
+    format: Literal["auto", "text", "lines", "tsv", "csv", "jsonl"] = "auto"
     batch_size: int = limited(64, 1, WIDEST)
 
 
@@ -114,6 +153,7 @@ class ClassifierConfig(RunConfig):
     loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
 
     fixed: ClassVar[tuple[str, ...]] = ("level", *RunConfig.fixed, *BATCHES, "score")
+    evaluate_options: ClassVar[type | None] = ClassifierScoringOptions
     predict_options: ClassVar[type | None] = LabellingOptions
 
     def check(self) -> None:

@@ -103,7 +103,7 @@ class Rows:
     """From lines to records, one line at a time: a header, quoted fields over several lines.
 
     `text` and `label` are columns, by name or by number from 1. With `labelled` false a label is
-    not asked for, and a line of the format `lines` is a text as a whole.
+    not asked for. A line of the format `text` is a text as a whole.
     """
 
     format: str = "lines"
@@ -138,7 +138,7 @@ class Rows:
             return self._object(line)
         if self.format in ("tsv", "csv"):
             return self._row(line)
-        if self.format == "files" or not self.labelled:
+        if self.format in ("files", "text"):
             return Record(line.text, self.of_class, line.where)
         label, *rest = line.text.split(None, 1)
         return Record(rest[0] if rest else "", label, line.where)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
-from ..config.classification import LabellingOptions
+from ..config.classification import ClassifierScoringOptions, LabellingOptions
 from ..data.batches import Ragged
 from ..data.files import find_files
 from ..data.labelled import Record, format_of
@@ -245,16 +245,19 @@ class Classification(ExampleTask):
         return found
 
     def evaluate(
-        self, model: Classifier, data: list[str] | None, options: None = None
+        self,
+        model: Classifier,
+        data: list[str] | None,
+        options: ClassifierScoringOptions | None = None,
     ) -> ClassifierEvaluation:
         """Metrics of labelled examples."""
-        examples = self.to_measure(data)
+        examples = self.read_to_measure(data, options.changes() if options else {})
         if bool((examples.labels >= len(self.labels)).all()):
             known = ", ".join(self.labels.names[:LABELS_SHOWN])
             terminal.warn(
                 f"no label of these examples is one of training's: {examples.names[-1]!r} is none "
                 f"of {known}{', …' * (len(self.labels) > LABELS_SHOWN)}. Is it read as training "
-                f"was (data.format {self.config.data.format})? predict needs no labels."
+                f"was (data.format {self.config.data.format}; --format)? predict needs no labels."
             )
         found = self.measure(model, examples)
         return ClassifierEvaluation(
@@ -266,12 +269,20 @@ class Classification(ExampleTask):
             confusion=found.confusion.tolist(),
         )
 
+    def read_to_measure(self, data: list[str] | None, changes: dict[str, Any]) -> LabelledSequences:
+        """Files as numbers, read with `changes` of the settings of training."""
+        if not changes:
+            return self.to_measure(data)
+        if data is None:
+            raise InputError(f"--{next(iter(changes))} is how --data is read: give it too.")
+        return self.encode(self.source.read(data, self.labels.names, changes))
+
     def predict(
         self, model: Classifier, inputs: Inputs, options: LabellingOptions
     ) -> Iterator[Prediction]:
         """The most probable label of each text or sequence, and the probabilities of all."""
         names = self.labels.names
-        for records in self.source.arriving(inputs, options):
+        for records in self.source.arriving(inputs, options, names):
             found = np.exp(self.log_probabilities(model, self.encode(records)))
             for record, row in zip(records, found):
                 label, probability = names[int(row.argmax())], float(row.max())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,17 @@ from ..data.vocabulary import UNK, Vocabulary
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.inputs import NumberInput, TokenInput
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+
+FORMS = {
+    "text": "a text a line",
+    "lines": "a label and a text a line",
+    "tsv": "columns with tabs between",
+    "csv": "CSV",
+    "jsonl": "a JSON object a line",
+}
+"""What is said of the formats."""
 
 
 class TextSource:
@@ -61,9 +74,11 @@ class TextSource:
         """Read the vocabulary of a run."""
         self.vocabulary = Vocabulary.load(folder.tokenizer, self.config.level)
 
-    def read(self, patterns: list[str], labels: Iterable[str] = ()) -> list[Record]:
-        """Labelled texts; `labels` are those known already."""
-        data = self.config.data
+    def read(
+        self, patterns: list[str], labels: Iterable[str] = (), changes: Mapping[str, Any] = NONE
+    ) -> list[Record]:
+        """Labelled texts; `labels` are those known already, `changes` of the data's settings."""
+        data = replace(self.config.data, **changes)
         check_encoding(data.encoding)
         encoding, longest = data.encoding, data.max_bytes
         rows = Rows(
@@ -102,22 +117,41 @@ class TextSource:
         unknown = (tokens.values == UNK).mean() if len(tokens.values) else 0.0
         return text + (f", {unknown:.2%} <unk>" if unknown else "")
 
-    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
-        """Texts to label, as they come. A blank line is an empty text, or in a table nothing."""
+    def form_of(self, path: Path | None, asked: str) -> str:
+        """How a file to predict is read, or what comes in (None): as asked for, or as in training.
+
+        Where training had tables or files of a class, a file that is no table holds texts.
+        """
         data = self.config.data
-        rows = Rows("lines", data.text, "", data.has_header, data.encoding, labelled=False)
+        if asked != "auto":
+            return asked
+        if path is None or data.format == "files":
+            return "text"
+        of_lines = any(format_of(Path(name), data.format) == "lines" for name in self.config.train)
+        form = format_of(path, data.format)
+        return "text" if form == "lines" and not of_lines else form
+
+    def arriving(
+        self, inputs: Inputs, options: LabellingOptions, labels: Collection[str]
+    ) -> Iterator[list[Record]]:
+        """Texts to label, as they come. A blank line is nothing, but for `text` an empty one."""
+        data = replace(self.config.data, **options.changes())
+        rows = Rows("text", data.text, "", data.has_header, data.encoding, labelled=False)
         inputs = inputs.read_as(data.encoding, data.max_bytes)
         for path in inputs.paths or [None]:
             of_path = replace(inputs, paths=(path,)) if path else inputs
-            rows.format = format_of(path, options.format) if path else options.format
-            rows.format = "lines" if rows.format == "auto" else rows.format
-            blank = 0
+            rows.format = self.form_of(path, options.format)
+            if path:
+                terminal.say(f"{path}: read as {FORMS[rows.format]} (--format {rows.format}).")
+            sure, blank = options.format == "lines", 0
             for lines in of_path.chunks(options.batch_size):
                 records: list[Record] = []
                 for line in lines:
-                    if rows.format != "lines" and not line.text.strip() and not rows.unfinished:
+                    if rows.format != "text" and not line.text.strip() and not rows.unfinished:
                         blank += 1
                     elif record := rows.push(line):
+                        if rows.format == "lines" and not sure and record.label not in labels:
+                            raise no_label(record, labels)
                         records.append(record)
                 if records:
                     yield records
@@ -179,8 +213,11 @@ class NumberSource:
             said |= {name: value.tolist() for name, value in vars(self.scale).items()}
         folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
 
-    def read(self, patterns: list[str], labels: Iterable[str] = ()) -> list[Record]:
+    def read(
+        self, patterns: list[str], labels: Iterable[str] = (), changes: Mapping[str, Any] = NONE
+    ) -> list[Record]:
         """Labelled sequences, with the columns of training where those are known."""
+        self.refuse(changes)
         return read_numbers(patterns, self.table())
 
     def table(self, *, labelled: bool = True) -> Columns:
@@ -223,8 +260,19 @@ class NumberSource:
         """How much there is."""
         return f"{len(steps.values):,} steps of {self.size} numbers"
 
-    def arriving(self, inputs: Inputs, options: LabellingOptions) -> Iterator[list[Record]]:
+    def refuse(self, changes: Mapping[str, Any]) -> None:
+        """`InputError` for what says how texts are read."""
+        if changes:
+            raise InputError(
+                f"--{next(iter(changes))} is how texts are read; sequences of numbers are read as "
+                "in training."
+            )
+
+    def arriving(
+        self, inputs: Inputs, options: LabellingOptions, labels: Collection[str]
+    ) -> Iterator[list[Record]]:
         """Sequences to label: of files, or of CSV that comes in, each as soon as it has ended."""
+        self.refuse(options.changes())
         columns = self.table(labelled=False)
         if inputs.paths is None:
             found = columns.arriving(inputs.chunks(options.batch_size), "standard input")
@@ -233,6 +281,15 @@ class NumberSource:
         records = iter(read_numbers([str(path) for path in inputs.paths], columns))
         while some := list(islice(records, options.batch_size)):
             yield some
+
+
+def no_label(record: Record, labels: Collection[str]) -> InputError:
+    """A line that should begin with a label of training, and does not."""
+    return InputError(
+        f"{record.where}: read as in training, a label before each text; {str(record.label)[:40]!r}"
+        f" is none of training's labels ({', '.join(labels)[:200]}). --format text: a text a line; "
+        "--format lines: whatever the label."
+    )
 
 
 def cut(sequences: Iterable[Any], config: ClassifierConfig) -> list[Any]:
