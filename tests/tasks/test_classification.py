@@ -164,6 +164,7 @@ def test_predict_never_writes_over_a_file(run, capsys, tmp_path):
     (tmp_path / "texts.txt").write_text("lovely\nawful\n")
     new = tmp_path / "found.txt"
     command = ["predict", run, "--data", str(tmp_path / "texts.txt"), "--output", str(new)]
+    command += ["--format", "text"]
     assert main(command) == 0
     assert [line[:4] for line in new.read_text().splitlines()] == ["pos\t", "neg\t"]
     new.write_text("precious")
