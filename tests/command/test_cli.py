@@ -267,7 +267,7 @@ def test_options_are_not_abbreviated_and_the_likely_one_is_named(capsys):
 def test_help_without_a_run_has_an_option_of_two_tasks_with_both_texts(capsys):
     assert main(["predict", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "--format {auto,lines,tsv,csv,jsonl}" in said
+    assert "--format {auto,text,lines,tsv,csv,jsonl}" in said
     assert "--format: conll or conllu" in said
 
 
