@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from throughtime.ground.errors import InputError
 from throughtime.music import abc
+from throughtime.music.abc.notation import tonic_and_mode
 
 HEADER = "X:1\nM:4/4\nL:1/8\nK:D\n"
 
@@ -302,3 +303,44 @@ def test_the_nottingham_tunes():
     assert sum(tune.unknown["Y"] for tune in tunes) == 339
     counts = [abc.judge(voice) for one in found for voice in one.voices.values()]
     assert sum(c.right for c in counts) / sum(c.judged for c in counts) > 0.99
+
+
+# ---- keys and voices -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "found"), [
+    ("G clef=treble", ("G", "")), ("D treble", ("D", "")), ("Am clef=bass octave=-1", ("A", "m")),
+    ("G dor transpose=2", ("G", "dor")), ("Bbmaj bass", ("Bb", "maj")), ("D exp _b", ("D", "exp")),
+    ("Dmix^c", ("D", "mix")), ("C middle=d", ("C", "")), ("F#   minor", ("F#", "min")),
+    ("A alto", ("A", "")), ("clef=bass", None), ("bass", None), ("alto", None), ("treble", None),
+    ("HP", None), ("none", None), ("none clef=bass", None), ("", None), ("baritone", None),
+])  # fmt: skip
+def test_a_key_is_a_tonic_and_a_mode_and_no_clef(value, found):
+    assert tonic_and_mode(value) == found
+    assert not music("GABc|", f"X:1\nK:{value}\n").problems
+
+
+@pytest.mark.parametrize("value", ["Q", "Gfoo", "clef", "D!", "basso"])
+def test_what_is_no_key_is_told(value):
+    assert "not a key" in music("GABc|", f"X:1\nK:{value}\n").problems[0].message
+
+
+@pytest.mark.parametrize("between", ["", "\n"])
+def test_a_metre_and_a_unit_are_those_of_their_voice(between):
+    body = (f"[V:1]{between} C4|[M:3/4]CEG|[L:1/8]c2e2g2|\n[V:2] E4|[M:3/4]G3|[L:1/8]E6|\n"
+            "[V:1] c6|\n[V:2] [M:4/4] e8|e8|\n[V:1] g6|\n[V:3] [L:1/4] c4|(3ccc c2|\n")  # fmt: skip
+    found = music(body, "X:1\nM:4/4\nL:1/4\nK:C\n")
+    assert not found.problems
+    metres = {name: [bar.metre for bar in bars] for name, bars in found.voices.items()}
+    three = Fraction(3, 4)
+    assert metres == {"1": [1, three, three, three, three], "2": [1, three, three, 1, 1],
+                      "3": [1, 1]}  # fmt: skip
+    for bars in found.voices.values():
+        judged = abc.judge(bars)
+        assert (judged.right, judged.wrong) == (len(bars), ())
+
+
+def test_what_is_said_before_the_first_voice_is_said_of_all():
+    found = music("M:3/4\nL:1/4\nV:1\nGAB|\nV:2\nM:2/4\nGA|\nV:1\nGAB|\n", "X:1\nM:4/4\nK:C\n")
+    assert [bar.metre for bar in found.voices["1"]] == [Fraction(3, 4)] * 2
+    assert [(bar.metre, bar.length) for bar in found.voices["2"]] == [(Fraction(1, 2),) * 2]

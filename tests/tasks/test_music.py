@@ -47,7 +47,8 @@ def test_a_tune_becomes_its_header_and_its_music():
     ("given", "name"),
     [("D", "D"), ("Dmaj", "D"), ("D major", "D"), ("Am", "Am"), ("A minor", "Am"), ("Amin", "Am"),
      ("G mix", "Gmix"), ("Gmixolydian", "Gmix"), ("F# dorian", "F#dor"), ("Bb", "Bb"),
-     ("HP", "HP")],
+     ("HP", "HP"), ("G clef=treble", "G"), ("D treble", "D"), ("Em clef=bass", "Em"),
+     ("none", "none"), ("clef=bass", ""), ("bass", ""), ("HP clef=treble", "HP"), ("c", "C")],
 )  # fmt: skip
 def test_keys_have_one_name(given, name):
     assert tunes.key_name(given) == name

@@ -16,6 +16,7 @@ from ..ground.errors import InputError
 from ..ground.paths import typed_path
 from . import abc
 from .abc.book import uncomment
+from .abc.notation import NO_KEY, tonic_and_mode
 from .midi import Events, key_of, metre_of, read_pieces
 
 DANCES = {
@@ -49,14 +50,17 @@ def rhythm_of(field: str | None, path: Path | None) -> str | None:
 
 
 def key_name(value: str) -> str:
-    """A key as D, Bm, Gmix: K:D major, K:Dmaj and K:D are the same."""
-    match = re.match(r"\s*([A-Ga-g])([#b]?)\s*([A-Za-z]*)", value)
-    if not match:
-        return value.strip()
-    mode = match[3].lower()
-    minor = mode == "m" or mode.startswith(("min", "aeo"))
-    short = "m" if minor else "" if mode.startswith(("maj", "ion")) else mode[:3]
-    return match[1].upper() + match[2] + short
+    """A key as D, Bm, Gmix: K:D major, K:Dmaj and K:D clef=treble are the same."""
+    found = tonic_and_mode(value)
+    if found is None:
+        words = value.split()
+        return (
+            words[0]
+            if words and words[0].lower() in ("hp", "none")
+            else ("" if NO_KEY.match(value) else value.strip())
+        )
+    tonic, mode = found
+    return tonic + {"min": "m", "aeo": "m", "maj": "", "ion": ""}.get(mode, mode)
 
 
 def metre_name(value: str) -> str:

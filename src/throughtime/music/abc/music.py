@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from .book import KNOWN_FIELDS, Tune
 from .durations import broken_first, factor, is_compound, metre_of, unit_of
-from .notation import IN_CHORD, IN_GRACE, ITEM, ITEM_KINDS, KEY
+from .notation import IN_CHORD, IN_GRACE, ITEM, ITEM_KINDS, NO_KEY, tonic_and_mode
 
 BODY_FIELDS = frozenset("IKLMNPQRrsTUVWwm+")
 """Fields that ABC 2.1 allows in a tune's body."""
@@ -82,18 +82,19 @@ def parse(tune: Tune) -> Music:
 
 
 class Voice:
-    """The bars of one voice and the bar being read."""
+    """The bars of one voice and the bar being read; its metre and unit, which are its own."""
 
     def __init__(self, reader: MusicReader) -> None:
         self.bars: list[Bar] = []
-        self.new_bar(reader, "")
+        self.metre, self.compound, self.unit = reader.metre, reader.compound, reader.unit
+        self.new_bar("")
         self.broken = ""
         self.last: Fraction | None = None  # the last note's length, for a broken rhythm after it
         self.tuplet: tuple[Fraction, int] | None = None
 
-    def new_bar(self, reader: MusicReader, left: str) -> None:
+    def new_bar(self, left: str) -> None:
         """Begin a bar after the bar line `left`."""
-        self.bar = Bar(0, reader.unit, reader.metre, left)
+        self.bar = Bar(0, self.unit, self.metre, left)
         self.overlay: Fraction | None = None
 
 
@@ -143,13 +144,20 @@ class MusicReader:
                 self.problem("macros (m:) are not expanded")
 
     def set_field(self, letter: str, value: str, *, header: bool = False) -> None:
-        """A field that changes how music is read."""
+        """A field that changes how music is read; one of the body that of its voice alone.
+
+        What the body says before any V: and any note is said of all voices, as in the header.
+        """
+        of_all = header or (list(self.voices) == [""] and self.is_untouched(self.voice))
+        changed = ([self] if of_all else []) + ([] if header else [self.voice])
         try:
             if letter == "M":
-                self.metre, self.compound = metre_of(value), is_compound(value)
+                for one in changed:
+                    one.metre, one.compound = metre_of(value), is_compound(value)
             elif letter == "L":
-                self.unit = unit_of(value)
-            elif letter == "K" and not (KEY.match(value) or "=" in value):
+                for one in changed:
+                    one.unit = unit_of(value)
+            elif letter == "K" and not (tonic_and_mode(value) or NO_KEY.match(value)):
                 self.problem(f"not a key: {value!r}; expected K:D, K:Am, K:G dor …")
             elif letter == "U":
                 self.marks += value[:1]
@@ -172,12 +180,12 @@ class MusicReader:
         return not voice.bars and not voice.bar.length
 
     def change(self, letter: str) -> None:
-        """M:, L: or P: takes effect in the bar that begins here."""
-        for voice in self.voices.values():
+        """M: or L: takes effect in the voice's bar that begins here, P: in every voice's."""
+        for voice in self.voices.values() if letter == "P" else [self.voice]:
             if not voice.bar.length:
-                if letter == "P" or voice.bar.metre != self.metre:
+                if letter == "P" or voice.bar.metre != voice.metre:
                     voice.bar.part = True
-                voice.bar.metre, voice.bar.unit = self.metre, self.unit
+                voice.bar.metre, voice.bar.unit = voice.metre, voice.unit
 
     def body_field(self, text: str) -> bool:
         """Whether a line of the body is a field; notes such as A:| are none."""
@@ -250,7 +258,7 @@ class MusicReader:
             self.end_overlay()
             voice.bar.right = text
             voice.bars.append(voice.bar)
-            voice.new_bar(self, text)
+            voice.new_bar(text)
         else:
             voice.bar.left += text
             if voice.bars:
@@ -264,7 +272,7 @@ class MusicReader:
         if voice.bar.length:
             self.end_overlay()
             voice.bars.append(voice.bar)
-            voice.new_bar(self, "")
+            voice.new_bar("")
         voice.bar.ending = item["numbers"] or "0"
 
     def read_chord(self, item: re.Match[str]) -> None:
@@ -295,17 +303,17 @@ class MusicReader:
     def read_bars_of_rest(self, item: re.Match[str]) -> None:
         """Z4: four bars."""
         bar, count = self.voice.bar, int(item["count"] or 1)
-        if bar.length or self.metre is None or not count:
+        if bar.length or self.voice.metre is None or not count:
             self.problem(f"{item[0]} stands for whole bars of a metre")
             return
         bar.bars = count
-        self.add_time(count * self.metre)
+        self.add_time(count * self.voice.metre)
 
     def read_tuplet(self, item: re.Match[str]) -> None:
         """(3abc, (3:2:4abcd."""
         self.end_tuplet()
         p = int(item["p"])
-        q = int(item["q"] or TUPLET_TIME.get(p, 3 if self.compound else 2))
+        q = int(item["q"] or TUPLET_TIME.get(p, 3 if self.voice.compound else 2))
         r = int(item["r"] or p)
         if p < 2 or q < 1 or r < 1:
             self.problem(f"not a tuplet: {item[0]!r}")
@@ -363,7 +371,7 @@ class MusicReader:
     def add(self, written: Fraction) -> None:
         """A note, chord or rest of so many units."""
         voice = self.voice
-        length = written * self.unit
+        length = written * voice.unit
         if voice.tuplet:
             ratio, left = voice.tuplet
             length *= ratio
