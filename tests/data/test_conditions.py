@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from throughtime.data.conditions import Conditions
+from throughtime.data.conditions import Conditions, Numbers
 from throughtime.data.examples import Example, hold_out, read_examples
 from throughtime.ground.errors import InputError
 
@@ -146,6 +146,9 @@ def test_json_lines_and_class_files(tmp_path):
         ('{"condition": "a", "sequence": 3}', "2: the sequence must be"),
         ('{"condition": {"a": {}}, "sequence": "a"}', "2: condition 'a': expected a label"),
         ('{"condition": NaN, "sequence": "a"}', "2: condition 'condition': not finite"),
+        ('{"condition": 1e308, "sequence": "a"}', "2: condition 'condition': not finite, or"),
+        ('{"condition": [1, -4e38], "sequence": "a"}', "2: condition 'condition': not finite, or"),
+        (f'{{"condition": {"9" * 400}, "sequence": "a"}}', "2: condition 'condition': not finite"),
         ('{"condition": "a", "sequence": ["a b"]}', "2: events must be texts without spaces"),
     ],
 )  # fmt: skip
@@ -160,3 +163,13 @@ def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "Greek.txt").touch()
     with pytest.raises(InputError, match=r"Greek\.txt: empty"):
         read_examples([str(tmp_path / "Greek.txt")])
+
+
+def test_a_number_far_from_training_s_is_told_and_never_infinite():
+    kind = Numbers((0.0,), (1e-30,))
+    assert np.isfinite(kind.encode("tempo", 1e7)).all()
+    for value in (1e30, 3e38):
+        with pytest.raises(InputError, match="tempo is too far from what training had"):
+            kind.encode("tempo", value)
+    with pytest.raises(InputError, match="1 finite numbers"):
+        kind.encode("tempo", 10**400)

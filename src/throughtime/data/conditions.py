@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..ground.errors import InputError, did_you_mean
-from .limits import parse_json
+from .limits import LARGEST, parse_json
 
 Condition = Mapping[str, Any]
 
@@ -67,10 +66,16 @@ class Numbers:
 
     def encode(self, name: str, value: Any) -> np.ndarray:
         """(value - mean) / scale."""
-        numbers = np.atleast_1d(np.asarray(value, np.float64))
+        try:
+            numbers = np.atleast_1d(np.asarray(value, np.float64))
+        except OverflowError:  # an integer of many digits
+            numbers = np.array([np.inf])
         if numbers.shape != (self.size,) or not np.isfinite(numbers).all():
-            raise InputError(f"{name} must be {self.size} finite numbers, got {value!r}.")
-        return ((numbers - self.mean) / self.scale).astype(np.float32)
+            raise InputError(f"{name} must be {self.size} finite numbers, got {str(value)[:60]}.")
+        standard = (numbers - self.mean) / self.scale
+        if not (np.abs(standard) <= LARGEST).all():
+            raise InputError(f"{name} is too far from what training had: {str(value)[:60]}.")
+        return standard.astype(np.float32)
 
     def parse(self, name: str, text: str) -> Any:
         """Numbers with commas between."""
@@ -275,7 +280,9 @@ def check_value(value: Any) -> str | None:
         return None
     if is_numeric(value):
         numbers = value if isinstance(value, (list, tuple)) else [value]
-        return None if all(math.isfinite(n) for n in numbers) else f"not finite: {value!r}"
+        if all(abs(n) <= LARGEST for n in numbers):  # NaN is not
+            return None
+        return f"not finite, or beyond ±{LARGEST:.2g}: {str(value)[:60]}"
     if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
         return None
     return f"expected a label, labels, a number or numbers; got {value!r}"

@@ -20,6 +20,10 @@ TOKENIZERS = {"remi": "REMI", "tsd": "TSD", "midi-like": "MIDILike"}
 """What an event is, and miditok's name for it."""
 
 
+MOST_QUARTERS = 1 << 17
+"""Of a piece: eighteen hours of music; one of more has a damaged time in it."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """A MIDI file and its score."""
@@ -80,8 +84,12 @@ def read_score(path: Path) -> tuple[Any, str]:
         OSError,
     ) as error:  # symusic raises RuntimeError for bad bytes
         return None, f"not a MIDI file: {str(error).splitlines()[0]}"
+    if score.ticks_per_quarter <= 0:
+        return None, f"{score.ticks_per_quarter} ticks per quarter note"
     if not score.note_num():
         return None, "no note in it"
+    if not 0 <= score.end() / score.ticks_per_quarter <= MOST_QUARTERS:
+        return None, f"a time in it beyond {MOST_QUARTERS:,} quarter notes, which is damaged"
     return score, ""
 
 
@@ -129,8 +137,14 @@ class Events:
         self.tokenizer = getattr(miditok, name)(config)
 
     def encode(self, score: Any) -> str:
-        """A piece as a line of events."""
-        return " ".join(self.tokenizer(score).tokens)
+        """A piece as a line of events; `InputError` where it has none."""
+        try:
+            tokens = self.tokenizer(score).tokens
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise InputError(f"miditok makes no events of it: {error!r}") from error
+        if not any(token.startswith(("Pitch", "NoteOn")) for token in tokens):
+            raise InputError("no note in it that an event can tell")
+        return " ".join(tokens)
 
     def decode(self, line: str) -> Any:
         """The score of a line of events; events that are none of this kind are an `InputError`."""

@@ -110,6 +110,9 @@ def read_midi(paths: list[Path], frames_per_quarter: int, rolls: Rolls) -> None:
             rolls.skipped.append((piece.path, f"a piece of more than {MOST_FRAMES:,} frames"))
             continue
         frames, outside = frames_of(piece.score, frames_per_quarter)
+        if not len(frames):
+            rolls.skipped.append((piece.path, f"no note within the {KEYS} keys"))
+            continue
         rolls.outside += outside
         rolls.add(part_of(piece.path.parent.name), frames, str(piece.path))
 

@@ -119,12 +119,18 @@ def midi_examples(
 ) -> tuple[list[Example], list[tuple[Path, str]]]:
     """Pieces as lines of events, and the files that were skipped, with the reason."""
     pieces = read_pieces(patterns)
-    found = []
+    found, skipped = [], pieces.skipped
     for piece in pieces.found:
         condition = midi_condition(piece.score, piece.path, conditions)
-        found.append(Example(condition, events.encode(piece.score), str(piece.path)))
+        try:
+            found.append(Example(condition, events.encode(piece.score), str(piece.path)))
+        except InputError as error:
+            skipped.append((piece.path, str(error)))
         advance(1)
-    return found, pieces.skipped
+    if not found:
+        path, reason = skipped[-1]
+        raise InputError(f"{path}: {reason} (no other of the {len(skipped)} files can be used).")
+    return found, skipped
 
 
 def representation_of(patterns: list[str]) -> str:
