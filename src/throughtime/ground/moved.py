@@ -53,7 +53,7 @@ MOVED = {
     "scans.compile": "scans.compiled",
     "scans.compile.build": "scans.compiled.build",
     "scans.compile.call": "scans.compiled.call",
-    "scans.compile.emit": "scans.compiled.emit",
+    "scans.compile.emit": "scans.compiled.targets.cpp",
     "scans.compile.operator": "scans.compiled.operator",
     "scans.compile.programs": "scans.compiled.programs",
     "scans.compile.trace": "scans.compiled.trace",

@@ -39,7 +39,7 @@ END = "\n// sha256 "
 VERSION = 2
 """Of the answers kept: 1 took the caller's context for the equations' fault."""
 
-MAKERS = ("programs", "fingerprint", "stand_ins", "trace", "emit")
+MAKERS = ("programs", "fingerprint", "stand_ins", "trace", "walk", "targets/cpp")
 """The modules that decide what a program is."""
 
 CELLS: dict[str, Cell] = {}
@@ -145,8 +145,8 @@ def read(path: Path) -> str:
 
 def traced(cell: Cell) -> Answer:
     """The program, made anew, or `CANNOT` and the reason."""
-    from .emit import emit
     from .stand_ins import STAND_INS
+    from .targets.cpp import emit
     from .trace import Untraceable, trace
 
     try:
