@@ -85,6 +85,8 @@ def reviews_and_sensors(folder):
     rows = [f"{text}\t{('neg', 'pos')[i % 2]}\n" for i, text in enumerate(texts)]
     (folder / "reviews.tsv").write_text("text\tlabel\n" + "".join(rows))
     (folder / "texts.txt").write_text("\n".join(texts))
+    other = [f"{i}\t{('neg', 'pos')[i % 2]}\t{text}\n" for i, text in enumerate(texts)]
+    (folder / "other.dat").write_text("".join(other))
     steps = [
         f"{i},{t * (i % 2)},{i},{'moves' if i % 2 else 'rests'}\n"
         for i in range(40)
