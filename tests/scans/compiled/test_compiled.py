@@ -291,3 +291,18 @@ def test_scans_in_several_python_threads_at_once(threads_restored):
     assert len(found) == 9
     for one in found:
         assert_same(one, right)
+
+
+def test_gradients_that_are_views_which_negate():
+    """By y and by every final state: as the same numbers in memory."""
+    p = problem(tt.LSTM())
+    w = tt.Weights(*(part.detach().requires_grad_() for part in p.w[:3]), {})
+    x = p.x.detach().requires_grad_()
+    y, final = tt.scan(p.cell, w, x, backend="compiled")
+    given = [torch.randn_like(part) for part in (y, *final)]
+    found = [
+        torch.autograd.grad((y, *final), (x, *w[:3]), gradients, retain_graph=True)
+        for gradients in (given, [torch._neg_view(-one) for one in given])
+    ]
+    for plain, negated in zip(*found, strict=True):
+        assert torch.equal(plain, negated)
