@@ -13,6 +13,7 @@ import pytest
 import throughtime as tt
 from throughtime.checkpoint import RunFolder
 from throughtime.config import from_dict
+from throughtime.ground.errors import InputError
 from throughtime.tasks import entry
 
 HERE = Path(__file__).parent / "runs_of_0_1"
@@ -61,3 +62,19 @@ def test_it_goes_on(name, kept):
     assert found.steps == 12
     expected = EXPECTED[name]["resumed to step 12"]
     assert close(found.metrics, expected), (found.metrics, expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("hidden_size: ", "hidden_size: x", r"model\.hidden_size must be a whole number"),
+        ("seed: ", "seed: -", r"seed must be at least 0"),
+        ("hidden_size: ", "hiden_size: ", r"unknown setting model\.hiden_size"),
+    ],
+)
+def test_settings_that_cannot_be_name_the_file_and_the_field(tmp_path, old, new, field):
+    shutil.copytree(HERE / "lm-word", tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+    with pytest.raises(InputError, match=rf"run/config\.yaml: {field}"):
+        tt.Run(path.parent)

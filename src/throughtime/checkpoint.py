@@ -9,24 +9,29 @@ metrics.jsonl      one line for each measurement
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import io
-import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+import zipfile
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
 from torch import nn
 
 from . import config as configs
-from .ground.errors import InputError, ThroughtimeError
+from .ground import terminal
+from .ground.errors import InputError, first_line
+from .ground.lock import NAME as LOCK
+from .ground.lock import locked
 from .ground.output import make_folder
 from .ground.paths import typed_path
+from .ground.whole import atomically, is_temporary, read_text, refuse_special, write_text
+from .weights import Shapes, load_weights, read_header, save_weights
 
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
 TASK_FILES = (
@@ -34,8 +39,9 @@ TASK_FILES = (
     *("characters.json", "source.json", "target.json"),
 )
 """What some tasks keep besides, through `RunFolder.file`."""
-RESUME = "go on with --resume"
-"""What to do when there is room on the disk again."""
+SEAL = "# sha256 "
+"""Begins the last line of config.yaml."""
+CHANGED = "Were its settings changed, or is one of the files another run's?"
 AVERAGED = "average-*.safetensors"
 """The weights of the last evaluations, where loop.average asks for them."""
 
@@ -48,6 +54,9 @@ class RunFolder:
         self.config, self.tokenizer, self.model, self.trainer, self.metrics = (
             self.path / name for name in FILES
         )
+        self.settings = ""
+        self.trained_with: dict[str, str] = {}
+        self.held = False
 
     def create(self, overwrite: bool) -> None:
         """Make the folder; an existing one is refused, or rid of its run if `overwrite`."""
@@ -60,11 +69,21 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         self.keep_averaged(())
 
+    def lock(self, until: ExitStack) -> None:
+        """Nobody else trains into the folder `until` then: `InputError` with the other's process
+        id. Who only reads is never locked out."""
+        if not self.held:
+            busy = f"another training is at work in {self.path}"
+            until.enter_context(locked(self.path, busy, patience=1.0))
+            self.held = True
+
     def refuse_existing(self, overwrite: bool) -> None:
         """Raise `InputError` if the folder holds anything that may not be overwritten."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; --out names a folder.")
-        if not self.path.exists() or all(is_temporary(p) for p in self.path.iterdir()):
+        if not self.path.exists():
+            return
+        if all(is_temporary(p) or p.name == LOCK for p in self.path.iterdir()):
             return
         if not overwrite:
             raise InputError(
@@ -84,7 +103,14 @@ class RunFolder:
     def save_config(self, task: str, config: Any) -> None:
         """Write config.yaml."""
         values = {"task": task, **configs.to_dict(config)}
-        self.save_text(self.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        self.settings = sealed(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_text(self.config, self.settings)
+
+    def keep_config(self) -> None:
+        """Write config.yaml again if somebody removed it in mid-run, and say so."""
+        if not self.config.exists() and self.settings:
+            write_text(self.config, self.settings)
+            terminal.warn(f"{self.config} was gone, and is there again.")
 
     def load_config(self) -> tuple[str, dict[str, Any]]:
         """The task's name and the settings."""
@@ -92,6 +118,8 @@ class RunFolder:
             raise InputError(f"{self.path}: no such run folder.")
         if not self.config.exists():
             raise InputError(f"{self.path} is not a run folder: it has no config.yaml.")
+        if not is_sealed(read_text(self.config)):  # by hand, which is allowed, or by a bad disk
+            terminal.warn(f"{self.config} has been changed since training wrote it.")
         values = configs.load_yaml(self.config)
         if "task" not in values:
             raise InputError(f"{self.config} is not a run's: it names no task.")
@@ -114,13 +142,59 @@ class RunFolder:
                     shutil.copyfile(source, path)
 
     def save_text(self, path: Path, text: str) -> None:
-        """Write a text file of the folder, whole or not at all."""
-        write_text(path, text)
+        """Write a text file of the folder, whole or not at all; one that is there stays as it is:
+        a run that goes on has learned the same."""
+        if not path.exists():
+            write_text(path, text)
+
+    def seal_texts(self) -> None:
+        """All text files are there: remember their checksums, which go with all weights."""
+        paths = (self.tokenizer, *(self.path / name for name in TASK_FILES))
+        self.trained_with = {p.name: digest(read_text(p)) for p in paths if p.exists()}
+
+    def check_texts(self, written: dict[str, str]) -> None:
+        """Raise `InputError` for a text file that is not the one that the weights came with."""
+        for name, checksum in written.items():
+            path = self.path / name
+            if digest(read_text(path)) != checksum:
+                raise InputError(
+                    f"{path}: damaged, or another run's: it is not the file that the weights were "
+                    "trained with (checksum). Restore it from a copy of the run, or train anew."
+                )
+
+    def shapes(self, which: str) -> Shapes:
+        """Of the best or the last weights, once the text files have been found to be theirs.
+
+        Weights of release 0.1 know of no such files: that is said.
+        """
+        if which == "last":
+            saved = self.load_trainer()
+            files, shapes = (
+                saved.get("files"),
+                {k: tuple(v.shape) for k, v in saved["model"].items()},
+            )
+        else:
+            header = read_header(self.model)
+            files, shapes = header.files, header.shapes
+        if files is None:
+            terminal.say(f"{self.path}: of release 0.1, without checksums: damage may go unseen")
+        self.check_texts(files or {})
+        return shapes
+
+    def compare(self, stored: Shapes, shapes: Shapes) -> None:
+        """Raise `InputError` where the weights have other shapes than the settings make."""
+        for name, found in stored.items():
+            if shapes.get(name) != found:
+                expected = f"be {list(shapes[name])}" if name in shapes else "not be there"
+                raise InputError(
+                    f"{self.model} does not fit config.yaml: {name} is {list(found)} and would "
+                    f"{expected} by the settings. {CHANGED}"
+                )
 
     def save_weights(self, model: nn.Module, path: Path | None = None) -> None:
         """Write model.safetensors, or another file of the folder."""
-        with atomically(path or self.model) as temporary:
-            save_model(model, str(temporary))
+        with atomically(path or self.model, also=SafetensorError) as temporary:
+            save_weights(model, temporary, self.trained_with)
 
     def averaged(self, step: int) -> Path:
         """Where the weights of a step are kept, to be averaged with others."""
@@ -135,6 +209,7 @@ class RunFolder:
 
     def save_trainer(self, state: dict[str, Any]) -> None:
         """Write trainer.pt."""
+        state = {**state, "files": self.trained_with}
         buffer = io.BytesIO()  # torch.save to a path reports a full disk as an internal error
         torch.save(state, buffer)
         with atomically(self.trainer) as path, open(path, "wb") as file:
@@ -144,14 +219,25 @@ class RunFolder:
         """What `save_trainer` wrote; `InputError` where there is none or it is damaged."""
         if not self.trainer.exists():
             raise InputError(f"{self.path} has no checkpoint (trainer.pt) to go on from.")
+        refuse_special(self.trainer, links=True)
         try:
-            return torch.load(self.trainer, map_location="cpu", weights_only=True)
+            with zipfile.ZipFile(self.trainer) as archive:
+                if wrong := archive.testzip():  # torch writes checksums and reads none
+                    raise ValueError(f"the checksum of {wrong} is wrong")
+            saved = torch.load(self.trainer, map_location="cpu", weights_only=True)
+            if not isinstance(saved, dict) or not isinstance(saved["model"], dict):
+                raise TypeError("not what a training saves")
         except Exception as error:  # what torch meets in damage is of any kind
-            raise InputError(
-                f"{self.trainer}: damaged or truncated, so that this run cannot go on "
-                f"({first_line(error)[:80]}). Its best weights are a file of their own: evaluate "
-                "and the like still work."
-            ) from error
+            raise self.no_checkpoint(error) from error
+        return saved
+
+    def no_checkpoint(self, error: Exception) -> InputError:
+        """What to say of a trainer.pt that is not what it was."""
+        said = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        return InputError(
+            f"{self.trainer}: damaged or truncated, so that this run cannot go on ({said[:80]}). "
+            "Its best weights are a file of their own: evaluate and the like still work."
+        )
 
     def require_weights(self, which: str = "best") -> None:
         """Raise `InputError` if training has not come to save weights yet."""
@@ -192,12 +278,7 @@ class RunFolder:
     def load_file(model: nn.Module, path: Path) -> None:
         """Load one file of weights."""
         try:
-            load_model(model, str(path))
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{path}: damaged or truncated: {first_line(error)}. The weights of the last "
-                "checkpoint are in trainer.pt: --checkpoint last."
-            ) from error
+            load_weights(model, path)
         except RuntimeError as error:
             raise InputError(f"{path} does not fit config.yaml: {misfit(error)}") from error
 
@@ -206,62 +287,29 @@ class RunFolder:
         """Load a state dict that came from `path`."""
         try:
             model.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise InputError(f"{path} does not fit the model: {misfit(error)}") from error
 
 
-def misfit(error: RuntimeError) -> str:
+def digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(text: str) -> str:
+    """The settings, and their checksum as the last line, a comment."""
+    return f"{text}{SEAL}{digest(text)}\n"
+
+
+def is_sealed(text: str) -> bool:
+    """Whether settings are as they were written; without a seal they come from release 0.1."""
+    written, _, last = text.removesuffix("\n").rpartition("\n")
+    return not last.startswith("#") or last == f"{SEAL}{digest(written + chr(10))}"
+
+
+def misfit(error: Exception) -> str:
     """The first tensor that does not fit, of all that torch names."""
     lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     found = (lines[0][:300].rstrip(".") if lines else first_line(error)) + more
-    return f"{found}. Were its settings changed, or is one of the files another run's?"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def write_text(path: Path, text: str, then: str = RESUME) -> None:
-    """A text file, whole or not at all."""
-    with atomically(path, then) as temporary:
-        temporary.write_text(text, "utf-8")
-
-
-@contextlib.contextmanager
-def atomically(path: Path, then: str = RESUME) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
-
-    The file is on the disk before it takes the old one's place: a kill or a full disk at any moment
-    leaves the old file or the new one, never a part. `then` is what to do after making room.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # safetensors makes files that only their owner can read
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise ThroughtimeError(
-            f"cannot save {path}: {first_line(error)}. What was saved before is untouched; make "
-            f"room and {then}."
-        ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether `atomically` made this file."""
-    return path.name.startswith(".") and path.suffix == ".tmp"
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left in a run folder."""
-    for path in filter(is_temporary, folder.iterdir()):
-        path.unlink(missing_ok=True)
+    return f"{found}. {CHANGED}"

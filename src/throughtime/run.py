@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import config as configs
+from .cells.names import is_own
 from .checkpoint import RunFolder
 from .config import RunConfig
 from .config.verbs import ModelOptions
@@ -54,7 +55,10 @@ class Run:
         self.folder = RunFolder(path, trust=trust)
         self.path, self.name = self.folder.path, self.folder.path.resolve().name
         self.kind, values = self.folder.load_config()
-        self.config = configs.from_dict(entry(self.kind).config, values)
+        try:
+            self.config = configs.from_dict(entry(self.kind).config, values)
+        except InputError as error:
+            raise InputError(f"{self.folder.config}: {error}") from error
         self.given = str(path)
         self.options = ModelOptions(cast(Any, device), cast(Any, checkpoint), threads)
 
@@ -92,10 +96,17 @@ class Run:
         machine.prepare(self.options.threads)
         self.folder.require_weights(self.options.checkpoint)
         device = machine.choose_device(self.options.device)
+        which = self.options.checkpoint
+        own = any(map(is_own, self.config.cells().values()))
+        stored = {} if own else self.folder.shapes(which)
         with torch.random.fork_rng(devices=[]):  # weights are drawn, and then read
             task: Task = task_class(self.kind).load(self.config, self.folder, device)
+            if own:  # trusted, as it was loaded; it may need numbers where there are shapes only
+                self.folder.shapes(which)
+            else:
+                self.folder.compare(stored, shapes_of(task))
             model: nn.Module = task.build_model()
-        self.folder.load_weights(model, self.options.checkpoint)
+        self.folder.load_weights(model, which)
         return task, model.eval()
 
     @property
@@ -190,3 +201,13 @@ class Run:
         chosen = configs.from_dict(cls, named, defaults=options)
         configs.check(chosen)
         return chosen
+
+
+def shapes_of(task: Task) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's tensors, without a model: settings may ask for any size."""
+    device, task.device = task.device, torch.device("meta")
+    try:
+        with task.device:
+            return {k: tuple(v.shape) for k, v in task.build_model().state_dict().items()}
+    finally:
+        task.device = device

@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import config as configs
-from .checkpoint import RunFolder, remove_leftovers
+from .checkpoint import RunFolder
 from .config.agreement import AgreementOptions, CorpusOptions
 from .findings import doctor as doctor
 from .ground import machine, terminal
 from .ground.errors import InputError
 from .ground.extras import need
 from .ground.machine import Processes
-from .ground.output import json_text, new_file, new_folder, new_path, refuse_existing
+from .ground.output import (
+    json_text,
+    make_folder,
+    new_file,
+    new_folder,
+    new_path,
+    refuse_existing,
+)
 from .ground.paths import typed_path
+from .ground.whole import remove_leftovers
 from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .run import Evaluation, Prediction, Run
 from .tasks import entry, name_of, task_class
@@ -62,12 +71,15 @@ def train(
     machine.prepare(config.threads)
     device = machine.choose_device(config.device)
     processes = Processes.join(device)
+    at_work = ExitStack()
     try:
         if resume:
             check_resumable(folder, task, config)
-            remove_leftovers(folder.path)
         elif processes.rank == 0:
             folder.refuse_existing(overwrite)
+        if processes.rank == 0 and folder.path.is_dir():
+            folder.lock(at_work)
+            remove_leftovers(folder.path)
         resumed = folder if resume else None
         prepared = task_class(task).prepare(
             config, resumed=resumed, device=device, processes=processes
@@ -76,27 +88,33 @@ def train(
         if resume and folder.trainer.exists():
             trainer.resume()
         trainer.warm_up()  # what fails at once, a cell's typo, fails before there is a folder
-        begin_folder(trainer, task, resume=resume, overwrite=overwrite)
+        begin_folder(trainer, task, at_work, resume=resume, overwrite=overwrite)
         metrics = trainer.run()
     finally:
         processes.leave()
+        at_work.close()
     c = trainer.counters
     return Result(folder.path, metrics, c.step, c.elapsed, c.skipped, c.best_step)
 
 
-def begin_folder(trainer: Trainer, task: str, *, resume: bool, overwrite: bool) -> None:
+def begin_folder(
+    trainer: Trainer, task: str, at_work: ExitStack, *, resume: bool, overwrite: bool
+) -> None:
     """Write what the run folder holds from the first step on; say what is learned by how much.
 
-    The first process does, the others wait.
+    The first process does, the others wait. The folder is locked until `at_work` is closed.
     """
     folder, first = trainer.folder, trainer.processes.rank == 0
     trainer.processes.wait()
     if first:
         if not resume:
+            make_folder(folder.path)
+            folder.lock(at_work)
             folder.create(overwrite)
         # config.yaml first: a run killed from here on can be resumed
         folder.save_config(task, trainer.config)
         trainer.task.save(folder)
+        folder.seal_texts()
     trainer.processes.wait()
     if first:
         parameters = sum(p.numel() for p in trainer.model.parameters())

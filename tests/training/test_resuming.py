@@ -62,7 +62,7 @@ def test_a_kill_at_any_write_is_survived(settings, monkeypatch, after):
 
         killed = settings(f"killed{k}", **sections)
         with monkeypatch.context() as m:
-            m.setattr("throughtime.checkpoint.os.replace", replace)
+            m.setattr("os.replace", replace)
             try:
                 tt.train(killed)
                 break  # fewer writes than k: every one has had its turn
@@ -264,7 +264,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(settings, monkeypatch):
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr("throughtime.checkpoint.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ThroughtimeError, match=r"No space left on device.*untouched"):
         tt.train(config)
     monkeypatch.undo()

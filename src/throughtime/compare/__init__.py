@@ -18,12 +18,12 @@ import torch
 
 from .. import config as configs
 from ..cells.names import find_cell
-from ..checkpoint import write_text
 from ..config.comparison import Comparison
 from ..ground import machine, terminal
 from ..ground.extras import need
 from ..ground.output import json_text
 from ..ground.paths import typed_path
+from ..ground.whole import write_text
 from ..tasks import name_of, task_class
 from ..tasks.task import Score, aligned
 from . import figure, floor, outcome, plan, pool, spelling, table

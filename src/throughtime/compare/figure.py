@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import atomically
 from ..ground.extras import need
+from ..ground.whole import atomically
 from .outcome import VariantRow
 from .pool import AGAIN
 

@@ -10,9 +10,7 @@ logs/          what each run said
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,13 @@ from typing import Any
 import yaml
 
 from .. import config as configs
-from ..checkpoint import RunFolder, is_temporary, write_text
+from ..checkpoint import RunFolder
 from ..config.comparison import Comparison
-from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.lock import NAME as LOCK
+from ..ground.lock import locked
 from ..ground.output import make_folder
+from ..ground.whole import is_temporary, write_text
 from .pool import AGAIN, Job
 
 LOCK_PATIENCE = 60.0
@@ -41,7 +41,7 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     kept = out / "compare.yaml"
     if out.is_file():
         raise InputError(f"{out} is a file; --out names a folder.")
-    others = [p for p in out.glob("*") if p.name != ".lock" and not is_temporary(p)]
+    others = [p for p in out.glob("*") if p.name != LOCK and not is_temporary(p)]
     if others and not kept.exists():
         raise InputError(f"{out} exists and holds no comparison. Choose another --out.")
     wanted = {
@@ -53,13 +53,18 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
     if kept.exists():
         refuse_others(kept, wanted, config)
     make_folder(out)
-    with open(out / ".lock", "w") as lock:
-        take(lock, out)
+    with locked(
+        out,
+        f"another comparison is at work in {out}",
+        patience=LOCK_PATIENCE,
+        waiting=f"waiting for runs that are at work in {out}",
+        keep=True,
+    ) as lock:
         text = yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
         write_text(kept, text, AGAIN)
         for folder in (out / "logs", out / "results"):
             folder.mkdir(exist_ok=True)
-        yield lock.fileno()
+        yield lock
 
 
 def refuse_others(kept: Path, wanted: dict[str, Any], config: Any) -> None:
@@ -77,22 +82,6 @@ def refuse_others(kept: Path, wanted: dict[str, Any], config: Any) -> None:
             f"{kept.parent} holds a comparison with other settings: {', '.join(changed)}. Leave "
             "them as they were, or choose another --out."
         )
-
-
-def take(lock: Any, out: Path) -> None:
-    """Wait a little for the lock; `InputError` where another comparison keeps it."""
-    said, began = False, time.monotonic()
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() - began > LOCK_PATIENCE:
-                raise InputError(f"another comparison is at work in {out}.") from None
-            if not said:
-                terminal.say(f"waiting for runs that are at work in {out}")
-                said = True
-            time.sleep(0.2)
 
 
 def finished(job: Job) -> bool:

@@ -17,9 +17,10 @@ from typing import Any
 from .. import config as configs
 from .. import verbs
 from ..cells.names import is_own, source_file
-from ..checkpoint import RunFolder, write_text
+from ..checkpoint import RunFolder
 from ..ground.errors import ThroughtimeError
 from ..ground.interrupts import Interrupted
+from ..ground.whole import write_text
 from ..tasks import entry
 from .horizon import horizon
 from .pool import AGAIN

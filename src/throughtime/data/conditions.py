@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..ground.errors import InputError, did_you_mean
+from ..ground.whole import read_text
 from .limits import LARGEST, parse_json
 
 Condition = Mapping[str, Any]
@@ -210,8 +211,9 @@ class Conditions:
     @classmethod
     def load(cls, path: Path) -> Conditions:
         """Read conditions.json; `InputError` names the file where it cannot be read."""
+        text = read_text(path)
         try:
-            said = parse_json(path.read_text("utf-8"))
+            said = parse_json(text)
             kinds = {
                 name: Choice(tuple(kind["labels"]))
                 if "labels" in kind
@@ -219,8 +221,6 @@ class Conditions:
                 for name, kind in said["kinds"].items()
             }
             seen = {tuple(map(hashable, labels)): count for labels, count in said["seen"]}
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: damaged: {error!r}.") from error
         return cls(kinds, seen)

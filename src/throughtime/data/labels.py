@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ground.errors import InputError
+from ..ground.whole import read_text
 from .limits import parse_json
 
 UNSEEN = -1
@@ -42,10 +43,9 @@ class Labels:
     @classmethod
     def load(cls, path: Path) -> Labels:
         """Read labels.json; `InputError` names the file where it cannot be read."""
+        text = read_text(path)
         try:
-            names = parse_json(path.read_text("utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
+            names = parse_json(text)
         except ValueError as error:
             raise InputError(f"{path}: not a list of labels: {error}.") from error
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -24,6 +24,7 @@ from tokenizers.trainers import BpeTrainer
 
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.whole import read_text
 from .lines import split_lines, with_line_feeds
 from .text import Text
 
@@ -249,12 +250,7 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path, level: str) -> Vocabulary:
         """Read tokenizer.json; `InputError` names the file where it cannot be read."""
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: damaged: not UTF-8 at byte {error.start}.") from error
+        text = read_text(path)
         try:
             return cls(level, Tokenizer.from_str(text))
         except Exception as error:  # tokenizers raises bare Exception for any malformed file

@@ -115,3 +115,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the nearest known name, or nothing if none is near."""
     near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

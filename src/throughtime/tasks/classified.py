@@ -25,6 +25,7 @@ from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import UNK, Vocabulary
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.whole import read_text
 from ..layers.inputs import NumberInput, TokenInput
 
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -194,8 +195,9 @@ class NumberSource:
     def restore(self, folder: RunFolder) -> None:
         """Read the columns of a run, mean and deviation."""
         path = folder.file("features.json")
+        text = read_text(path)
         try:
-            said = json.loads(path.read_text("utf-8"))
+            said = json.loads(text)
             self.size, self.columns = said["size"], tuple(said.get("columns", ()))
             if type(self.size) is not int or not 0 < self.size <= WIDEST:
                 raise ValueError(f"size {self.size!r}")
@@ -203,8 +205,8 @@ class NumberSource:
                 raise ValueError(f"columns {self.columns!r}")
             if "mean" in said:
                 self.scale = Scale.from_lists(said["mean"], said["deviation"], self.size)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: cannot be read: {error}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: damaged: {error}.") from error
 
     def save(self, folder: RunFolder) -> None:
         """Write how wide a step is, what its numbers are called, and their mean and deviation."""

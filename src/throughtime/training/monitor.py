@@ -16,6 +16,7 @@ from rich.text import Text
 from ..ground import terminal
 from ..ground.errors import InputError, ThroughtimeError
 from ..ground.output import json_text
+from ..ground.whole import refuse_special
 
 QUIET_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
@@ -27,9 +28,12 @@ class Metrics:
     def __init__(self, path: Path, *, keep: int | None, tensorboard: bool) -> None:
         """Begin a new file, or go on after its first `keep` bytes: later lines come again."""
         self.path = path
-        if keep is not None and path.exists():
-            os.truncate(path, min(keep, path.stat().st_size))
-        self.file = path.open("a" if keep is not None else "w", encoding="utf-8")
+        refuse_special(path, links=False)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._saving():
+            descriptor = os.open(path, flags, 0o666)
+            os.ftruncate(descriptor, min(keep or 0, os.fstat(descriptor).st_size))
+        self.file = os.fdopen(descriptor, "a", encoding="utf-8")
         self.events = event_writer(path.parent) if tensorboard else None
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:

@@ -67,6 +67,15 @@ def take_up(trainer: Training, saved: dict[str, Any]) -> None:
     Errors: `InputError` for another format, for data that have changed since, and for another
     number of processes.
     """
+    try:
+        _take_up(trainer, saved)
+    except InputError:
+        raise
+    except Exception as error:  # what a damaged one holds is of any kind
+        raise trainer.folder.no_checkpoint(error) from error
+
+
+def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
     where = trainer.folder.trainer
     if saved.get("format") != CHECKPOINT_FORMAT:
         raise InputError(
@@ -91,7 +100,7 @@ def take_up(trainer: Training, saved: dict[str, Any]) -> None:
     trainer.schedule.state = saved["schedule"]
     trainer.counters = Counters(**saved["counters"])
     trainer.advisor.resume(saved.get("advisor", {}))
-    trainer.metrics_bytes = saved["metrics_bytes"]
+    trainer.metrics_bytes = int(saved["metrics_bytes"])
     mine = saved["processes"][trainer.processes.rank]
     if mine["carry"] is not None:
         parts = [part.to(trainer.device) for part in mine["carry"]]

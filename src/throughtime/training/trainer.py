@@ -364,6 +364,7 @@ class Trainer:
         if self.processes.rank or self.counters.skipped_in_a_row:
             return  # the last good checkpoint stays while steps are being skipped
         # trainer.pt first: weights without it mean that it was lost
+        self.folder.keep_config()
         self.folder.save_trainer({**resuming.of_run(self), "processes": everyone})
         # only now: until here the checkpoint before this one could still be what is resumed
         self.folder.keep_averaged(self.counters.averaged)

@@ -1,0 +1,248 @@
+"""What a run folder holds, damaged in every way: told by file, never read as something else."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import throughtime as tt
+from runs import kill, same_bits, small_run, weights
+from throughtime.checkpoint import RunFolder
+from throughtime.ground.errors import InputError
+from throughtime.weights import read_header
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trained language model, which tests copy."""
+    config = small_run("lm", tmp_path_factory.mktemp("kept"), out="run")
+    tt.train(config)
+    return config
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(trained.out, tmp_path / "run"))
+
+
+def flipped(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+# ---- checksums ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.6, 0.999])
+def test_a_flipped_byte_of_the_weights_is_told(run, share):
+    path = run / "model.safetensors"
+    flipped(path, int(share * path.stat().st_size))
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged"):
+        tt.load(run)
+
+
+def test_every_flipped_byte_of_a_checkpoint_is_told_or_changes_nothing(run):
+    path = run / "trainer.pt"
+    good, before = path.read_bytes(), weights(run)
+    told = 0
+    for at in range(0, len(good), max(1, len(good) // 150)):
+        path.write_bytes(good)
+        flipped(path, at)
+        try:
+            assert same_bits(RunFolder(run).load_trainer()["model"], before), at
+        except InputError as error:
+            assert str(error).startswith(f"{path}: damaged"), error  # noqa: PT017
+            told += 1
+    assert told > 100
+
+
+def test_a_vocabulary_that_is_not_the_one_trained_with_is_told(run):
+    said = json.loads((run / "tokenizer.json").read_text())
+    ids = said["model"]["vocab"]
+    first, second = list(ids)[-2:]
+    ids[first], ids[second] = ids[second], ids[first]
+    (run / "tokenizer.json").write_text(json.dumps(said))
+    for checkpoint in ("best", "last"):
+        with pytest.raises(InputError, match=r"tokenizer\.json: damaged, or another run's"):
+            tt.load(run, checkpoint=checkpoint)
+
+
+def test_a_file_that_is_no_utf8_is_named(run):
+    (run / "tokenizer.json").write_bytes(b"{\xff}")
+    with pytest.raises(InputError, match=r"tokenizer\.json: damaged: not UTF-8 at byte 1"):
+        tt.load(run)
+
+
+def test_the_header_tells_shapes_and_checksums(run):
+    header = read_header(run / "model.safetensors")
+    model = tt.load(run)[1]
+    assert header.shapes == {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    assert len(header.sha256 or "") == 64
+    assert list(header.files) == ["tokenizer.json"]
+
+
+def test_settings_that_were_changed_are_told_and_used(run, capsys):
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("threads: 1", "threads: 2"))
+    tt.load(run)
+    assert "config.yaml has been changed since training wrote it" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+# ---- settings -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("section", "name", "value", "said"), [
+    (None, "level", 7, "level"),
+    (None, "threads", "many", "threads"),
+    ("model", "layers", 1.5, r"model\.layers"),
+    ("model", "dropout", [1], r"model\.dropout"),
+    ("loop", "batch_size", -3, r"loop\.batch_size"),
+    ("optim", "lr", {"a": 1}, r"optim\.lr"),
+    ("model", "hidden_sise", 3, "hidden_size"),
+])  # fmt: skip
+def test_settings_are_looked_at_as_those_of_a_command_line(run, section, name, value, said):
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    (values[section] if section else values)[name] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=said):
+        tt.load(run)
+
+
+def test_a_size_that_the_weights_have_not_takes_no_memory(run, monkeypatch):
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    values["model"]["hidden_size"] = 10**6
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"does not fit config\.yaml: .* would be \[.*1000000"):
+        tt.load(run)
+
+
+# ---- checkpoints of another shape ---------------------------------------------------------------
+
+STRUCTURES = {
+    "no model": lambda s: s.pop("model"),
+    "a list for a model": lambda s: s.update(model=[]),
+    "no optimizer": lambda s: s.pop("optimizer"),
+    "an optimizer of numbers": lambda s: s.update(optimizer=3),
+    "groups that are gone": lambda s: s["optimizer"].update(param_groups=[]),
+    "states of nothing": lambda s: s["optimizer"].update(state=None),
+    "no counters": lambda s: s.pop("counters"),
+    "unknown counters": lambda s: s["counters"].update(more=1),
+    "counters that are none": lambda s: s.update(counters=None),
+    "no processes": lambda s: s.pop("processes"),
+    "processes of numbers": lambda s: s.update(processes=[1]),
+    "no fingerprint": lambda s: s.pop("fingerprint"),
+    "no random state": lambda s: s["processes"][0].update(random=None),
+    "a short random state": lambda s: s["processes"][0].update(random=torch.zeros(3)),
+    "a carry of numbers": lambda s: s["processes"][0].update(carry=[1, 2]),
+    "a schedule of text": lambda s: s.update(schedule="x", advisor="y"),
+    "advice of numbers": lambda s: s.update(advisor=7),
+    "bytes of text": lambda s: s.update(metrics_bytes="many"),
+    "another format": lambda s: s.update(format=99),
+    "a list": lambda s: [1],
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_checkpoint_of_another_shape_is_told_by_file(trained, run, name, tmp_path):
+    saved = torch.load(run / "trainer.pt", weights_only=True)
+    changed = STRUCTURES[name](saved)
+    torch.save(changed if name == "a list" else saved, run / "trainer.pt")
+    config = small_run("lm", Path(trained.out).parent, out=str(run))
+    config.max_steps = 10**4
+    with pytest.raises(InputError, match=r"trainer\.pt: ") as told:
+        tt.train(config, resume=True)
+    assert "\n" not in str(told.value)
+
+
+# ---- links, pipes -------------------------------------------------------------------------------
+
+
+def test_no_file_is_written_through_a_link(trained, run, tmp_path):
+    target = tmp_path / "precious"
+    target.write_text("precious\n" * 500)
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").symlink_to(target)
+    config = small_run("lm", Path(trained.out).parent, out=str(run))
+    config.max_steps = 10**4
+    with pytest.raises(InputError, match=r"metrics\.jsonl is a symbolic link"):
+        tt.train(config, resume=True)
+    (run / "metrics.jsonl").unlink()
+    for name in ("config.yaml", "trainer.pt", "model.safetensors"):
+        (run / name).rename(tmp_path / name)
+        (run / name).symlink_to(tmp_path / name)
+    before = {name: (tmp_path / name).read_bytes() for name in ("config.yaml", "trainer.pt")}
+    config.max_steps = trained.max_steps + 3
+    tt.train(config, resume=True)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert target.read_text() == "precious\n" * 500
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json", "model.safetensors"])
+def test_a_pipe_is_refused_at_once(run, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(InputError, match=rf"{name} is a pipe"):
+        tt.load(run)
+
+
+# ---- two at work, and files that go away --------------------------------------------------------
+
+
+def test_a_second_training_is_refused_and_reading_is_not(trained, tmp_path):
+    folder = Path(trained.out).parent
+    config = small_run("lm", folder, out=str(tmp_path / "run"))
+    program = (
+        "import sys, throughtime as tt; from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from runs import small_run\n"
+        "config = small_run('lm', Path(sys.argv[2]), out=sys.argv[3]); config.max_steps = 10**6\n"
+        "tt.train(config)"
+    )
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen([sys.executable, "-c", program, here, str(folder), config.out])
+    try:
+        until = time.monotonic() + 60
+        while not (Path(config.out) / "trainer.pt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match=rf"at work in .* \(process {process.pid} on "):
+                tt.train(config, **options)
+        assert tt.evaluate(config.out).nats_per_token > 0
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    config.max_steps = 3
+    tt.train(config, overwrite=True)
+
+
+def test_settings_removed_in_mid_run_are_written_again(trained, tmp_path, capsys):
+    config = small_run("lm", Path(trained.out).parent, out=str(tmp_path / "run"))
+    kill(config, at_step=2)
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    from throughtime.training.trainer import Trainer
+
+    original = Trainer._one_step
+
+    def one_step(self):
+        (tmp_path / "run" / "config.yaml").unlink(missing_ok=True)
+        original(self)
+
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(Trainer, "_one_step", one_step)
+        tt.train(config, resume=True)
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+    assert "config.yaml was gone, and is there again" in " ".join(capsys.readouterr().err.split())
