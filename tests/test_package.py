@@ -1,4 +1,5 @@
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,19 @@ def test_the_tests_have_the_folders_of_the_source():
     folders.remove(Path("fuzz"))  # of the whole program
     assert len(folders) > 10
     assert [folder for folder in folders if not (source / folder).is_dir()] == []
+
+
+def test_no_file_of_the_source_is_two_and_few_lie_loose():
+    source = ROOT / "src" / "throughtime"
+    files = [path for path in source.rglob("*") if path.suffix in (".py", ".h")]
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in files}
+    assert len(lengths) > 100
+    assert {name: n for name, n in lengths.items() if n > 400} == {}
+    assert len([path for path in files if path.parent == source]) <= 12
+
+
+def test_no_test_imports_from_a_test():
+    named = re.compile(r"^\s*(from|import) (tests\.)?(\w+\.)*test_", re.M)
+    tests = [*(ROOT / "tests").rglob("*.py")]
+    assert len(tests) > 60
+    assert [path.name for path in tests if named.search(path.read_text("utf-8"))] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -241,6 +242,16 @@ class Task(ABC):
 
         `loss` is not among them where nothing has one, as where no label is known.
         """
+
+    def judged(self, metrics: dict[str, float]) -> tuple[float, float]:
+        """The metric of `score`, which decides, and the loss, NaN where nothing has one."""
+        metric = self.score.metric
+        if metric not in metrics:
+            raise InputError(
+                f"the validation data have no {metric} to choose the best weights by: "
+                f"{self.describe(metrics)}. Give other validation data, or another --score."
+            )
+        return metrics[metric], metrics.get("loss", math.nan)
 
     @abstractmethod
     def describe(self, metrics: dict[str, float]) -> str:

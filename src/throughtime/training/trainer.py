@@ -19,7 +19,7 @@ import torch
 
 from ..checkpoint import RunFolder
 from ..ground import terminal
-from ..ground.errors import InputError, TrainingDiverged
+from ..ground.errors import TrainingDiverged
 from ..ground.interrupts import Interrupted, asked
 from ..ground.machine import Processes
 from ..layers.mode import evaluating
@@ -228,13 +228,7 @@ class Trainer:
         c = self.counters
         score = self.task.score
         metrics = self._measure(lambda: self.task.validate(self.model, quick=True))
-        if score.metric not in metrics:
-            raise InputError(
-                f"the validation data have no {score.metric} to choose the best weights by: "
-                f"{self.task.describe(metrics)}. Give other validation data, or another --score."
-            )
-        loss = self.processes.mean(metrics.get("loss", math.nan))
-        value = self.processes.mean(metrics[score.metric])
+        value, loss = map(self.processes.mean, self.task.judged(metrics))
         improved = score.better((value, loss), (c.best, c.best_loss))
         c.evaluated(value, loss, improved)
         if improved and self.processes.rank == 0:
