@@ -25,7 +25,7 @@ from cases import (
 )
 from throughtime import scans
 from throughtime.ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
-from throughtime.scans import BACKENDS, reference
+from throughtime.scans import BACKENDS, compiled, native, reference
 from throughtime.scans.compiled import build
 from throughtime.scans.contract import Runnable
 
@@ -349,6 +349,26 @@ def test_auto_takes_the_cheapest_backend_that_can_run(monkeypatch):
         tt.scan(tt.LSTM, p.w, p.x, backend="barred")
     tt.scan(tt.LSTM, p.w, p.x, backend="new")
     assert asked == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "T", "B", "tiles", "taken"),
+    [
+        (tt.LSTM(), 8, 32, True, native),
+        (tt.LSTM(), 8, 32, False, compiled),  # nothing multiplies halves faster than the scan
+        (tt.LSTM(), 8, 1, True, compiled),  # one sequence fills no tile
+        (tt.LSTM(), 1, 32, True, compiled),  # a step alone would round the state at each step
+        (tt.GRUResetAfter(), 8, 32, True, compiled),  # torch's GRU is not oneDNN's
+    ],
+)
+def test_auto_takes_onednns_lstm_for_batches_in_bfloat16_on_tiles(
+    cell, T, B, tiles, taken, monkeypatch
+):
+    monkeypatch.setattr(native, "has_tiles", lambda: tiles)
+    w = cell.weights(4, 3, dtype=torch.bfloat16)
+    p = scans.Problem(cell, w, torch.zeros(T, B, 4, dtype=torch.bfloat16))
+    assert tt.why_not("compiled", cell, p.x, w) is None
+    assert scans.choose("auto", p).run is taken.run
 
 
 class Fake:
