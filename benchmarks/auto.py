@@ -1,17 +1,11 @@
 """What `backend="auto"` takes against the best backend by hand, over random scans.
 
     python benchmarks/auto.py [--scans 200] [--rounds 9] [--threads 2] [--seed 1] [--json FILE]
-    python benchmarks/auto.py --fit [--scans 400]
 
 Cells that torch has and two that it has not, from one step of one sequence to a tenth of a second,
 float32, float64 and bfloat16, inference and training. The backends that can run take turns
 call by call; a row's ratio is the best median by that of auto's choice: 1 where it chose right.
 Bar: no row below 0.9.
-
-`--fit` measures the constants of `scans/costs.py` on this machine and prints them: for each kind of
-backend, dtype and mode, the seconds for each feature of a scan (`costs.features`) that fit what was
-measured best, by least squares of relative errors, none negative. The fastest of the rounds counts,
-which a busy machine disturbs least.
 """
 
 from __future__ import annotations
@@ -21,8 +15,6 @@ import json
 import math
 import random
 import statistics
-import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,14 +22,11 @@ from typing import Any
 import timing  # first: it prepares the environment that torch reads
 
 # isort: split
-import numpy as np
 import torch
-from scipy.optimize import nnls
 
 import throughtime as tt
 from layer import MODES, TRAINING
 from throughtime import scans
-from throughtime.scans import costs
 from throughtime.scans.contract import Problem
 from timing import Bar, Section, take_turns
 
@@ -135,47 +124,16 @@ def compare(o: argparse.Namespace) -> Section:
     return section
 
 
-def costs_of(name: str) -> costs.Costs:
-    """A backend's own table, for its keys."""
-    return scans.BACKENDS[name].COSTS  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def fit(o: argparse.Namespace) -> None:
-    """Print the constants of `scans/costs.py` as this machine has them."""
-    seen: dict[Any, list[tuple[tuple[float, ...], float]]] = defaultdict(list)
-    problems = drawn(o.seed)
-    for k in range(o.scans):
-        problem, mode = next(problems)
-        for name, seconds in measured(problem, mode, o.rounds).items():
-            with torch.set_grad_enabled(mode == TRAINING):
-                key = (name, costs_of(name).key(problem))
-            seen[key].append((costs.features(problem), min(seconds)))
-        print(f"{k + 1} of {o.scans}", end="\r", file=sys.stderr)
-    if o.json:
-        Path(o.json).write_text(json.dumps([[*key, rows] for key, rows in seen.items()]))
-    print("# call, step, packed, streamed, product, pointwise")
-    for key in sorted(seen):
-        rows = np.array([[f / s for f in features] for features, s in seen[key]])
-        scale = rows.max(0)
-        found, _ = nnls(rows / scale, np.ones(len(rows)))
-        worst = np.quantile(np.abs(rows @ (found / scale) - 1), 0.9)
-        values = ", ".join(f"{c:.2g}" for c in found / scale)
-        print(f"{key[0]:10} {key[1]!r}: ({values}),  # {len(rows)} scans, 90% within {worst:.0%}")
-
-
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fit", action="store_true")
     for name, default in (("scans", 200), ("rounds", 9), ("threads", 2), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     o = parser.parse_args()
     timing.prepare(o.threads)
-    if o.fit:
-        return fit(o)
     timing.say_environment()
     section = compare(o)
     section.print()

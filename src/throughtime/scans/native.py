@@ -16,7 +16,6 @@ from torch import Tensor
 from ..cells import LSTM, RNN, Cell, GRUResetAfter, Weights
 from ..ground.tracing import jit_tracing, transformed
 from .contract import Problem, Runnable
-from .costs import has_tiles
 
 CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
 """What torch has, with cuDNN's numbers for them."""
@@ -54,6 +53,12 @@ def cost(problem: Problem) -> float:
         tiles = problem.cell == LSTM() and T > 1 and B >= LEAST_TILED and has_tiles()
         return 0.0 if tiles else 2.0
     return 0.0 if T == 1 else 2.0
+
+
+@functools.cache
+def has_tiles() -> bool:
+    """Whether oneDNN may multiply bfloat16 on this processor's AMX tiles."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def half_by_autocast(x: Tensor) -> bool:
