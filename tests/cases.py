@@ -288,3 +288,7 @@ def log_probabilities(model, tokens, state=None):
     for token in tokens:
         logits, state = model.step(token[None], state)
     return logits.log_softmax(1)[0].detach()
+
+
+WIDE = {"T": 4, "B": 20, "n": 200, "n_x": 256, "lengths": [4, 2, 0, 3] * 5}
+"""A wide problem, for several threads."""

@@ -7,19 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given, settings
-from test_faces import (
-    KINDS,
-    TOLERANCE,
-    as_tuple,
-    assert_all_close,
-    assert_equal_layers,
-    both_backends,
-    every_kind,
-    inputs_for,
-    layers,
-    pair,
-)
-from test_stack import LENGTHS, N_X, RESET, data, make, named
 from torch.nn.utils.rnn import pack_sequence
 
 import throughtime as tt
@@ -34,7 +21,20 @@ from cases import (
     outcome,
     problem,
 )
+from faces import (
+    KINDS,
+    TOLERANCE,
+    as_tuple,
+    assert_all_close,
+    assert_equal_layers,
+    both_backends,
+    every_kind,
+    inputs_for,
+    layers,
+    pair,
+)
 from runs import kill
+from stacks import LENGTHS, N_X, RESET, data, make, named
 from throughtime.command.cli import main
 from throughtime.config import ModelConfig, from_dict
 from throughtime.layers.heads import Softmax

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_build import forget
 
 import throughtime as tt
 from cases import assert_close, outcome, problem
+from compiling import forget
 from throughtime.ground import cache, terminal
 from throughtime.scans.compiled import build, programs
 

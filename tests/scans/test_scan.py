@@ -14,6 +14,7 @@ from cases import (
     ALL_CELLS,
     NAMED,
     PAIRS,
+    WIDE,
     Problem,
     TwoMemories,
     assert_close,
@@ -32,8 +33,6 @@ from throughtime.scans.contract import Runnable
 every_pair = pytest.mark.parametrize(("cell", "backend"), PAIRS, ids=repr)
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-
-LARGE = {"T": 4, "B": 20, "n": 200, "n_x": 256, "lengths": [4, 2, 0, 3] * 5}
 
 
 @pytest.fixture
@@ -221,7 +220,7 @@ def test_the_number_of_threads_does_not_change_a_bit_of_small_products(
 def test_the_number_of_threads_changes_large_products_by_rounding_only(
     cell, backend, dtype, threads_restored
 ):
-    p = problem(cell, **LARGE)
+    p = problem(cell, **WIDE)
     torch.set_num_threads(1)
     one = outcome(p, backend, dtype)
     torch.set_num_threads(2)
@@ -239,14 +238,13 @@ def test_the_number_of_threads_changes_large_products_by_rounding_only(
 def test_the_number_of_threads_changes_no_bit_where_mkl_is_asked_for_strict_results():
     script = """
 import torch
-from cases import PAIRS, outcome, problem
-from test_scan import LARGE
+from cases import PAIRS, WIDE, outcome, problem
 for cell, backend in PAIRS:
     for dtype in (torch.float64, torch.float32):
         results = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            results.append(outcome(problem(cell, **LARGE), backend, dtype))
+            results.append(outcome(problem(cell, **WIDE), backend, dtype))
         for name, right in results[0].items():
             if not torch.equal(results[1][name], right):
                 print(cell, backend, dtype, name)

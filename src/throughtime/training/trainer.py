@@ -368,17 +368,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the folder's checkpoint."""
-        saved = self.folder.load_trainer()
-        try:
-            resuming.take_up(self, saved)
-        except InputError:
-            raise
-        except Exception as error:  # what is in it may be anything
-            raise InputError(
-                f"{self.folder.trainer}: not what a training writes ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}), so that this run cannot go on. Its best "
-                "weights are a file of their own: evaluate and the like still work."
-            ) from error
+        resuming.take_up(self, self.folder.load_trainer())
         self.saved = f"step {self.counters.step}"
 
     # ---- surroundings -------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import pytest
 
 import throughtime as tt
 from cases import assert_close, outcome, problem
+from compiling import forget
 from throughtime.ground.errors import BackendUnavailable
-from throughtime.scans.compiled import build, call, programs
+from throughtime.scans.compiled import build, programs
 
 SCAN = """
 import sys, torch, throughtime as tt
@@ -20,12 +21,6 @@ y, _ = tt.scan(tt.SimpleGRU, w, torch.ones(5, 2, 3))
 print(float(y.detach().sum()), tt.why_not("compiled", tt.SimpleGRU))
 print("tracer" if "throughtime.scans.compiled.trace" in sys.modules else "no tracer")
 """
-
-
-def forget() -> None:
-    """As in a new process."""
-    programs.forget()
-    call.native.cache_clear()
 
 
 @pytest.fixture

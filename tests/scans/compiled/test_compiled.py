@@ -17,6 +17,7 @@ from cases import (
     outcome,
     problem,
 )
+from compiling import LARGE
 
 CELLS = [tt.GRU(), tt.LSTM(), tt.PeepholeLSTM("current"), TwoMemories()]
 """One, two and three stages; several states, values, vectors; a stage before all products."""
@@ -212,16 +213,6 @@ def threads_restored():
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
-
-
-LARGE = {
-    "T": 70,
-    "B": 12,
-    "n": 100,
-    "n_x": 40,
-    "lengths": [70, 0, 33, 70, 5, 69, 70, 12, 50, 70, 1, 64],
-    "reset": [(0, 0), (9, 3), (40, 3), (63, 11), (64, 11), (30, 8)],
-}
 
 
 @both_precisions

@@ -1,18 +1,14 @@
 """Compiled scans in bfloat16: where the processor multiplies pairs of it, and where it does not."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from test_compiled import LARGE
 from torch import sigmoid, tanh
 
 import throughtime as tt
-from cases import NAMED, Problem, TwoMemories, assert_close, assert_same, outcome, problem
+from cases import NAMED, TwoMemories, assert_close, assert_same, outcome, problem
+from compiling import HALF, LARGE, rounded
 from throughtime.ground.errors import InputError
 from throughtime.scans import compiled
-
-HALF = torch.bfloat16
 
 
 class Crossed(tt.Cell):
@@ -35,17 +31,6 @@ def pairs(request, monkeypatch) -> bool:
     """Whether the library for bfloat16 runs; it is right, if slow, on every processor."""
     monkeypatch.setattr(compiled.build, "multiplies_halves", lambda: request.param)
     return request.param
-
-
-def rounded(p: Problem) -> Problem:
-    """The same problem with numbers that bfloat16 holds."""
-
-    def near(part):
-        return part.to(HALF).double()
-
-    w = tt.Weights(*map(near, p.w[:3]), {name: near(v) for name, v in p.w.vectors.items()})
-    state = None if p.state is None else p.cell.State(*map(near, p.state))
-    return replace(p, w=w, x=near(p.x), state=state)
 
 
 @some_cells

@@ -4,9 +4,9 @@ import errno
 import subprocess
 
 import pytest
-from test_build import forget
 
 import throughtime as tt
+from compiling import forget
 from throughtime.ground import terminal
 from throughtime.scans.compiled import build, programs
 

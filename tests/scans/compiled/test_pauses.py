@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from test_build import forget
 
 import throughtime as tt
 from cases import TwoMemories, outcome, problem
+from compiling import forget
 from throughtime.scans.compiled import call, programs
 
 

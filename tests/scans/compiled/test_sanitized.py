@@ -5,12 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_build import forget
-from test_equations import Still, Through
-from test_half import rounded
 
 import throughtime as tt
 from cases import NAMED, ROUNDINGS, TwoMemories, assert_close, assert_same, outcome, problem
+from compiling import Still, Through, forget, rounded
 from throughtime.scans import compiled
 
 FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from test_equations import Activations, Arithmetic, Comparisons, Functions, Hard, Powers
 
 import throughtime as tt
+from compiling import Activations, Arithmetic, Comparisons, Functions, Hard, Powers
 from throughtime.scans.compiled.stand_ins import StandIn
 from throughtime.scans.compiled.targets.cpp import TABLE
 from throughtime.scans.compiled.trace import trace

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from test_build import forget
-from test_half import rounded
 
 import throughtime as tt
 from cases import NAMED, TwoMemories, assert_close, assert_same, outcome, problem
+from compiling import forget, rounded
 from throughtime.scans import compiled
 
 LARGE = {"T": 30, "B": 11, "n": 35, "n_x": 21, "lengths": [30, 3] * 5 + [0], "reset": [(4, 0)]}
