@@ -108,7 +108,6 @@ class Training:
         loop = StreamLoopConfig(batch_size=B, window=T)
         config = LanguageConfig(train=[str(text)], cell=cell, model=model, loop=loop)
         self.task = Language.prepare(config)
-        self.task.quiet = True
         torch.manual_seed(config.seed)
         self.model = self.task.build_model()
         self.optimizer = make_optimizer(self.model, config.optim)

@@ -17,7 +17,7 @@ import throughtime as tt
 from runs import kill, same_bits, small_run, weights
 from throughtime.checkpoint import RunFolder
 from throughtime.ground.errors import InputError
-from throughtime.weights import read_header
+from throughtime.weights import load_weights, read_header, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,23 @@ def test_the_header_tells_shapes_and_checksums(run):
     assert header.shapes == {k: tuple(v.shape) for k, v in model.state_dict().items()}
     assert len(header.sha256 or "") == 64
     assert list(header.files) == ["tokenizer.json"]
+
+
+def test_equal_weights_are_equal_files_whatever_is_shared(tmp_path):
+    layers = torch.nn.ModuleDict({f"a{i}é": torch.nn.Linear(3, 3) for i in range(4)})
+    for name in ("a1é", "a3é"):
+        layers[name].weight = layers["a0é"].weight
+    files = {"tokenizer.json": "0" * 63 + "1", "labels.json": "1"}
+    paths = [tmp_path / f"{i}.safetensors" for i in range(6)]
+    for path in paths:
+        save_weights(layers, path, files)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert read_header(paths[0]).files == files
+    again = torch.nn.ModuleDict({f"a{i}é": torch.nn.Linear(3, 3) for i in range(4)})
+    for name in ("a1é", "a3é"):
+        again[name].weight = again["a0é"].weight
+    load_weights(again, paths[0])
+    assert same_bits(again.state_dict(), layers.state_dict())
 
 
 def test_settings_that_were_changed_are_told_and_used(run, capsys):

@@ -1,7 +1,9 @@
 """Weights on the disk: safetensors with a checksum, and what their header tells.
 
-The header's metadata hold `sha256`, of the names, types and shapes and of all bytes after the
-header, and `files`: the SHA-256 of each text file that the weights were trained with.
+Among the header's metadata is `throughtime`, a JSON object of `sha256`, of the header but for itself
+and of all bytes after it, and `files`, the SHA-256 of each text file that the weights were trained
+with. Beside it stand the names of tensors that are another's (safetensors' own), in order: equal
+weights are equal files.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from .ground.whole import refuse_special
 LONGEST_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
 CHUNK = 1 << 20
+ENTRY = "throughtime"
 NOT_YET = "0" * 64
 
 
@@ -40,19 +43,22 @@ class Header:
     """
 
     shapes: Shapes
-    sha256: str | None
-    files: dict[str, str] | None
+    sha256: str | None = None
+    files: dict[str, str] | None = None
 
 
 def save_weights(model: nn.Module, path: Path, files: dict[str, str]) -> None:
     """Write a module's tensors; `files` are kept with them."""
-    save_model(model, str(path), {"sha256": NOT_YET, "files": json.dumps(files)})
+    said = json.dumps({"sha256": NOT_YET, "files": files}, sort_keys=True)
+    save_model(model, str(path), {ENTRY: said})
     with open(path, "r+b") as file:  # the checksum takes its place when all the rest is there
         length, said = _header(file, path)
-        at = file.seek(8) + file.read(length).index(NOT_YET.encode())
-        checksum = _checksum(file, length, said)
-        file.seek(at)
-        file.write(checksum.encode())
+        said["__metadata__"] = dict(sorted(said["__metadata__"].items()))
+        text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        header = text.replace(NOT_YET, _checksum(file, length, said)).encode()
+        assert len(header) <= length, "the same entries in another order"
+        file.seek(8)
+        file.write(header.ljust(length))
 
 
 def read_header(path: Path) -> Header:
@@ -60,11 +66,9 @@ def read_header(path: Path) -> Header:
     refuse_special(path, links=True)
     with _told(path), open(path, "rb") as file:
         _, said = _header(file, path)
-        metadata = said.get("__metadata__") or {}
+        ours = _ours(said)
         shapes = {k: tuple(v["shape"]) for k, v in said.items() if k != "__metadata__"}
-        if "sha256" not in metadata:
-            return Header(shapes, None, None)
-        return Header(shapes, metadata["sha256"], dict(json.loads(metadata["files"])))
+        return Header(shapes, ours["sha256"], dict(ours["files"])) if ours else Header(shapes)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -74,8 +78,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     with _told(path):
         with open(path, "rb") as file:
             length, said = _header(file, path)
-            checksum = (said.get("__metadata__") or {}).get("sha256")
-            if checksum is not None and checksum != _checksum(file, length, said):
+            ours = _ours(said)
+            if ours and ours["sha256"] != _checksum(file, length, said):
                 raise ValueError("its bytes are not those that were written (checksum)")
         load_model(model, str(path))
 
@@ -105,9 +109,17 @@ def _header(file: Any, path: Path) -> tuple[int, dict[str, Any]]:
     return length, said
 
 
+def _ours(said: dict[str, Any]) -> dict[str, Any]:
+    """Our entry; empty where there is none."""
+    metadata = said.get("__metadata__") or {}
+    if odd := [k for k, v in metadata.items() if k != ENTRY and v not in said]:
+        raise ValueError(f"unknown metadata {odd[0][:80]!r}")
+    return json.loads(metadata.get(ENTRY, "{}"))
+
+
 def _checksum(file: Any, length: int, said: dict[str, Any]) -> str:
     """Of a header but for its own place, and of all that comes after it."""
-    metadata = {k: v for k, v in (said.get("__metadata__") or {}).items() if k != "sha256"}
+    metadata = {**said["__metadata__"], ENTRY: _ours(said)["files"]}
     rest = {**said, "__metadata__": metadata}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     file.seek(8 + length)
