@@ -1,9 +1,9 @@
 """Weights on the disk: safetensors with a checksum, and what their header tells.
 
-Among the header's metadata is `throughtime`, a JSON object of `sha256`, of the header but for itself
-and of all bytes after it, and `files`, the SHA-256 of each text file that the weights were trained
-with. Beside it stand the names of tensors that are another's (safetensors' own), in order: equal
-weights are equal files.
+Among the header's metadata is `throughtime`, a JSON object of `sha256`, of the header but for
+itself and of all bytes after it, and `files`, the SHA-256 of each text file that the weights were
+trained with. Beside it stand the names of tensors that are another's (safetensors' own), in order:
+equal weights are equal files.
 """
 
 from __future__ import annotations
