@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz sanitize docs bench clean
+.PHONY: demo test test-all check fuzz sanitize docs bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready        ## train a character LSTM on Python's own source, and look into it, in about three minutes
 	$(BIN)/python scripts/demo.py
 
-test: .venv/ready        ## the whole suite
+test: .venv/ready        ## the suite without what takes more than twenty seconds
 	$(BIN)/python -m pytest -n 2
+
+test-all: .venv/ready    ## the whole suite
+	$(BIN)/python -m pytest -n 2 -m "not fuzz"
 
 check: .venv/ready       ## lint, format, types, layers
 	$(BIN)/ruff check .

@@ -165,6 +165,7 @@ def test_a_users_file_is_the_users():
         find_cell("nowhere.py:Cell")
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_with_the_files_it_is_given(mine, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "side"

@@ -32,6 +32,7 @@ def step_of(folder):
     return line["step"] if line else 0
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_a_kill_and_after_ctrl_c_bit_for_bit(corpus, tmp_path, capsys, request):
     """Killed from outside, then interrupted here; the runs of both are processes of their own."""
     out, steps = tmp_path / "side", 300

@@ -108,6 +108,7 @@ def test_what_a_resumed_run_may_change_takes_effect_and_is_kept(settings):
     assert lines(config.out, "train")[-1]["lr"] == 0.5
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_then_resume_gives_the_same_bits(settings):
     whole, killed = settings("whole"), settings("killed")
     assert command(whole, *flags(whole)).wait() == 0

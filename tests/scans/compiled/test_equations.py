@@ -182,6 +182,7 @@ def drawn_cells(draw: st.DrawFn):
     derandomize=not CELLS,  # the same cells each time, compiled once
     suppress_health_check=list(HealthCheck),
 )
+@pytest.mark.slow
 def test_random_cells_agree_with_the_reference(drawn):
     arguments, reads_x = drawn
     cell = cell_of(*arguments)
