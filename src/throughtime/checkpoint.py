@@ -9,6 +9,7 @@ metrics.jsonl      one line for each measurement
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import shutil
@@ -119,7 +120,7 @@ class RunFolder:
         if not self.config.exists():
             raise InputError(f"{self.path} is not a run folder: it has no config.yaml.")
         if not is_sealed(read_text(self.config)):  # by hand, which is allowed, or by a bad disk
-            terminal.warn(f"{self.config} has been changed since training wrote it.")
+            tell_changed(self.config)
         values = configs.load_yaml(self.config)
         if "task" not in values:
             raise InputError(f"{self.config} is not a run's: it names no task.")
@@ -299,6 +300,12 @@ def digest(text: str) -> str:
 def sealed(text: str) -> str:
     """The settings, and their checksum as the last line, a comment."""
     return f"{text}{SEAL}{digest(text)}\n"
+
+
+@functools.cache
+def tell_changed(path: Path) -> None:
+    """Say once that settings are not as they were written, however often they are read."""
+    terminal.warn(f"{path} has been changed since training wrote it.")
 
 
 def is_sealed(text: str) -> bool:
