@@ -3,11 +3,11 @@
     python benchmarks/layers.py [--section lstm loop …] [--shapes 64,32,128 …] [--seconds 1.5]
         [--backend auto] [--threads 2] [--device cpu] [--json FILE] [--torch-defaults]
 
-Shapes are T,B,n with n_x = n; float32. Sides take turns call by call; a ratio is the median over
-rounds, above 1 where ours is faster. GFLOP/s count the matrix products alone. Every side runs with
-the environment of the command line (waiting threads spin for microseconds only, large buffers in
-huge pages), or with torch's own under --torch-defaults. Before a row is timed, both sides' outputs
-and, in training, gradients of x are compared.
+Shapes are T,B,n with n_x = n; float32 but in the sections of bfloat16. Sides take turns call by
+call; a ratio is the median over rounds, above 1 where ours is faster. GFLOP/s count the matrix
+products alone. Every side runs with the environment of the command line (waiting threads spin for
+microseconds only, large buffers in huge pages), or with torch's own under --torch-defaults. Before
+a row is timed, both sides' outputs and, in training, gradients of x are compared.
 """
 
 from __future__ import annotations
@@ -53,6 +53,15 @@ def lstm(o: Options) -> Section:
     return section
 
 
+def lstm_bfloat16(o: Options) -> Section:
+    """The same in bfloat16, where oneDNN uses AMX tiles."""
+    section = Section("lstm-bfloat16", "Against torch.nn.LSTM, both in bfloat16")
+    against(section, o, ["LSTM"], torch_peer, torch.bfloat16)
+    for mode in MODES:
+        bars(section, mode, geometric=1.0, lowest=0.8)
+    return section
+
+
 def gru_rnn(o: Options) -> Section:
     """Against torch's layers that are not fused on the CPU."""
     section = Section("gru-rnn", "Against torch.nn.GRU and torch.nn.RNN")
@@ -85,12 +94,16 @@ def loop_peer(layer: Layer, mode: str) -> Callable[[], Any]:
 
 
 def against(
-    section: Section, o: Options, cells: Sequence[str], peer: Callable[[Layer, str], Any]
+    section: Section,
+    o: Options,
+    cells: Sequence[str],
+    peer: Callable[[Layer, str], Any],
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Add a row for each cell, shape and mode."""
     for cell in cells:
         for shape in o.shapes:
-            layer = Layer(CELLS[cell], shape, o)
+            layer = Layer(CELLS[cell], shape, o, dtype)
             if unable(section, layer):
                 continue
             for mode in MODES:
@@ -237,9 +250,9 @@ def threads(o: Options) -> Section:
 
 def bfloat16(o: Options) -> Section:
     """Weights and input in bfloat16 against float32."""
-    section = Section("bfloat16", "bfloat16 against float32, n ≥ 512")
-    for cell in ("LSTM", "GRUResetAfter", "GRU"):
-        for shape in (shape for shape in o.shapes if shape[2] >= 512):
+    section = Section("bfloat16", "bfloat16 against float32, n ≥ 256, B ≥ 16")
+    for cell in CELLS:
+        for shape in (shape for shape in o.shapes if shape[2] >= 256 and shape[1] >= 16):
             full, half = Layer(CELLS[cell], shape, o), Layer(CELLS[cell], shape, o, torch.bfloat16)
             if unable(section, full) or unable(section, half):
                 continue
@@ -251,8 +264,8 @@ def bfloat16(o: Options) -> Section:
                 agree(sides["ours"]()[0], sides["peer"]()[0], 0.05, f"{cell} in bfloat16")
                 row = versus(half, mode, take_turns(sides, o.seconds))
                 section.add(**renamed(row, "bfloat16", "float32"))
-    for mode in MODES:
-        bars(section, mode, geometric=1.4)
+    bars(section, TRAINING, geometric=2.2)
+    bars(section, INFERENCE, geometric=2.8)
     return section
 
 
@@ -313,6 +326,7 @@ def against_onnx(section: Section, layer: Layer, o: Options) -> None:
 
 SECTIONS: dict[str, Callable[[Options], Section]] = {
     "lstm": lstm,
+    "lstm-bfloat16": lstm_bfloat16,
     "gru-rnn": gru_rnn,
     "loop": loop,
     "cells": cells,

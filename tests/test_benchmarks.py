@@ -11,7 +11,7 @@ import torch
 import throughtime as tt
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-HERE = ["lstm", "gru-rnn", "loop", "cells", "threads", "bfloat16"]
+HERE = ["lstm", "lstm-bfloat16", "gru-rnn", "loop", "cells", "threads", "bfloat16"]
 """The sections that need no compiler, no other package and no further process."""
 
 
@@ -65,7 +65,8 @@ def test_layers_runs(benchmark, tmp_path, capsys):
     sections = json.loads(found.read_text())["sections"]
     rows = {name: len(section["rows"]) for name, section in sections.items()}
     assert rows == {
-        "lstm": 2, "gru-rnn": 4, "loop": 8, "cells": 12, "threads": 0, "bfloat16": 0,
+        "lstm": 2, "lstm-bfloat16": 2, "gru-rnn": 4, "loop": 8, "cells": 12,
+        "threads": 0, "bfloat16": 0,
     }  # fmt: skip
     out = capsys.readouterr().out
     assert "| PeepholeLSTM" in out

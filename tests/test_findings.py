@@ -29,3 +29,10 @@ def test_without_a_choice_clang_alone_is_found(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert findings.compiler() == str(clang)
+
+
+@pytest.mark.parametrize("reason", [None, "this processor has none."])
+def test_what_becomes_of_tiles_is_told(reason, monkeypatch):
+    monkeypatch.setattr(findings, "why_no_tiles", lambda: reason)
+    told = dict(findings.doctor("gru"))["amx"]
+    assert told == (f"no: {reason}" if reason else "granted: bfloat16 is multiplied on tiles")

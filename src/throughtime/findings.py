@@ -11,6 +11,7 @@ import torch
 from . import scans
 from .cells.names import CELLS, find_cell
 from .ground.cache import cache_folder
+from .ground.machine import why_no_tiles
 from .scans.compiled.build import BuildFailed, needed_compiler
 
 
@@ -24,6 +25,7 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
         ("python", f"{sys.version.split()[0]} ({sys.executable})"),
         ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         ("cpu", torch.backends.cpu.get_cpu_capability()),
+        ("amx", tiles()),
         ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
         ("mps", "available" if torch.mps.is_available() else "not available"),
         ("compiler", compiler()),
@@ -46,6 +48,12 @@ def compiler() -> str:
         return " ".join(needed_compiler())
     except BuildFailed as error:
         return str(error)
+
+
+def tiles() -> str:
+    """Whether products of bfloat16 run on the processor's tiles, or why they do not."""
+    reason = why_no_tiles()
+    return f"no: {reason}" if reason else "granted: bfloat16 is multiplied on tiles"
 
 
 def installed(package: str) -> str:

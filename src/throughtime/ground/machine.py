@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +49,26 @@ def prepare(threads: int | None) -> None:
         m_trim_threshold, m_mmap_max = -1, -4
         libc.mallopt(m_mmap_max, 0)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+@functools.cache
+def why_no_tiles() -> str | None:
+    """Why this process may not multiply bfloat16 on the processor's tiles (AMX), or None.
+
+    Linux grants a process the room for their state when it asks: once, for good, for all of its
+    threads and for those that it forks.
+    """
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        here = f"{platform.machine()} under {platform.system()}"
+        return f"they are used on x86_64 under Linux; this is {here}."
+    missing = {"amx_tile", "amx_bf16"} - set(Path("/proc/cpuinfo").read_text().split())
+    if missing:
+        return f"this processor, or the system, has no {' and no '.join(sorted(missing))}."
+    SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0:
+        return None
+    return f"the system refuses them to this process: {os.strerror(ctypes.get_errno())}."
 
 
 def number_in_environment(name: str, otherwise: int) -> int:

@@ -1,4 +1,7 @@
-"""Compiled scans in bfloat16: where the processor multiplies pairs of it, and where it does not."""
+"""Compiled scans in bfloat16: where the processor multiplies pairs of it, and where it does not.
+
+Where it has tiles: test_tiles.py.
+"""
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ from torch import sigmoid, tanh
 
 import throughtime as tt
 from cases import NAMED, TwoMemories, assert_close, assert_same, outcome, problem
-from compiling import HALF, LARGE, rounded
+from compiling import HALF, LARGE, forget, rounded
 from throughtime.ground.errors import InputError
 from throughtime.scans import compiled
 
@@ -27,10 +30,13 @@ some_cells = pytest.mark.parametrize("cell", CELLS, ids=repr)
 
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["pairs", "in float32"])
-def pairs(request, monkeypatch) -> bool:
+def pairs(request, monkeypatch):
     """Whether the library for bfloat16 runs; it is right, if slow, on every processor."""
     monkeypatch.setattr(compiled.build, "multiplies_halves", lambda: request.param)
-    return request.param
+    monkeypatch.setattr(compiled.build, "tiles", lambda: "none")
+    forget()
+    yield request.param
+    forget()
 
 
 @some_cells

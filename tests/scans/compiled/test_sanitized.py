@@ -14,14 +14,18 @@ from throughtime.scans import compiled
 FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")
 pytestmark = pytest.mark.skipif(not FLAGS, reason="make sanitize runs these, under sanitizers")
 CELLS = [tt.GRU(), tt.PeepholeLSTM("current"), TwoMemories(), Through(), Still()]
-KINDS = [(cell, torch.float32) for cell in CELLS] + [
-    (TwoMemories(), torch.float64),
-    (TwoMemories(), torch.bfloat16),
+KINDS = [(cell, torch.float32, "none") for cell in CELLS] + [
+    (TwoMemories(), torch.float64, "none"),
+    (TwoMemories(), torch.bfloat16, "none"),
+    (TwoMemories(), torch.bfloat16, "portable"),
+    (tt.GRU(), torch.bfloat16, "portable"),
 ]
 SIZES = dict(NAMED) | {
     "no inputs": {"n_x": 0},
     "empty batch": {"B": 0},
     "several chunks of time": {"T": 60, "B": 11, "n": 19, "n_x": 19, "lengths": [60, 3] * 5 + [0]},
+    "whole tiles": {"T": 3, "B": 32, "n": 64, "n_x": 64},
+    "more than whole tiles": {"T": 3, "B": 33, "n": 65, "n_x": 65},
 }
 
 
@@ -34,9 +38,10 @@ def sanitized(monkeypatch):
     forget()
 
 
-@pytest.mark.parametrize(("cell", "dtype"), KINDS, ids=str)
-def test_named_problems(cell, dtype, monkeypatch):
+@pytest.mark.parametrize(("cell", "dtype", "tiles"), KINDS, ids=str)
+def test_named_problems(cell, dtype, tiles, monkeypatch):
     half = dtype == torch.bfloat16
+    monkeypatch.setattr(compiled.build, "tiles", lambda: tiles)
     monkeypatch.setattr(compiled.build, "multiplies_halves", lambda: True)
     for arguments in SIZES.values():
         if isinstance(cell, Through):

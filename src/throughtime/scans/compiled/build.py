@@ -27,12 +27,20 @@ from pathlib import Path
 from ...ground import terminal
 from ...ground.cache import own_bytes, private, writing
 from ...ground.errors import ThroughtimeError
+from ...ground.machine import why_no_tiles
 
 RUNTIME = Path(__file__).parent / "runtime"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno",
          "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
 KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("float", 1, 1)}
 """Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
+TILES = {
+    "none": "",
+    "amx": "#define TILES 1\n",
+    "portable": "#define TILES 2\n#define VECTOR_BYTES 64\n",
+}
+"""Of the tiles that bfloat16 is multiplied by: what a program begins with. The portable ones stand
+in for the processor's in tests."""
 
 
 SHORT_OF = ("killed", "memory exhausted", "cannot allocate", "out of memory", "no space left",
@@ -85,10 +93,16 @@ def flags() -> list[str]:
 def head(dtype: str) -> str:
     """How a translation unit begins: what `real` and `item` are, and what pieces are made of."""
     real, is_float, is_half = KINDS[dtype]
+    tiled = TILES[tiles()] if is_half else ""
     return (
         f"typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n"
-        f'#define ITEM_IS_HALF {is_half}\n#include "products.h"\n'
+        f'#define ITEM_IS_HALF {is_half}\n{tiled}#include "products.h"\n'
     )
+
+
+def tiles() -> str:
+    """By which tiles bfloat16 is multiplied here: "amx", or "none"."""
+    return "none" if why_no_tiles() else "amx"
 
 
 def source(program: str, dtype: str) -> str:

@@ -30,10 +30,10 @@ struct Backward {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
         dz = (item *)arena.take(plan.chunk_rows * plan.lddz / PAIR);
-        input = c.dx ? arena.take(plan.ldn * Cell::INPUTS * plan.ldx / PAIR) : nullptr;
+        input = c.dx ? arena.take(depth(Cell::INPUTS) * plan.ldx) : nullptr;
         dx = c.dx ? arena.take(plan.chunk_rows * plan.ldx) : nullptr;
         for (int p = 0; p < Cell::PRODUCTS; p++)
-            product[p] = arena.take(plan.ldn * Cell::products[p].count * plan.ldn / PAIR);
+            product[p] = arena.take(depth(Cell::products[p].count) * plan.ldn);
         for (int k = 0; k < Cell::STATES; k++) carry[k] = arena.take(c.B * plan.ldn);
         for (int j = Cell::STATES; j < Cell::OPERANDS; j++) dvalue[j] = arena.take(c.B * plan.ldn);
         db = arena.take(plan.ldn * S);
@@ -46,6 +46,9 @@ struct Backward {
         nowhere = arena.take(std::max(plan.ldn, plan.ldx));
         scratch = arena.used;
     }
+
+    // Of packed weights, along the sum over `count` slots.
+    long depth(int count) const { return packed_words(plan.ldn * count / PAIR); }
 
     // As `Forward::run`; steps are counted from the end.
     long run(long first) {
@@ -66,15 +69,17 @@ struct Backward {
         Member m;
         Share mine;
         long unit0, unit1, column0, column1;  // own vectors of units in dW, of inputs in dx
-        std::vector<const item *> left, rows;
+        LeftRows left;                   // rows of dz, in products
+        std::vector<const item *> rows;  // of an operand
         std::vector<item *> right;  // rows of dz
         std::vector<real *> targets;
 
         Part(const Backward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m), unit0(m.first(plan.nv)),
               unit1(m.last(plan.nv)), column0(m.first(plan.xv)), column1(m.last(plan.xv)),
-              left(std::max(plan.chunk_rows, c.B)), rows(left.size()), right(left.size()),
-              targets(left.size()) {}
+              rows(std::max(plan.chunk_rows, c.B)), right(rows.size()), targets(rows.size()) {
+            left.at.resize(rows.size());
+        }
 
         void run(long first, long last) {
             long T = plan.steps();
@@ -96,7 +101,7 @@ struct Backward {
             return f.dz + (plan.offset[t] - plan.offset[from] + b) * plan.lddz;
         }
         Packed own(int p) const {
-            long K = plan.ldn * Cell::products[p].count / PAIR;
+            long K = f.depth(Cell::products[p].count);
             return {f.product[p] + mine.unit0 * W * K, K};
         }
         // Whether a stage from `first` on gives column i of dz a part.
@@ -114,10 +119,10 @@ struct Backward {
         void prepare() {
             for (int p = 0; p < Cell::PRODUCTS; p++) {
                 Product q = Cell::products[p];
-                pack_columns(f.product[p] + mine.pack0 * W * plan.ldn * q.count / PAIR, c.W_a, c.n, c.n,
+                pack_columns(f.product[p] + mine.pack0 * W * f.depth(q.count), c.W_a, c.n, c.n,
                              plan.nv, mine.pack0, mine.pack1, q.slot, q.count);
             }
-            long K = plan.ldn * Cell::INPUTS / PAIR;
+            long K = f.depth(Cell::INPUTS);
             if (c.dx)
                 pack_columns(f.input + column0 * W * K, c.W_x, c.n_x, c.n, plan.nv, column0,
                              column1, 0, Cell::INPUTS);
@@ -166,18 +171,18 @@ struct Backward {
             real *to = q.operand < Cell::STATES ? f.carry[q.operand] : f.dvalue[q.operand];
             for (long i = 0; i < mine.count(t); i++) {
                 targets[i] = to + mine.place(i) * plan.ldn;
-                left[i] = right[i] + q.slot * W;
+                left.at[i] = right[i] + q.slot * W;
             }
             columns(mine.unit0, mine.unit1, own(p), {plan.nv, q.count * W / PAIR, DS * W / PAIR},
-                    mine.count(t));
+                    mine.count(t), plan.tiled_steps());
         }
-        void columns(long first, long last, Packed w, Stretch k, long count) {
+        void columns(long first, long last, Packed w, Stretch k, long count, bool tiled) {
             long column[MAX_V];
+            left.take(k, {targets.data(), targets.data()}, count, tiled);
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++) column[v] = (i + v) * W;
-                chunk_product(V, k, left.data(), w.chunk(i - first), {targets.data(), targets.data()},
-                              column, count);
+                left.multiply(V, w.chunk(i - first), column);
             }
         }
 
@@ -243,16 +248,16 @@ struct Backward {
             long count = 0, first = column0 * W, width = std::min(column1 * W, c.n_x) - first;
             for (long t = from; t < to; t++)
                 for (long b = 0; b < plan.alive[t]; b++, count++) {
-                    left[count] = dz_row(t, b, from);
+                    left.at[count] = dz_row(t, b, from);
                     targets[count] = f.dx + count * plan.ldx;
                     for (long u = column0; u < column1; u++)
                         store(targets[count] + u * W,
                               Cell::DIRECT < 0 ? vec{}
-                                               : load(left[count] + (u * DS + Cell::DIRECT) * W));
+                                               : load(left.at[count] + (u * DS + Cell::DIRECT) * W));
                 }
-            long K = plan.ldn * Cell::INPUTS / PAIR;
+            long K = f.depth(Cell::INPUTS);
             columns(column0, column1, {f.input + column0 * W * K, K},
-                    {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count);
+                    {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count, plan.tiled_chunks());
             if (width <= 0) return;
             for (long t = from, r = 0; t < to; t++)
                 for (long b = 0; b < plan.alive[t]; b++, r++)
@@ -281,11 +286,11 @@ struct Backward {
             sum_rows(from, to);
             long size = 0;
             for (long t = from; t < to && (c.dW_x || c.dW_a); t++)
-                for (long b = 0; b < plan.alive[t]; b++) left[size++] = dz_row(t, b, from);
+                for (long b = 0; b < plan.alive[t]; b++) left.at[size++] = dz_row(t, b, from);
             for (long k = 0; k < size; k += BLOCK_ROWS) {
-                long rows_here = std::min(BLOCK_ROWS, size - k), K = word_count(rows_here);
+                long rows_here = std::min(BLOCK_ROWS, size - k), K = packed_words(word_count(rows_here));
                 m.wait();  // the block before is used up
-                pack_dz(left.data() + k, rows_here);
+                pack_dz(left.at.data() + k, rows_here);
                 if (c.dW_x) pack_operand(X, from, k, rows_here);
                 for (int p = 0; c.dW_a && p < Cell::PRODUCTS; p++)
                     if (first_with_operand(p) == p) pack_operand(p, from, k, rows_here);
@@ -298,67 +303,41 @@ struct Backward {
             }
             m.wait();  // dz is free for the next chunk
         }
-        // packed[panel][k][GRAD_V][lane], `count` rows from the `first` of the chunk on; the panels
-        // are shared out among the members.
+        // `count` rows from the `first` of the chunk on; the panels are shared out among the members.
         void pack_operand(int p, long from, long first, long count) {
-            long size = 0;
+            long size = 0, width = p == X ? c.n_x : c.n;
             for (long t = from; size < first + count; t++)
                 for (long b = 0; b < plan.alive[t]; b++)
                     rows[size++] = p == X
                                        ? plan.x_row(t, b)
                                        : plan.operand_row(Cell::products[p].operand, t, b, f.zeros);
-            const item *const *row = rows.data() + first;
-            long width = p == X ? c.n_x : c.n, K = word_count(count);
-            long vectors = (width + W - 1) / W, panels = (vectors + GRAD_V - 1) / GRAD_V;
-            for (long i = m.first(panels); i < m.last(panels); i++) {
-                int V = std::min<long>(GRAD_V, vectors - i * GRAD_V);
-                real *to = f.packed[p] + i * GRAD_V * W * K;
-                for (long k = 0; k < count; k += PAIR)
-                    for (int v = 0; v < V; v++, to += W) {
-                        long column = (i * GRAD_V + v) * W;
-                        const item *second = k + 1 < count ? row[k + 1] + column : nullptr;
-                        store(to, words(row[k] + column, second, std::min<long>(W, width - column)));
-                    }
-            }
+            long panels = ((width + W - 1) / W + GRAD_V - 1) / GRAD_V;
+            pack_panels(f.packed[p], rows.data() + first, count, width, m.first(panels),
+                        m.last(panels));
         }
-        // packed_dz[unit vector][slot][tile][k][GR], for own units.
+        // packed_dz[unit vector][slot], for own units.
         void pack_dz(const item *const *from, long count) {
             real *to = f.packed_dz + unit0 * S * W * BLOCK_WORDS;
             for (long u = unit0; u < unit1; u++)
                 for (int s = 0; s < S; s++)
-                    for (int tile = 0; tile < W / GR; tile++)
-                        for (long k = 0; k < count; k += PAIR, to += GR) {
-                            long at = (u * DS + s) * W + tile * GR;
-                            if constexpr (PAIR == 1)
-                                memcpy(to, from[k] + at, GR * sizeof(item));
-                            else
-                                interleave((item *)to, from[k] + at,
-                                           k + 1 < count ? from[k + 1] + at : (item *)f.zeros);
-                        }
+                    to = pack_units(to, from, count, (u * DS + s) * W, (const item *)f.zeros);
         }
         void gradient_block(long K, int slot, int count, const real *operand, real *sums,
                             long width) {
-            long vectors = (width + W - 1) / W;
-            for (long i = 0; i < vectors; i += GRAD_V) {
-                int V = std::min<long>(GRAD_V, vectors - i);
-                bool whole = (i + V) * W <= width;
-                for (long u = unit0; u < unit1; u++)
-                    for (int s = slot; s < slot + count; s++) {
-                        const real *a = f.packed_dz + unit0 * S * W * BLOCK_WORDS +
-                                        ((u - unit0) * S + s) * W * K;
-                        for (int tile = 0; tile < W / GR; tile++, a += GR * K) {
-                            real *row[GR];
-                            for (int r = 0; r < GR; r++) {
-                                long unit = u * W + tile * GR + r;
-                                row[r] = unit < c.n ? sums + (Cell::gate[s] * c.n + unit) * width
-                                                    : f.nowhere;
-                            }
-                            const real *w = operand + i * W * K;
-                            whole ? gradient_tile(V, K, a, w, row, i * W)
-                                  : gradient_edge(V, K, a, w, row, i * W, width - i * W);
-                        }
+            const real *dz = f.packed_dz + unit0 * S * W * BLOCK_WORDS;
+            long vectors = (width + W - 1) / W, last = (unit1 - unit0) * count;
+            for (long i = 0; i < vectors; i += GRAD_V)
+                for (long g = 0; g < last; g += GRAD_UNITS) {
+                    UnitRows of[GRAD_UNITS];
+                    int many = std::min<long>(GRAD_UNITS, last - g);
+                    for (int r = 0; r < many; r++) {
+                        long u = (g + r) / count, s = slot + (g + r) % count, unit = (unit0 + u) * W;
+                        of[r] = {dz + (u * S + s) * W * K, std::min<long>(W, c.n - unit),
+                                 sums + (Cell::gate[s] * c.n + unit) * width};
                     }
-            }
+                    int V = std::min<long>(GRAD_V, vectors - i);
+                    add_gradients(of, many, {K, V, operand + i * W * K, i * W, width}, f.nowhere);
+                }
         }
         // What was summed in other places goes to where it was asked for.
         void finish() {

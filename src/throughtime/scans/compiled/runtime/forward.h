@@ -11,7 +11,8 @@ struct Forward {
     long scratch;
 
     explicit Forward(const Call &c)
-        : plan(c), input_words(word_count(c.n_x)), words(word_count(c.n)) {
+        : plan(c), input_words(packed_words(word_count(c.n_x))),
+          words(packed_words(word_count(c.n))) {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
         bias = arena.take(plan.ldz);
@@ -47,14 +48,15 @@ struct Forward {
         const Call &c;
         Member m;
         Share mine;
-        std::vector<const item *> left;        // rows of an operand
+        LeftRows left[Cell::PRODUCTS + 1];     // rows of each operand, then of x
         std::vector<real *> right;             // rows of z
         std::vector<const real *> first_sums;  // the bias, for every row
 
         Part(const Forward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m),
-              left(std::max(plan.chunk_rows, c.B)), right(left.size()),
-              first_sums(left.size(), f.bias) {}
+              right(std::max(plan.chunk_rows, c.B)), first_sums(right.size(), f.bias) {
+            for (LeftRows &rows : left) rows.at.resize(right.size());
+        }
 
         real *z_row(long t, long b, long from) const {
             return f.z + (plan.offset[t] - (c.keep ? 0 : plan.offset[from]) + b) * plan.ldz;
@@ -63,7 +65,7 @@ struct Forward {
             return {packed + mine.unit0 * count * W * K, K};
         }
         void pack(real *to, const item *weights, long K, int slot, int count) const {
-            pack_rows(to + mine.pack0 * count * W * word_count(K), weights, K, c.n, mine.pack0,
+            pack_rows(to + mine.pack0 * count * W * packed_words(word_count(K)), weights, K, c.n, mine.pack0,
                       mine.pack1, slot, count);
         }
 
@@ -101,45 +103,50 @@ struct Forward {
 
         // z = b + W_x x.
         void inputs(long from, long to) {
+            LeftRows &x = left[Cell::PRODUCTS];
             long rows = 0;
             for (long t = from; t < to; t++)
                 for (long i = 0; i < mine.count(t); i++, rows++) {
-                    left[rows] = plan.x_row(t, mine.place(i));
+                    x.at[rows] = plan.x_row(t, mine.place(i));
                     right[rows] = z_row(t, mine.place(i), from);
                 }
             if (Cell::DIRECT >= 0)
                 for (long r = 0; r < rows; r++)
                     for (long u = mine.unit0; u < mine.unit1; u++)
                         store(right[r] + (u * S + std::max(Cell::DIRECT, 0)) * W,
-                              load(left[r] + u * W, plan.lanes(u)));
-            multiply(mine.unit0, mine.unit1, 0, Cell::INPUTS, f.input, c.W_x, c.n_x,
+                              load(x.at[r] + u * W, plan.lanes(u)));
+            take(x, c.n_x, first_sums.data(), rows, plan.tiled_chunks());
+            multiply(x, mine.unit0, mine.unit1, 0, Cell::INPUTS, f.input, c.W_x, c.n_x,
                      first_sums.data(), rows);
         }
 
         // z[right] = from + left * weights, in the slots given, for the units [u0, u1).
-        void multiply(long u0, long u1, int slot, int count, real *packed, const item *weights,
-                      long K, const real *const *from, long rows) {
+        void multiply(LeftRows &rows_at, long u0, long u1, int slot, int count, real *packed,
+                      const item *weights, long K, const real *const *from, long rows) {
             if (plan.in_place()) {
                 for (long u = u0; u < u1; u++)
                     for (int s = slot; s < slot + count; s++)
                         for (long r = 0; r < rows; r++) {
                             long at = (u * S + s) * W;
                             const item *first = weights + (Cell::gate[s] * c.n + u * W) * K;
-                            vec sum = row_products(left[r], first, K, plan.lanes(u));
+                            vec sum = row_products(rows_at.at[r], first, K, plan.lanes(u));
                             store(right[r] + at, load(from[r] + at) + sum);
                         }
                 return;
             }
             long unit0 = mine.unit0, column[MAX_V];
-            Packed w = own(packed, count, word_count(K));
+            Packed w = own(packed, count, packed_words(word_count(K)));
             long first = (u0 - unit0) * count, last = (u1 - unit0) * count;
             for (long i = first; i < last; i += MAX_V) {
                 int V = std::min<long>(MAX_V, last - i);
                 for (int v = 0; v < V; v++)
                     column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
-                chunk_product(V, {1, word_count(K), 0, K % PAIR > 0}, left.data(), w.chunk(i),
-                              {from, right.data()}, column, rows);
+                rows_at.multiply(V, w.chunk(i), column);
             }
+        }
+        void take(LeftRows &operand, long K, const real *const *from, long rows, bool tiled) {
+            if (!plan.in_place())
+                operand.take({1, word_count(K), 0, K % PAIR > 0}, {from, right.data()}, rows, tiled);
         }
 
         void step(long t, long from) {
@@ -151,18 +158,25 @@ struct Forward {
             if constexpr (Cell::STAGES > 0) stages<1>(t);
         }
 
+        // Slots that see x hold their sums so far; the others begin at zero, as in `bias`.
+        const real *const *sums_before(Product q) const {
+            return q.slot < Cell::INPUTS ? right.data() : first_sums.data();
+        }
         template <int s> void stages(long t) {
+            for (int p = 0; p < Cell::PRODUCTS; p++) {
+                Product q = Cell::products[p];
+                if (q.stage != s) continue;
+                for (long i = 0; i < mine.count(t); i++)
+                    left[p].at[i] = plan.operand_row(q.operand, t, mine.place(i), f.zeros);
+                take(left[p], c.n, sums_before(q), mine.count(t), plan.tiled_steps());
+            }
             for (long u = mine.unit0; u < mine.unit1; u += BLOCK_UNITS) {
                 long u1 = std::min(mine.unit1, u + BLOCK_UNITS);
                 for (int p = 0; p < Cell::PRODUCTS; p++) {
                     Product q = Cell::products[p];
-                    if (q.stage != s) continue;
-                    for (long i = 0; i < mine.count(t); i++)
-                        left[i] = plan.operand_row(q.operand, t, mine.place(i), f.zeros);
-                    // Slots that see x hold their sums so far; the others begin at zero, as in `bias`.
-                    multiply(u, u1, q.slot, q.count, f.product[p], c.W_a, c.n,
-                             q.slot < Cell::INPUTS ? right.data() : first_sums.data(),
-                             mine.count(t));
+                    if (q.stage == s)
+                        multiply(left[p], u, u1, q.slot, q.count, f.product[p], c.W_a, c.n,
+                                 sums_before(q), mine.count(t));
                 }
                 pieces<s>(t, u, u1);
             }

@@ -1,12 +1,108 @@
 // The sums over rows in dW: blocks of rows of dz and of an operand, packed, by small tiles.
+//
+// packed operand[panel][k][GRAD_V][lane]; packed dz of a vector of units in one slot: [tile][k][GR],
+// or, where the processor's tiles multiply, [k][unit][word of k].
 
 #pragma once
 
 #include "products.h"
+#include "tiles.h"
 
 constexpr long BLOCK_ROWS = 256;  // rows summed at a time in dW
 constexpr long BLOCK_WORDS = BLOCK_ROWS / PAIR;
 constexpr int GR = least(GRAD_R, W);
+constexpr int GRAD_UNITS = TILES ? 2 : 1;  // vectors of units at a time
+
+// A vector of units in one slot: of them, `units` exist; where their rows of dW begin.
+struct UnitRows {
+    const real *dz;
+    long units;
+    real *sums;
+};
+// A panel of an operand: V vectors of columns, `column` the first, in rows of `width` numbers.
+struct Panel {
+    long K;  // words
+    int V;
+    const real *words;
+    long column, width;
+};
+
+// Panels [first, last) of `count` rows.
+static void pack_panels(real *packed, const item *const *row, long count, long width, long first,
+                        long last) {
+    long K = packed_words(word_count(count)), vectors = (width + W - 1) / W;
+    for (long i = first; i < last; i++) {
+        int V = std::min<long>(GRAD_V, vectors - i * GRAD_V);
+        real *to = packed + i * GRAD_V * W * K;
+        for (long k = 0; k < count; k += PAIR)
+            for (int v = 0; v < V; v++, to += W) {
+                long column = (i * GRAD_V + v) * W;
+                const item *second = k + 1 < count ? row[k + 1] + column : nullptr;
+                store(to, words(row[k] + column, second, std::min<long>(W, width - column)));
+            }
+        std::fill_n(to, (K - word_count(count)) * V * W, real(0));
+    }
+}
+
+#if TILES
+
+// W columns of `count` rows of dz, from `column` on; gives where the next go.
+static real *pack_units(real *to, const item *const *rows, long count, long column,
+                        const item *zeros) {
+    for (long first = 0; first < count; first += TILE_ITEMS) {
+        vec block[W];
+        for (int k = 0; k < W; k++) {
+            long row = first + k * PAIR;
+            block[k] = words(row < count ? rows[row] + column : zeros,
+                             row + 1 < count ? rows[row + 1] + column : nullptr, W);
+        }
+        transpose(block);
+        for (int r = 0; r < W; r++, to += W) store(to, block[r]);
+    }
+    return to;
+}
+
+// dW += dz * operand, for `count` vectors of units.
+static void add_gradients(const UnitRows *of, int count, Panel p, real *) {
+    LeftTiles left[2];
+    SumTile sums[4];
+    Gathered gathered[4];
+    real *row[2][W];
+    long step = p.width * sizeof(real);
+    auto lanes = [&](int v) { return std::min<long>(W, p.width - p.column - v * W); };
+    auto whole = [&](int r, int v) { return of[r].units == W && lanes(v) == W; };
+    for (int r = 0; r < count; r++) {
+        left[r].at = (const item *)of[r].dz;
+        for (int i = 0; i < of[r].units; i++) row[r][i] = of[r].sums + i * p.width + p.column;
+        for (int v = 0; v < p.V; v++)
+            sums[2 * r + v] =
+                whole(r, v) ? SumTile{row[r][0] + v * W, step, row[r][0] + v * W, step}
+                            : gathered[2 * r + v].take(row[r], v * W, of[r].units, lanes(v));
+    }
+    tile_block(count, p.V, p.K / TILE, left, p.words, p.V * W * sizeof(real), sums);
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < p.V; v++)
+            if (!whole(r, v)) gathered[2 * r + v].give(row[r], v * W, of[r].units, lanes(v));
+}
+
+#else
+
+static void interleave(item *to, const item *first, const item *second) {
+    for (int r = 0; r < GR; r++) to[PAIR * r] = first[r], to[PAIR * r + PAIR - 1] = second[r];
+}
+
+static real *pack_units(real *to, const item *const *rows, long count, long column,
+                        const item *zeros) {
+    for (int tile = 0; tile < W / GR; tile++)
+        for (long k = 0; k < count; k += PAIR, to += GR) {
+            long at = column + tile * GR;
+            if constexpr (PAIR == 1)
+                memcpy(to, rows[k] + at, GR * sizeof(item));
+            else
+                interleave((item *)to, rows[k] + at, k + 1 < count ? rows[k + 1] + at : zeros);
+        }
+    return to;
+}
 
 // c[r][v] += sum over k of a[k][r] * w[k][v], both packed; k counts words.
 template <int V>
@@ -50,6 +146,16 @@ static void gradient_edge(int V, long K, const real *a, const real *w, real *con
         for (long i = 0; i < width; i++) to[r][column + i] += row[r][i];
 }
 
-static void interleave(item *to, const item *first, const item *second) {
-    for (int r = 0; r < GR; r++) to[PAIR * r] = first[r], to[PAIR * r + PAIR - 1] = second[r];
+static void add_gradients(const UnitRows *of, int, Panel p, real *nowhere) {
+    bool whole = p.column + p.V * W <= p.width;
+    const real *a = of->dz;
+    for (int tile = 0; tile < W / GR; tile++, a += GR * p.K) {
+        real *row[GR];
+        for (int r = 0; r < GR; r++)
+            row[r] = tile * GR + r < of->units ? of->sums + (tile * GR + r) * p.width : nowhere;
+        whole ? gradient_tile(p.V, p.K, a, p.words, row, p.column)
+              : gradient_edge(p.V, p.K, a, p.words, row, p.column, p.width - p.column);
+    }
 }
+
+#endif

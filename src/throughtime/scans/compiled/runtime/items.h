@@ -61,6 +61,15 @@ static inline vec all_bits(const item *p, int) { return all(*p); }
 constexpr int PAIR = sizeof(real) / sizeof(item);  // items of a word
 constexpr long word_count(long items) { return (items + PAIR - 1) / PAIR; }
 
+// TILES: 0 none, 1 the processor's, 2 a stand-in for them; see tiles.h. They go with vectors of 64
+// bytes, and with a compiler that knows them.
+#if !defined(TILES) || VECTOR_BYTES != 64 || (TILES == 1 && !defined(__AMX_BF16__))
+#undef TILES
+#define TILES 0
+#endif
+// Words along the sum in packed weights: tiles take sixteen at a time, the last of them zeros.
+constexpr long packed_words(long words) { return TILES ? (words + 15) / 16 * 16 : words; }
+
 // The words of a row from `p` on, in memory; of them, `items` items exist.
 static inline vec load_words(const item *p, long items) {
     typedef real loose __attribute__((vector_size(VECTOR_BYTES), aligned(alignof(item)), may_alias));

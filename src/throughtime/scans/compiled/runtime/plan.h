@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "products.h"
+#include "left.h"
 #include "team.h"
 
 constexpr int MOST = 16;  // states, operands or vectors of a cell
@@ -62,6 +62,7 @@ constexpr long CACHED_WEIGHTS = 5 << 18;  // bytes that stay in a core's second 
 // Multiplications between two pauses, a third of a second where they are slow: in a pause Python
 // hears Ctrl-C.
 constexpr double PAUSE = PAUSE_WORK;
+constexpr long LEAST_TILED = 4;   // rows, at least, for tiles to pay
 constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
 
 struct Plan {
@@ -106,6 +107,10 @@ struct Plan {
     }
     // Weights that are used once are not worth packing.
     bool in_place() const { return c.T == 1 && !c.keep; }
+    // Whether the products of a step, and those of many steps, are made by tiles. Never for one
+    // member's rows: the bits would depend on the number of threads.
+    bool tiled_steps() const { return TILES && c.B >= LEAST_TILED; }
+    bool tiled_chunks() const { return TILES && offset[c.T] >= LEAST_TILED; }
     // As many threads as have a vector of units each, and enough to do between two barriers.
     int threads() const {
         long work = c.B * c.n * c.n * S / 16384;
@@ -202,7 +207,7 @@ struct Packed {  // the units of one member, chunk by chunk: [chunk][k][vector][
 // w[chunk][k][v][lane] = row[unit of v, lane][k]: weights whose rows belong to the result's units.
 static void pack_rows(real *to, const item *weights, long items, long n, long unit0, long unit1,
                       int slot0, int count) {
-    long last = unit1 * count, K = word_count(items);
+    long last = unit1 * count, K = packed_words(word_count(items));
     for (long f0 = unit0 * count; f0 < last; f0 += MAX_V) {
         int V = std::min<long>(MAX_V, last - f0);
         for (long k0 = 0; k0 < K; k0 += W)
@@ -242,5 +247,8 @@ static void pack_columns(real *to, const item *weights, long width, long n, long
                                                    : vec{});
                     }
                 }
+        long K = word_count(nv * count * W), more = (packed_words(K) - K) * V * W;
+        std::fill_n(to, more, real(0));
+        to += more;
     }
 }

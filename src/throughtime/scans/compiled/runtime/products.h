@@ -9,7 +9,10 @@
 
 #include "items.h"
 
-#if defined(__AVX512F__)
+#if TILES
+constexpr int MAX_R = 8, MAX_V = 4, REGISTERS = 25;  // two tiles, twice
+constexpr int GRAD_R = 8, GRAD_V = 2;
+#elif defined(__AVX512F__)
 constexpr int MAX_R = 8, MAX_V = 3, REGISTERS = 25;  // 32, less the weights and a broadcast
 constexpr int GRAD_R = 8, GRAD_V = 3;
 #elif defined(__AVX2__)

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <sched.h>
 
+#include "tiles.h"
+
 // The OpenMP runtime that torch has loaded, by the interface that GCC's code calls and LLVM's
 // runtime has too: so no compiler links another one.
 extern "C" {
@@ -71,6 +73,9 @@ template <class F> static void together(int threads, F work) {
         Team &team = *(Team *)argument;
         auto before = rounding_mode();
         set_rounding_mode(team.mode);
+#if TILES
+        TilesHere tiles;
+#endif
         team.work(Member{omp_get_thread_num(), omp_get_num_threads(), team.barrier});
         set_rounding_mode(before);
     };
