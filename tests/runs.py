@@ -162,7 +162,8 @@ def rolls(folder, random):
 NARROW = {"hidden_size": 8, "dropout": 0.2}
 EMBEDDED = {**NARROW, "embedding_size": 8}
 RUNS = {
-    "lm": ("lm", text, {"model": {**NARROW, "num_layers": 2, "weight_drop": 0.1},
+    "lm": ("lm", text, {"model": {**NARROW, "num_layers": 2, "weight_drop": 0.1,
+                                  "learned_initial_state": True},
                         "loop": {"batch_size": 4, "window": 16}}),
     "lm, full BPTT": ("lm", text, {"level": "word", "model": {**NARROW, "tied": True},
                                    "loop": {"batch_size": 4, "window": 0, "recompute": 20}}),
@@ -173,13 +174,15 @@ RUNS = {
     "tag": ("tag", names_in_text, {"model": {**EMBEDDED, "char_embedding_size": 4, "char_size": 8,
                                              "head": "crf"}}),
     "translate": ("translate", pairs, {
-        "level": "word", "model": {**EMBEDDED, "scheduled_sampling": 0.5, "sampling_epochs": 1.0},
+        "level": "word", "model": {**EMBEDDED, "scheduled_sampling": 0.5, "sampling_epochs": 1.0,
+                                   "learned_initial_state": True},
         "score": "loss", "loop": {"valid_sentences": 0, "batch_tokens": 70}}),
     "conditional": ("conditional", classes, {"model": {**NARROW, "condition_dropout": 0.3},
                                              "loop": {"recompute": 3}}),
     "tunes": ("music", tunes, {"model": NARROW}),
     "frames": ("music", rolls, {"model": NARROW, "data": {"transpose": 2, "longest": 8}}),
-    "adding": ("adding", None, {"model": {**NARROW, "num_layers": 2}, "length": 6}),
+    "adding": ("adding", None, {"model": {**NARROW, "num_layers": 2,
+                                    "learned_initial_state": True}, "length": 6}),
     "copy": ("copy", None, {"model": NARROW, "length": 1}),
     "temporal-order": ("temporal-order", None, {"model": NARROW, "length": 10}),
 }  # fmt: skip

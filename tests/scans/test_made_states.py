@@ -3,13 +3,14 @@
 import copy
 import io
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import tanh
 
 import throughtime as tt
-from cases import NAMED, Problem, assert_close, outcome, problem
+from cases import ALL_CELLS, NAMED, Problem, assert_close, normal, outcome, problem
 from throughtime.ground.errors import InputError, ShapeError
 from throughtime.scans import BACKENDS
 from throughtime.scans.native import CELLS as NATIVE
@@ -51,7 +52,8 @@ every_pair = pytest.mark.parametrize(("cell", "backend"), PAIRS, ids=repr)
 
 
 def first(p: Problem):
-    return p.cell.first_state(p.w, p.x.shape[1], dtype=p.x.dtype)
+    own = p.cell.first_state(p.w, p.x.shape[1], dtype=p.x.dtype)
+    return p.cell.State(*(s + p.w.first.get(n, 0.0) for n, s in own._asdict().items()))
 
 
 def by_sequences(p: Problem, state):
@@ -78,7 +80,7 @@ def by_sequences(p: Problem, state):
 def gradients(p: Problem, y, final):
     weights = torch.arange(1.0, y.numel() + 1).view_as(y).sin()
     loss = (y * weights).sum() + sum(part.square().sum() for part in final) + 0 * p.x.sum()
-    leaves = [p.x, *p.w[:3], *p.w.vectors.values()]
+    leaves = [p.x, *p.w[:3], *p.w.vectors.values(), *p.w.first.values()]
     found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     return {"y": y, **final._asdict(), **{f"d {k}": g for k, g in enumerate(found)}}
 
@@ -96,6 +98,40 @@ def test_a_sequence_begins_and_begins_anew_at_the_cells_own_initial_state(
     y, final = tt.scan(cell, p.w, p.x, state, lengths=p.lengths, reset=p.reset, backend=backend)
     right = by_sequences(p, first(p) if state is None else state)
     assert_close(gradients(p, y, final), gradients(p, *right))
+
+
+LEARNED_PAIRS = [
+    (cell, backend)
+    for cell in [*ALL_CELLS, Learned(), OnesLSTM()]
+    for backend in BACKENDS
+    if tt.why_not(backend, cell) is None
+]
+
+
+@pytest.mark.parametrize("kind", ["plain", "ragged", "reset", "reset and ragged", "no steps"])
+@pytest.mark.parametrize(("cell", "backend"), LEARNED_PAIRS, ids=repr)
+def test_what_is_learned_of_the_first_state_is_added_to_the_cells_own(cell, backend, kind):
+    p = problem(cell, **NAMED[kind], state=False)
+    learned = {
+        name: normal(torch.Generator().manual_seed(k), 3) for k, name in enumerate(cell.state)
+    }
+    p = replace(p, w=p.w._replace(first=learned))
+    for leaf in (p.x, *p.w[:3], *p.w.vectors.values(), *learned.values()):
+        leaf.requires_grad_()
+    y, final = tt.scan(cell, p.w, p.x, lengths=p.lengths, reset=p.reset, backend=backend)
+    right = gradients(p, *by_sequences(p, first(p)))
+    assert_close(gradients(p, y, final), right)
+    of_learned = list(right.values())[-len(learned) :]
+    assert all(bool(g.any()) for g in of_learned)
+
+
+def test_a_learned_first_state_of_other_parts_or_widths_is_refused():
+    p = problem(tt.LSTM())
+    with pytest.raises(ShapeError, match="has the parts a, c; got a"):
+        tt.scan(tt.LSTM, p.w._replace(first={"a": torch.zeros(3).double()}), p.x)
+    wide = {name: torch.zeros(4).double() for name in "ac"}
+    with pytest.raises(ShapeError, match=r"first a must be \[3\] .* got \[4\]"):
+        tt.scan(tt.LSTM, p.w._replace(first=wide), p.x)
 
 
 def test_a_reset_to_zero_is_noticed():

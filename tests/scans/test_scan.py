@@ -409,7 +409,7 @@ def test_x_of_another_width_is_refused():
 
 def test_weights_of_another_shape_are_refused():
     p = problem(tt.LSTM())
-    W_x, W_a, b, _ = p.w
+    W_x, W_a, b, *_ = p.w
     refused(p, ShapeError, r"W_x must be \[12, 4\].*got \[11, 4\]", w=p.w._replace(W_x=W_x[1:]))
     refused(p, ShapeError, r"W_x must be \[8, 4\]", w=p.w._replace(W_a=W_a[:, 1:]))
     refused(p, ShapeError, r"W_a must be \[12, 3\].*got \[9, 3\]", w=p.w._replace(W_a=W_a[3:]))

@@ -10,8 +10,9 @@ import copy
 import inspect
 import math
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from keyword import iskeyword
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -26,13 +27,15 @@ class Weights(NamedTuple):
     """The parameters of one cell, the gates stacked in the order of `cell.gates`.
 
     W_x [G·n, n_x] acts on the input, W_a [G·n, n] on the carried state, b [G·n] is the bias:
-    the rows of gate g are W_g = [W_ga, W_gx] and b_g. `vectors` holds each named vector, [n].
+    the rows of gate g are W_g = [W_ga, W_gx] and b_g. `vectors` holds each named vector, [n];
+    `first`, where the first state is learned, what each part of it has beyond the cell's own, [n].
     """
 
     W_x: Tensor
     W_a: Tensor
     b: Tensor
     vectors: dict[str, Tensor]
+    first: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Gate:

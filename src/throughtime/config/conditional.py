@@ -29,6 +29,8 @@ class ConditionalModelConfig(DecoderConfig):
     """The network of a sequence with a condition.
 
     Args:
+        learned_initial_state: Learn the state in which a sequence begins; zero at first. Where the
+            condition joins the state, it has a learned bias already, and this does nothing more.
         condition_size: Width of the condition's embedding.
         condition_joins: What the condition enters: the first state, every input, or both.
         condition_dropout: How often each named condition is left out in training, so that the

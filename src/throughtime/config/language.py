@@ -53,11 +53,14 @@ class ModelConfig(DecoderConfig):
 
     def check(self) -> None:
         """What only a recurrent stack has does not go with a fixed window."""
-        if self.context is not None and (self.skips or self.weight_drop):
+        recurrent = [
+            n for n in ("skips", "weight_drop", "learned_initial_state") if getattr(self, n)
+        ]
+        if self.context is not None and recurrent:
+            names = [f"model.{name}" for name in recurrent]
             raise SettingError(
-                "model.context has no recurrence: model.skips and model.weight_drop do not go with "
-                "it.",
-                *("model.context", "model.skips", "model.weight_drop"),
+                f"model.context has no recurrence: {' and '.join(names)} cannot go with it.",
+                *("model.context", *names),
             )
 
 

@@ -138,6 +138,8 @@ class StackConfig:
         locked_dropout: One dropout mask for all time steps of a sequence.
         weight_drop: Share of recurrent weights dropped in each step of training.
         skips: Add a layer's input to its output from the second layer on.
+        learned_initial_state: Learn the state in which a sequence begins, for each layer and
+            direction; zero at first.
         init_range: Draw all weights uniform in ±init_range and set all biases to zero.
         backend: Scan backend: auto, compiled, native or reference.
     """
@@ -148,6 +150,7 @@ class StackConfig:
     locked_dropout: bool = False
     weight_drop: float = limited(0.0, 0, 0.999)
     skips: bool = False
+    learned_initial_state: bool = False
     init_range: float | None = limited(None, 0, 1000)
     backend: str = "auto"
 

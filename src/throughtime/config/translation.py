@@ -41,6 +41,8 @@ class TranslatorModelConfig(StackConfig):
         num_layers: Depth of the decoder.
         dropout: On embeddings, between layers and before the softmax.
         encoder_layers: Depth of the encoder; default num_layers.
+        learned_initial_state: Learn the state in which the encoder begins; zero at first. The
+            decoder's is made from the encoder's last one, with a learned bias.
         bidirectional: Read the source in both directions.
         decoder_cell: Cell of the decoder; default: the run's.
         embedding_size: Width of the token embeddings.

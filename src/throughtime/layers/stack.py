@@ -17,15 +17,23 @@ from ..ground.errors import InputError, ShapeError, one_of
 
 
 class CellWeights(nn.Module):
-    """The parameters of one cell of a stack: W_x [G·n, n_x], W_a [G·n, n], b [G·n], vectors [n]."""
+    """The parameters of one cell of a stack: W_x [G·n, n_x], W_a [G·n, n], b [G·n], vectors [n].
 
-    def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
+    `first` [n] for each part of the state, where the first state is learned; zeros at first.
+    """
+
+    def __init__(
+        self, cell: Cell, input_size: int, hidden_size: int, learned_initial_state: bool = False
+    ) -> None:
         super().__init__()
         with told():
             w = cell.weights(input_size, hidden_size)
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
         vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
         self.vectors = CellVectors(vectors)  # made from a dict it would sort the names
+        learned = cell.state if learned_initial_state else ()
+        zeros = [(name, nn.Parameter(self.W_a.new_zeros(hidden_size))) for name in learned]
+        self.first = CellVectors(zeros)
 
     def forward(self, weight_drop: float = 0.0) -> Weights:
         """The weights; with DropConnect on W_a, drawn anew at each call, where asked for.
@@ -33,7 +41,7 @@ class CellWeights(nn.Module):
         Called as a module, so that hooks run: pruning, normalised weights.
         """
         W_a = F.dropout(self.W_a, weight_drop) if weight_drop else self.W_a
-        return Weights(self.W_x, W_a, self.b, self.vectors())
+        return Weights(self.W_x, W_a, self.b, self.vectors(), self.first())
 
 
 class CellVectors(nn.ParameterDict):
@@ -58,12 +66,15 @@ class Stack(nn.Module):
     `dropout` acts between layers, not after the last; `locked_dropout` draws that mask once for
     all time steps (variational dropout); `weight_drop` drops entries of the recurrent weights W_a
     (DropConnect), drawn once a call; `skips` adds a layer's input to its output from the second
-    layer on; `batch_first` changes x, y and reset to [B, T, …]; `backend` as in `tt.scan`.
+    layer on; `learned_initial_state` makes the first state of each layer, direction and part a
+    parameter [n], `stack.weights[k].first`; `batch_first` changes x, y and reset to [B, T, …];
+    `backend` as in `tt.scan`.
 
     Shapes: x [T, B, input_size] → y [T, B, D·hidden_size], D = 2 if bidirectional else 1; the state
     is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered layer by layer,
     forward before backward, as in torch. lengths [B], reset [T, B] as in `tt.scan`.
-    Initial values: state zero, or what the cell's `initial_state` gives; weights as in `tt.Cell`.
+    Initial values: state zero, or what the cell's `initial_state` gives, plus what is learned, zero
+    at first, all of it where no state is given and at each `reset`; weights as in `tt.Cell`.
     Hooks on `stack.weights[k]` run at each call: pruning, weight and spectral normalisation.
     Errors: `ShapeError`, `NonFiniteError` as in `tt.scan`; a bidirectional stack has no `step`.
     Source: Graves et al. 2013 (depth, both directions); Gal & Ghahramani 2016 (locked dropout);
@@ -82,6 +93,7 @@ class Stack(nn.Module):
         locked_dropout: bool = False,
         weight_drop: float = 0.0,
         skips: bool = False,
+        learned_initial_state: bool = False,
         batch_first: bool = False,
         backend: str = "auto",
     ) -> None:
@@ -103,10 +115,16 @@ class Stack(nn.Module):
         self.output_size = hidden_size * self.directions
         self.dropout, self.locked_dropout = dropout, locked_dropout
         self.weight_drop, self.skips = weight_drop, skips
+        self.starts_at_zero = self.cell.starts_at_zero and not learned_initial_state
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
         self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
-            CellWeights(self.cell, input_size if layer == 0 else self.output_size, hidden_size)
+            CellWeights(
+                self.cell,
+                input_size if layer == 0 else self.output_size,
+                hidden_size,
+                learned_initial_state,
+            )
             for layer in range(num_layers)
             for _ in range(self.directions)
         )
@@ -114,17 +132,16 @@ class Stack(nn.Module):
     def initial_state(self, batch: int) -> Any:
         """The state before the first step, [num_layers·D, batch, hidden_size] for each part.
 
-        Zeros, or what the cell's own `initial_state` gives for each layer and direction.
+        Zeros, or what the cell's own `initial_state` gives for each layer and direction, and what
+        is learned.
         """
         like = next(self.parameters())
         # weights as they are: their hooks run once a call
-        weights = (
-            None if self.cell.starts_at_zero else [CellWeights.forward(w) for w in self.weights]
-        )
+        weights = None if self.starts_at_zero else [CellWeights.forward(w) for w in self.weights]
         return self._first_state(weights, batch, like)
 
     def _first_state(self, weights: list[Weights] | None, batch: int, like: Tensor) -> Any:
-        if self.cell.starts_at_zero or weights is None:
+        if self.starts_at_zero or weights is None:
             shape = (self.num_layers * self.directions, batch, self.hidden_size)
             return self.cell.State(*(like.new_zeros(shape) for _ in self.cell.state))
         of = [scans.first_state(self.cell, w, batch, like.dtype, like.device) for w in weights]

@@ -16,8 +16,12 @@ def stack_of(
     *,
     bidirectional: bool = False,
     num_layers: int | None = None,
+    state_is_given: bool = False,
 ) -> Stack:
-    """The stack that a configuration asks for; `num_layers` instead of its depth."""
+    """The stack that a configuration asks for; `num_layers` instead of its depth.
+
+    `state_is_given`: the model sets every first state, so that none is learned.
+    """
     c = config
     return Stack(
         cell,
@@ -29,6 +33,7 @@ def stack_of(
         locked_dropout=c.locked_dropout,
         weight_drop=c.weight_drop,
         skips=c.skips,
+        learned_initial_state=c.learned_initial_state and not state_is_given,
         backend=c.backend,
     )
 
@@ -36,12 +41,14 @@ def stack_of(
 def initialise(model: nn.Module, bound: float | None) -> None:
     """Uniform in ±bound for matrices and vectors, zero for biases (Zaremba et al. 2014).
 
+    Learned first states stay zero.
     None: what layers begin with stays.
     """
     if bound is None:
         return
     for name, parameter in model.named_parameters():
-        if name.rsplit(".", 1)[-1] in ("b", "bias"):
+        *_, of, last = ("", *name.split("."))
+        if last in ("b", "bias") or of == "first":
             nn.init.zeros_(parameter)
         else:
             nn.init.uniform_(parameter, -bound, bound)

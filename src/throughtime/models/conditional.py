@@ -28,8 +28,9 @@ class ConditionalModel(DecoderModel):
     probability, so that the model can also write without it.
 
     Shapes: tokens, targets [T, B]; lengths [B]; conditions v [B, n_v]. Steps at or beyond a length
-    change nothing. Initial values: state zero where the condition does not join it; the rest as in
-    `Stack` and torch. Source: Karpathy & Fei-Fei 2015 (state), Sutskever et al. 2011 (input).
+    change nothing. Initial values: state zero where the condition does not join it (or learned:
+    joined, b_s is what is learned); the rest as in `Stack` and torch. Source: Karpathy & Fei-Fei
+    2015 (state), Sutskever et al. 2011 (input).
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class ConditionalModel(DecoderModel):
         if conditioned:
             self.condition = nn.Linear(sum(condition_sizes), c.condition_size)
         joined = c.condition_size if self.joins_input else 0
-        self.stack = stack_of(cell, embedding_size + joined, c)
+        self.stack = stack_of(cell, embedding_size + joined, c, state_is_given=self.joins_state)
         if self.joins_state:
             self.first_state = nn.Linear(
                 c.condition_size, len(self.stack.cell.state) * c.num_layers * c.hidden_size

@@ -96,5 +96,5 @@ class LanguageModel(DecoderModel):
         return self.head.logits(h[0]), state
 
     def initial_state(self, batch: int) -> Any:
-        """Zeros, as `Stack.initial_state`."""
+        """As `Stack.initial_state`: zeros, or what is learned."""
         return self.stack.initial_state(batch)

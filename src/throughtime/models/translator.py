@@ -117,7 +117,9 @@ class Translator(DecoderModel):
             cell, c.embedding_size, c, bidirectional=c.bidirectional, num_layers=c.encoder_layers
         )
         out = c.hidden_size if c.tied == "none" else c.embedding_size
-        self.decoder = stack_of(decoder_cell, c.embedding_size + (out if c.input_feeding else 0), c)
+        self.decoder = stack_of(
+            decoder_cell, c.embedding_size + (out if c.input_feeding else 0), c, state_is_given=True
+        )
         self.bridge = Bridge(self.encoder, self.decoder)
         seen, self.attention = 0, None
         if c.attention != "none":

@@ -29,6 +29,7 @@ from .checks import check_reset as check_reset
 from .checks import check_shapes as check_shapes
 from .checks import check_state as check_state
 from .checks import first_state as first_state
+from .checks import starts_at_zero as starts_at_zero
 from .contract import Backend, Problem, Runnable
 from .steps import check_step
 
@@ -57,7 +58,8 @@ def scan(
     sequence starts inside a stream (the state before that step is the initial one).
     Returns y [T, B, n], the first part of the state at each step, zero beyond a sequence's length;
     and the state after each sequence's own last step (the initial one for length 0).
-    Initial state: the cell's `initial_state`, zeros as a rule, where `state` is None.
+    Initial state: the cell's `initial_state`, zeros as a rule, where `state` is None; plus
+    `w.first`, where the weights have one.
 
     Errors: `ShapeError` names the expected and the given shape; `NonFiniteError` where x is data
     on the CPU (it carries no gradient) and holds NaN or infinity outside the padding;
@@ -88,7 +90,7 @@ def run(
 ) -> tuple[Tensor, Any]:
     """`scan` without its checks, for callers that have made them."""
     restart = None
-    if reset is not None and not cell.starts_at_zero:
+    if reset is not None and not starts_at_zero(cell, w):
         restart = first_state(cell, w, x.shape[1], x.dtype, x.device)
     problem = plain(Problem(cell, w, x, state, lengths, reset, restart))
     if not jit_tracing():

@@ -38,6 +38,13 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
         if name not in w.vectors:
             raise ShapeError(f"{cell!r} needs the vector {name} [{n}]; the weights have none.")
         given[name] = w.vectors[name].shape
+    if w.first and w.first.keys() != set(cell.state):
+        raise ShapeError(
+            f"a learned first state of {cell!r} has the parts {', '.join(cell.state)}; got "
+            f"{', '.join(w.first)}."
+        )
+    for name, part in w.first.items():
+        expected[f"first {name}"], given[f"first {name}"] = (n,), part.shape
     for name, shape in expected.items():
         if tuple(given[name]) != shape:
             raise ShapeError(
@@ -70,13 +77,24 @@ def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
     return cell.State(*parts)
 
 
+def starts_at_zero(cell: Cell, w: Weights) -> bool:
+    """Whether the first state is zero: neither the cell's own nor learned."""
+    return cell.starts_at_zero and not w.first
+
+
 def first_state(cell: Cell, w: Weights, B: int, dtype: torch.dtype, device: torch.device) -> Any:
-    """The state [B, n] before the first step, checked where the cell itself says what it is."""
+    """The state [B, n] before the first step: the cell's own, and what is learned added to it.
+
+    It is checked where the cell itself says what it is.
+    """
     with told():
         state = cell.first_state(w, B, dtype=dtype, device=device)
     if not cell.starts_at_zero:
         check_made("initial_state", cell, state, (B, w.W_a.shape[-1]), (dtype, w.W_a.dtype))
-    return state
+    if not w.first:
+        return state
+    learned = (w.first[name].to(part.dtype) for name, part in zip(cell.state, state))
+    return cell.State(*(part + more for part, more in zip(state, learned)))
 
 
 def check_reset(reset: Tensor | None, T: int, B: int, device: torch.device) -> Tensor | None:

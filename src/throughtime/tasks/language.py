@@ -62,8 +62,13 @@ class Language(Task):
             )
         if config.level == "byte" and config.data.column is not None:
             raise InputError("data.column reads text: it does not go with --level byte.")
-        self.unused_parameters = config.model.head == "adaptive"
         self.files, self.quick_tokens = 0, QUICK_TOKENS
+
+    @property
+    def unused_parameters(self) -> bool:
+        """A cluster is used by its words, a first state that is learned where streams begin."""
+        c = self.config.model
+        return c.head == "adaptive" or c.learned_initial_state or self.cell.start_reads_weights
 
     def find_data(self, resumed: RunFolder | None) -> None:
         """The vocabulary is built, or read from a resumed run, and the text encoded.

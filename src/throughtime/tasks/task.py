@@ -145,8 +145,6 @@ class Task(ABC):
     loss_unit = ""
     """What the training loss is counted in, where that is said: nats."""
     processes = Processes()
-    unused_parameters = False
-    """Whether a step may leave parameters without a gradient."""
     kept: ClassVar[dict[str, str]] = {}
     """Files of the run folder, and of each the attribute whose `to_json` is its text; what is none
     of `checkpoint.FILES` is listed in `checkpoint.TASK_FILES`."""
@@ -159,6 +157,11 @@ class Task(ABC):
         self.is_new = folder is None
         self.settle()
         self.find_cells(folder)
+
+    @property
+    def unused_parameters(self) -> bool:
+        """Whether a step may leave parameters without a gradient."""
+        return False
 
     def find_cells(self, folder: RunFolder | None = None) -> None:
         """Set the cells that the configuration names; one of the user's own is in `folder`, which
