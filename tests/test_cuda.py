@@ -164,7 +164,7 @@ def test_splitting_a_sequence_and_carrying_the_state_equals_the_whole(cell, back
 
 
 def on_gpu(w: tt.Weights) -> tt.Weights:
-    W_x, W_a, b, vectors = w
+    W_x, W_a, b, vectors = w[:4]
     return tt.Weights(
         W_x.to(GPU), W_a.to(GPU), b.to(GPU), {name: v.to(GPU) for name, v in vectors.items()}
     )
