@@ -10,7 +10,7 @@ import copy
 import inspect
 import math
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -21,6 +21,7 @@ from torch.nn.functional import linear
 from torch.utils._pytree import _register_namedtuple
 
 from ..ground.errors import InputError
+from .initial import begin, check
 
 
 class Weights(NamedTuple):
@@ -113,16 +114,20 @@ class Cell:
                 return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
     Shapes: x [B, n_x], each state and each gate [B, n]. Initial state: zeros, or what the cell's
-    own `initial_state` gives. Initial weights: W uniform in ±1/√n, b zero except where
-    `initial_bias` names a gate, vectors uniform in ±1/√n. A malformed declaration raises
-    `InputError` when the class is made; what `step` returns is looked at when the cell is first
-    used, and must be `self.State(…)`.
+    own `initial_state` gives. Initial weights: W and vectors uniform in ±1/√n, b zero, except where
+    `initial` says otherwise (`initial.py` has what it can: `initial = {"f": {"bias": 1.0}}`;
+    `initial_bias = {"f": 1.0}` is short for that). `chrono` names the gates whose biases chrono
+    initialisation sets: 1 for those that keep, -1 for those that take in. A malformed declaration
+    raises `InputError` when the class is made; what `step` returns is looked at when the cell is
+    first used, and must be `self.State(…)`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[tuple[str, ...]] = ()
     vectors: ClassVar[tuple[str, ...]] = ()
-    initial_bias: ClassVar[dict[str, float]] = {}
+    initial: ClassVar[Mapping[str, Any]] = {}
+    initial_bias: ClassVar[Mapping[str, float]] = {}
+    chrono: ClassVar[Mapping[str, int]] = {}
     State: ClassVar[Any]
     starts_at_zero: ClassVar[bool] = True
     start_reads_weights: ClassVar[bool] = False
@@ -144,8 +149,10 @@ class Cell:
         parameters = cls.gates + cls.vectors
         if len(set(parameters)) < len(parameters) or len(set(cls.state)) < len(cls.state):
             raise InputError(f"{cls.__name__} names a gate, a vector or a state twice.")
-        if unknown := set(cls.initial_bias) - set(cls.gates):
-            raise InputError(f"{cls.__name__}.initial_bias names no gate: {sorted(unknown)}.")
+        for field in ("initial_bias", "chrono"):
+            if unknown := set(getattr(cls, field)) - set(cls.gates):
+                raise InputError(f"{cls.__name__}.{field} names no gate: {sorted(unknown)}.")
+        check(cls, cls.initial, f"{cls.__name__}.initial")
         cls._look_at_step()
         cls._look_at_initial_state()
         cls.State = _state_class(cls)
@@ -154,24 +161,33 @@ class Cell:
         """The equations: the state at t from x<t> and the state at t-1."""
         raise NotImplementedError(f"{type(self).__name__} does not define step(self, w, x, s).")
 
-    def weights(self, input_size: int, hidden_size: int, **to: Any) -> Weights:
-        """New weights with their initial values; `to` is passed to torch (dtype, device)."""
+    def weights(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        initial: Iterable[Mapping[str, Any]] = (),
+        **to: Any,
+    ) -> Weights:
+        """New weights with their initial values; `to` is passed to torch (dtype, device).
+
+        `initial`: mappings as the cell's own, which count before it.
+        """
         G, n = len(self.gates), hidden_size
         bound = 1 / math.sqrt(n) if n else 0.0
 
         def uniform(*shape: int) -> Tensor:
             return torch.empty(*shape, **to).uniform_(-bound, bound).requires_grad_()
 
-        b = torch.zeros(G * n, **to)
-        for gate, value in self.initial_bias.items():
-            start = self.gates.index(gate) * n
-            b[start : start + n] = value
-        return Weights(
+        w = Weights(
             uniform(G * n, input_size),
             uniform(G * n, n),
-            b.requires_grad_(),
+            torch.zeros(G * n, **to).requires_grad_(),
             {name: uniform(n) for name in self.vectors},
         )
+        short = {gate: {"bias": value} for gate, value in self.initial_bias.items()}
+        begin(self, w, (type(self).initial, short, *initial))
+        return w
 
     def initial_state(self, batch: int, hidden_size: int, *, w: Any = None, **to: Any) -> Any:
         """The state before the first step, and after a reset: zeros [B, n].

@@ -46,6 +46,7 @@ class SimpleGRU(Cell):
 
     gates = ("c", "u")
     state = ("c",)
+    chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
         c_tilde = tanh(w.c(s.c, x))
@@ -66,6 +67,7 @@ class GRU(Cell):
 
     gates = ("c", "u", "r")
     state = ("c",)
+    chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
         gate_r = sigmoid(w.r(s.c, x))
@@ -89,6 +91,7 @@ class GRUResetAfter(Cell):
     gates = ("r", "z", "c")
     state = ("c",)
     vectors = ("d_c",)
+    chrono: ClassVar = {"z": 1}
 
     def step(self, w, x, s):
         gate_r = sigmoid(w.r(s.c, x))
@@ -113,7 +116,8 @@ class LSTM(Cell):
 
     gates = ("u", "f", "c", "o")
     state = ("a", "c")
-    initial_bias: ClassVar = {"f": 1.0}
+    initial: ClassVar = {"f": {"bias": 1.0}}
+    chrono: ClassVar = {"f": 1, "u": -1}
 
     def __init__(self, output: str = "tanh") -> None:
         self.output = one_of("output", output, ("tanh", "identity"))
@@ -144,7 +148,8 @@ class PeepholeLSTM(Cell):
     gates = ("u", "f", "c", "o")
     state = ("a", "c")
     vectors = ("p_u", "p_f", "p_o")
-    initial_bias: ClassVar = {"f": 1.0}
+    initial: ClassVar = {"f": {"bias": 1.0}}
+    chrono: ClassVar = {"f": 1, "u": -1}
 
     def __init__(self, output_gate_sees: str = "previous") -> None:
         self.output_gate_sees = one_of(

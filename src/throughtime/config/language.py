@@ -53,9 +53,9 @@ class ModelConfig(DecoderConfig):
 
     def check(self) -> None:
         """What only a recurrent stack has does not go with a fixed window."""
-        recurrent = [
-            n for n in ("skips", "weight_drop", "learned_initial_state") if getattr(self, n)
-        ]
+        super().check()
+        only = ("skips", "weight_drop", "learned_initial_state", "initial")
+        recurrent = [name for name in only if getattr(self, name)]
         if self.context is not None and recurrent:
             names = [f"model.{name}" for name in recurrent]
             raise SettingError(

@@ -140,6 +140,9 @@ class StackConfig:
         skips: Add a layer's input to its output from the second layer on.
         learned_initial_state: Learn the state in which a sequence begins, for each layer and
             direction; zero at first.
+        initial: How weights begin where not as the cell has it: orthogonal (recurrent matrices),
+            chrono:T (biases of gates, for memory of up to T steps), GATE.HALF=VALUE with a half of
+            recurrent, input or bias, as f.bias=2; several of them.
         init_range: Draw all weights uniform in ±init_range and set all biases to zero.
         backend: Scan backend: auto, compiled, native or reference.
     """
@@ -151,8 +154,17 @@ class StackConfig:
     weight_drop: float = limited(0.0, 0, 0.999)
     skips: bool = False
     learned_initial_state: bool = False
+    initial: list[str] = field(default_factory=list)
     init_range: float | None = limited(None, 0, 1000)
     backend: str = "auto"
+
+    def check(self) -> None:
+        """All weights are drawn alike, or some begin in a way of their own."""
+        if self.initial and self.init_range is not None:
+            raise SettingError(
+                "model.init_range draws all weights, and model.initial would be lost: give one.",
+                *("model.initial", "model.init_range"),
+            )
 
     def dropout_of(self, place: str) -> float:
         """The rate of a place that has its own `NAME_dropout`: that, or else the general one."""

@@ -76,6 +76,7 @@ class TaggerModelConfig(ReaderModelConfig):
 
     def check(self) -> None:
         """Two directions share the width of characters evenly."""
+        super().check()
         if self.characters == "recurrent" and self.char_size % 2:
             raise SettingError(
                 "model.char_size must be even where characters are read in both directions; got "

@@ -81,6 +81,7 @@ class TranslatorModelConfig(StackConfig):
 
     def check(self) -> None:
         """Dropout masks can be kept while the decoder is stepped."""
+        super().check()
         if self.input_feeding and (self.locked_dropout or self.weight_drop):
             raise SettingError(
                 "model.input_feeding steps the decoder one call at a time: model.locked_dropout "

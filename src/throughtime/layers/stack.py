@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .. import scans
 from ..cells import Cell, Weights
+from ..cells import initial as initial_weights
 from ..cells.failures import told
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, ShapeError, one_of
@@ -23,11 +24,17 @@ class CellWeights(nn.Module):
     """
 
     def __init__(
-        self, cell: Cell, input_size: int, hidden_size: int, learned_initial_state: bool = False
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        learned_initial_state: bool = False,
+        initial: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
+        said: dict[str, Any] = {"initial": initial} if initial else {}  # a cell may not know of it
         with told():
-            w = cell.weights(input_size, hidden_size)
+            w = cell.weights(input_size, hidden_size, **said)
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
         vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
         self.vectors = CellVectors(vectors)  # made from a dict it would sort the names
@@ -67,8 +74,10 @@ class Stack(nn.Module):
     all time steps (variational dropout); `weight_drop` drops entries of the recurrent weights W_a
     (DropConnect), drawn once a call; `skips` adds a layer's input to its output from the second
     layer on; `learned_initial_state` makes the first state of each layer, direction and part a
-    parameter [n], `stack.weights[k].first`; `batch_first` changes x, y and reset to [B, T, …];
-    `backend` as in `tt.scan`.
+    parameter [n], `stack.weights[k].first`; `initial` says how weights begin where not as the cell
+    has it: "orthogonal" (recurrent matrices), "chrono:T" (biases, for memory of up to T steps),
+    {"f": {"bias": 2.0}} as in a cell, or several; `batch_first` changes x, y and reset to [B, T,
+    …]; `backend` as in `tt.scan`.
 
     Shapes: x [T, B, input_size] → y [T, B, D·hidden_size], D = 2 if bidirectional else 1; the state
     is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered layer by layer,
@@ -94,6 +103,7 @@ class Stack(nn.Module):
         weight_drop: float = 0.0,
         skips: bool = False,
         learned_initial_state: bool = False,
+        initial: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
         batch_first: bool = False,
         backend: str = "auto",
     ) -> None:
@@ -118,12 +128,14 @@ class Stack(nn.Module):
         self.starts_at_zero = self.cell.starts_at_zero and not learned_initial_state
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
+        begins = initial_weights.for_cells(initial, [self.cell])
         self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
             CellWeights(
                 self.cell,
                 input_size if layer == 0 else self.output_size,
                 hidden_size,
                 learned_initial_state,
+                begins[0],
             )
             for layer in range(num_layers)
             for _ in range(self.directions)

@@ -34,6 +34,7 @@ def stack_of(
         weight_drop=c.weight_drop,
         skips=c.skips,
         learned_initial_state=c.learned_initial_state and not state_is_given,
+        initial=c.initial or None,
         backend=c.backend,
     )
 
