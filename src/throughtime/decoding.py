@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .ground.errors import InputError, ThroughtimeError
 from .layers.attention import Memory
+from .layers.states import rebuilt
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,8 @@ def beam_search(
 
 
 def reorder(state: Any, rows: Tensor, sentences: Tensor | None = None) -> Any:
-    """The state of the chosen hypotheses: each part [layers, R, n] → [layers, len(rows), n].
+    """The state of the chosen hypotheses: each part [layers, R, n] → [layers, len(rows), n],
+    whatever the layout.
 
     A `Memory` [T_x, sentences, …] is shared by all hypotheses of a sentence: what is kept of it are
     the chosen sentences; None: all.
@@ -288,5 +290,4 @@ def reorder(state: Any, rows: Tensor, sentences: Tensor | None = None) -> Any:
         if sentences is None:
             return state
         return Memory(*(part.index_select(1, sentences) for part in state))
-    parts = [reorder(part, rows, sentences) for part in state]
-    return type(state)(*parts)
+    return rebuilt(state, (reorder(part, rows, sentences) for part in state))

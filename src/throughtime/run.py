@@ -97,7 +97,7 @@ class Run:
         self.folder.require_weights(self.options.checkpoint)
         device = machine.choose_device(self.options.device)
         which = self.options.checkpoint
-        own = any(map(is_own, self.config.cells().values()))
+        own = any(is_own(cell) for cells in self.config.cells().values() for cell in cells)
         stored = {} if own else self.folder.shapes(which)
         with torch.random.fork_rng(devices=[]):  # weights are drawn, and then read
             task: Task = task_class(self.kind).load(self.config, self.folder, device)

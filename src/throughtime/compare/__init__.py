@@ -19,6 +19,7 @@ import torch
 from .. import config as configs
 from ..cells.names import find_cell
 from ..config.comparison import Comparison
+from ..config.values import listed
 from ..ground import machine, terminal
 from ..ground.extras import need
 from ..ground.output import json_text
@@ -65,7 +66,7 @@ def compare(
     configs.check(config)
     configs.check(comparison)
     comparison.settle(config)
-    for cell in comparison.cells:
+    for cell in (one for stack in comparison.cells for one in listed(stack)):
         find_cell(cell)  # an unknown one is told before data are read
     need("matplotlib", figure.EXTRA)
     axis, places = plan.axis(comparison, config)
@@ -129,7 +130,12 @@ def cores_here() -> int:
 def show_sizes(comparison: Comparison, variants: list[Variant], axis: str) -> None:
     """The widths and parameters, on standard error."""
     rows = [
-        (v.label, *([v.at] if axis else []), f"{v.config.model.hidden_size:,}", f"{v.parameters:,}")
+        (
+            v.label,
+            *([v.at] if axis else []),
+            table.widths(v.config.model.hidden_size),
+            f"{v.parameters:,}",
+        )
         for v in variants
     ]
     terminal.say(aligned([(f"equal {comparison.equal}", *([axis] if axis else []), "width",

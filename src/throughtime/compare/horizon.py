@@ -33,6 +33,6 @@ def horizon(task: Task, model: Any) -> dict[str, Any] | None:
     by = {
         f"{part}, {name}": found.horizon(part, layer, SHARE)
         for part in found.norms
-        for layer, name in enumerate(found.layers)
+        for layer, name in found.rows(part)
     }
     return {"horizon": found.reach(SHARE), "lags": lags, "by": by}

@@ -59,7 +59,7 @@ class VariantRow:
     label: str
     at: str
     parameters: int | None
-    hidden_size: int | None = None
+    hidden_size: int | list[int] | None = None
     variant: Variant | None = None
     findings: list[Finding] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)

@@ -32,13 +32,17 @@ def parameters(task: Any, config: Any) -> int:
 def match(task: Any, config: Any, wanted: int | None, label: str) -> int:
     """Set `config.model.hidden_size` so that the parameters are as near `wanted` as can be.
 
+    Layers of several sizes keep their proportions.
+
     None: leave it. Returns the count. Errors: `InputError` where even a width of 1 has more.
     """
     if wanted is None:
         return parameters(task, config)
 
+    given = config.model.hidden_size
+
     def count(n: int) -> int:
-        config.model.hidden_size = n
+        config.model.hidden_size = scaled(given, n)
         return parameters(task, config)
 
     n = nearest(count, wanted)
@@ -49,6 +53,13 @@ def match(task: Any, config: Any, wanted: int | None, label: str) -> int:
             "--data.vocab_size or --model.embedding_size, or compare at --equal time or width."
         )
     return count(n)
+
+
+def scaled(sizes: int | list[int], n: int) -> int | list[int]:
+    """The sizes of layers in proportion, n the first; of one size, n."""
+    if isinstance(sizes, int):
+        return n
+    return [max(1, round(size * n / sizes[0])) for size in sizes]
 
 
 def nearest(count: Callable[[int], int], wanted: int) -> int | None:

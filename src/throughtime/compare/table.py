@@ -53,7 +53,7 @@ def table_of(
     columns += [
         ("solved", solved),
         ("sequences until then", solved_after),
-        ("width", lambda row: integer(row.hidden_size)),
+        ("width", lambda row: widths(row.hidden_size)),
         ("parameters", lambda row: integer(row.parameters)),
         (f"{unit}/s", lambda row: integer(mean([f.per_second for f in row.findings]))),
         ("characters/s", characters_per_second if axis == "level" else lambda row: NOTHING),
@@ -129,6 +129,11 @@ def percent(value: float | None) -> str:
 def integer(value: float | None) -> str:
     """With thousands, or a dash."""
     return NOTHING if value is None or math.isnan(value) else f"{value:,.0f}"
+
+
+def widths(sizes: int | list[int] | None) -> str:
+    """The size of all layers, or that of each."""
+    return ", ".join(map(integer, sizes)) if isinstance(sizes, list) else integer(sizes)
 
 
 def duration(value: float | None) -> str:

@@ -76,7 +76,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 def is_own_still(config: configs.RunConfig, folder: RunFolder) -> bool:
     """Whether the folder's copies of cells' files are those that the command names."""
-    named = [text for text in config.cells().values() if is_own(text)]
+    named = [text for texts in config.cells().values() for text in texts if is_own(text)]
     return all(
         (copy := source_file(text, folder.path)).is_file()
         and copy.read_bytes() == source_file(text).read_bytes()

@@ -67,7 +67,7 @@ class ClassifierModelConfig(ReaderModelConfig):
         output_dropout: Instead of dropout, on what is pooled and in the output layers.
     """
 
-    hidden_size: int = limited(128, 1, WIDEST)
+    hidden_size: int | list[int] = limited(128, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
     pooling: Literal["last", "mean", "max", "attention"] = "max"
     dropout: float = limited(0.3, 0, 0.999)

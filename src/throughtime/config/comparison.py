@@ -10,7 +10,7 @@ from ..ground.errors import InputError, SettingError, one_of
 from .run import MOST_THREADS
 from .settings import limited
 from .text import LEVELS
-from .values import shown
+from .values import shown, split
 
 DEFAULT_CELLS = ("rnn", "simple-gru", "gru", "lstm", "peephole-lstm")
 BASELINES = ("ngram", "feed-forward")
@@ -21,8 +21,8 @@ class Comparison:
     """What stands side by side.
 
     Args:
-        cells: Cells, separated by commas or spaces; default rnn,simple-gru,gru,lstm,peephole-lstm,
-            or --cell alone where levels are compared.
+        cells: Cells, separated by commas or spaces, one for each layer as in [gru,lstm]; default
+            rnn,simple-gru,gru,lstm,peephole-lstm, or --cell alone where levels are compared.
         baselines: For language models: ngram (Witten-Bell, the best order up to 5) and feed-forward
             (a network that sees --context tokens, trained as the cells are).
         context: Tokens that the feed-forward baseline sees.
@@ -82,15 +82,3 @@ class Comparison:
                 "equal time needs max_time, and no epochs or max_steps.",
                 *("equal", "max_time", "epochs", "max_steps"),
             )
-
-
-def split(text: str) -> list[str]:
-    """The parts between commas, but for commas in brackets: lstm(output=identity),gru."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]

@@ -32,11 +32,11 @@ class ModelConfig(DecoderConfig):
     """The network: embedding, stack of cells, output layers, softmax.
 
     Args:
-        hidden_size: Width n of each layer.
+        hidden_size: Width n of each layer; several are one for each layer.
         affixes: With level word, add to a word's embedding those of its beginnings and endings of
             up to so many characters, which it shares with other words; 0 for none.
         context: No recurrence: a feed-forward network that sees so many tokens side by side, with
-            num_layers layers (tanh) of width hidden_size; the cell has no part in it.
+            layers (tanh) as many and as wide as those of a stack; the cell has no part in it.
         locked_dropout: One dropout mask for all time steps of a window.
         weight_drop: Share of recurrent weights dropped in each window.
         tied: Use the embedding matrix as the softmax's weights.
@@ -44,7 +44,7 @@ class ModelConfig(DecoderConfig):
         cutoffs: Frequency ranks between the clusters of the adaptive softmax.
     """
 
-    hidden_size: int = limited(512, 1, WIDEST)
+    hidden_size: int | list[int] = limited(512, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
     context: int | None = limited(None, 1, 10_000)
     tied: bool = False

@@ -61,11 +61,11 @@ class MusicModelConfig(ConditionalModelConfig):
     """The network of music. For frames the conditions' settings do nothing.
 
     Args:
-        embedding_size: Width of the token embedding, default hidden_size; of a linear layer before
-            the stack for frames, default none.
+        embedding_size: Width of the token embedding, default that of the first layer; of a linear
+            layer before the stack for frames, default none.
     """
 
-    hidden_size: int = limited(384, 1, WIDEST)
+    hidden_size: int | list[int] = limited(384, 1, WIDEST)
     condition_dropout: float = limited(0.1, 0, 0.999)
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from ..ground.errors import InputError, SettingError
 from .durations import Every, seconds
 from .settings import DEEPEST, SEEDS, WIDEST, limited, spelled
+from .values import listed
 
 DEVICES = Literal["auto", "cpu", "cuda", "mps"]
 """Where a model can run."""
@@ -132,12 +133,12 @@ class StackConfig:
     """A stack of cells.
 
     Args:
-        hidden_size: Width n of each layer, in each direction.
-        num_layers: Depth.
+        hidden_size: Width n of each layer, in each direction; several are one for each layer.
+        num_layers: Depth; default: as many as hidden_size or the cell has, else 1.
         dropout: On what goes into the stack, between its layers and on what comes out.
         locked_dropout: One dropout mask for all time steps of a sequence.
         weight_drop: Share of recurrent weights dropped in each step of training.
-        skips: Add a layer's input to its output from the second layer on.
+        skips: Add a layer's input to its output from the second layer on, where both are as wide.
         learned_initial_state: Learn the state in which a sequence begins, for each layer and
             direction; zero at first.
         initial: How weights begin where not as the cell has it: orthogonal (recurrent matrices),
@@ -147,8 +148,8 @@ class StackConfig:
         backend: Scan backend: auto, compiled, native or reference.
     """
 
-    hidden_size: int = limited(256, 1, WIDEST)
-    num_layers: int = limited(1, 1, DEEPEST)
+    hidden_size: int | list[int] = limited(256, 1, WIDEST)
+    num_layers: int | None = limited(None, 1, DEEPEST)
     dropout: float = limited(0.0, 0, 0.999)
     locked_dropout: bool = False
     weight_drop: float = limited(0.0, 0, 0.999)
@@ -159,12 +160,24 @@ class StackConfig:
     backend: str = "auto"
 
     def check(self) -> None:
-        """All weights are drawn alike, or some begin in a way of their own."""
+        """Layers are as many as their sizes; weights begin alike, or in a way of their own."""
+        sizes = self.hidden_size
+        if isinstance(sizes, list) and self.num_layers not in (None, len(sizes)):
+            raise SettingError(
+                f"model.hidden_size has {len(sizes)} sizes, and model.num_layers is "
+                f"{self.num_layers}: give as many, or leave num_layers out.",
+                *("model.hidden_size", "model.num_layers"),
+            )
         if self.initial and self.init_range is not None:
             raise SettingError(
                 "model.init_range draws all weights, and model.initial would be lost: give one.",
                 *("model.initial", "model.init_range"),
             )
+
+    @property
+    def widths(self) -> list[int]:
+        """The sizes of the layers, or the one that all have."""
+        return [self.hidden_size] if isinstance(self.hidden_size, int) else self.hidden_size
 
     def dropout_of(self, place: str) -> float:
         """The rate of a place that has its own `NAME_dropout`: that, or else the general one."""
@@ -186,7 +199,8 @@ class RunConfig:
     Args:
         out: Run folder to make.
         cell: rnn, simple-gru, gru, gru-reset-after, lstm, peephole-lstm; with options, as in
-            lstm(output=identity); or your own, as FILE.py:Class.
+            lstm(output=identity); or your own, as FILE.py:Class. Several, with commas between them,
+            are one for each layer.
         max_time: Stop after this time (90s, 3m, 1h30m).
         epochs: Stop after so many passes over the data; default 10 where nothing else limits.
         max_steps: Stop after so many steps.
@@ -214,11 +228,15 @@ class RunConfig:
     compared_by: ClassVar[tuple[str, ...]] = ()
     between_samples: ClassVar[str] = "\n" + "─" * 40 + "\n"
 
-    def cells(self) -> dict[str, str]:
-        """`cell`, and each model.NAME_cell: one that is not named is as the first."""
+    def cells(self) -> dict[str, list[str]]:
+        """`cell`, and each model.NAME_cell, one for all layers or one for each.
+
+        One that is not named is as the first.
+        """
         model = getattr(self, "model", None)
         more = {k: v for k, v in vars(model).items() if k.endswith("_cell")} if model else {}
-        return {"cell": self.cell} | {k: v or self.cell for k, v in more.items()}
+        named = {"cell": self.cell} | {k: v or self.cell for k, v in more.items()}
+        return {name: listed(text) for name, text in named.items()}
 
     def most_epochs(self) -> float | None:
         """`epochs`, or those after which a run ends that nothing else limits."""

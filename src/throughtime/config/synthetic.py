@@ -17,11 +17,11 @@ class SyntheticModelConfig(StackConfig):
     """The network: stack of cells, one linear output.
 
     Args:
-        hidden_size: Width n of each layer.
+        hidden_size: Width n of each layer; several are one for each layer.
         dropout: Between layers.
     """
 
-    hidden_size: int = limited(128, 1, WIDEST)
+    hidden_size: int | list[int] = limited(128, 1, WIDEST)
 
 
 @dataclass

@@ -55,7 +55,7 @@ class TaggerModelConfig(ReaderModelConfig):
         dropout: On the input, between layers and on what comes out.
         characters: How a word's characters are read: by cells in both directions, by a convolution
             with its maximum over the word, or not at all.
-        char_cell: Cell of recurrent characters; default: that of the stack.
+        char_cell: Cell of recurrent characters; default: that of the stack's first layer.
         char_embedding_size: Width of the character embedding.
         char_size: Width of what stands for a word's characters.
         char_width: Characters that a convolution sees at a time.
@@ -64,7 +64,7 @@ class TaggerModelConfig(ReaderModelConfig):
         word_dropout: Share of words read as <unk> in training; their characters are still read.
     """
 
-    hidden_size: int = limited(192, 1, WIDEST)
+    hidden_size: int | list[int] = limited(192, 1, WIDEST)
     characters: Literal["recurrent", "convolutional", "none"] = "recurrent"
     char_cell: str | None = None
     char_embedding_size: int = limited(32, 1, WIDEST)
@@ -123,6 +123,11 @@ class TaggerConfig(RunConfig):
 
     fixed: ClassVar[tuple[str, ...]] = (*RunConfig.fixed, *BATCHES, "score")
     predict_options: ClassVar[type | None] = TaggingOptions
+
+    def cells(self) -> dict[str, list[str]]:
+        """Characters are read by one layer."""
+        found = super().cells()
+        return found if self.model.char_cell else found | {"char_cell": found["cell"][:1]}
 
     def check(self) -> None:
         """The score is one of these tags."""

@@ -82,7 +82,7 @@ class ReaderModelConfig(StackConfig):
     """A network that reads all of a sequence: embedding, stack of cells, output layers.
 
     Args:
-        hidden_size: Width n of each layer, in each direction.
+        hidden_size: Width n of each layer, in each direction; several are one for each layer.
         bidirectional: Read in both directions.
         embedding_size: Width of the token embedding.
         word_dropout: Share of tokens read as <unk> in training.
@@ -105,7 +105,7 @@ class DecoderConfig(StackConfig):
 
     Args:
         dropout: On the embedding, between layers and before the softmax.
-        embedding_size: Width of the token embedding; default hidden_size.
+        embedding_size: Width of the token embedding; default that of the first layer.
         output_layers: Widths of ordinary layers (relu) between the stack and the softmax.
         embedding_dropout: Instead of dropout, on the embedding.
         output_dropout: Instead of dropout, before the softmax.

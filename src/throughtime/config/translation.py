@@ -37,8 +37,9 @@ class TranslatorModelConfig(StackConfig):
     """The network: an encoder reads the source, a decoder with attention writes the target.
 
     Args:
-        hidden_size: Width n of the decoder's layers, and of the encoder's in each direction.
-        num_layers: Depth of the decoder.
+        hidden_size: Width n of the decoder's layers, and of the encoder's in each direction;
+            several are one for each layer.
+        num_layers: Depth of the decoder; default: as many as hidden_size or its cell has, else 1.
         dropout: On embeddings, between layers and before the softmax.
         encoder_layers: Depth of the encoder; default num_layers.
         learned_initial_state: Learn the state in which the encoder begins; zero at first. The
@@ -61,7 +62,7 @@ class TranslatorModelConfig(StackConfig):
         output_dropout: Instead of dropout, before the softmax.
     """
 
-    hidden_size: int = limited(256, 1, WIDEST)
+    hidden_size: int | list[int] = limited(256, 1, WIDEST)
     dropout: float = limited(0.3, 0, 0.999)
     encoder_layers: int | None = limited(None, 1, DEEPEST)
     bidirectional: bool = True

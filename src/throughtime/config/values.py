@@ -47,8 +47,12 @@ ANY = Limits(-1e12, 1e12)
 def fit(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """The value as the hint's kind; `SettingError` where it is none or outside the limits."""
     args = typing.get_args(hint)
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # X | None is all there is
-        return None if value is None else fit(name, value, args[0], metadata)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # X | None, or X | list[X]
+        several = next((arg for arg in args if typing.get_origin(arg) is list), None)
+        if several is not None and isinstance(value, (list, tuple)):
+            return one_or_several(name, value, several, metadata)
+        optional = type(None) in args
+        return None if value is None and optional else fit(name, value, args[0], metadata)
     if typing.get_origin(hint) is Literal:
         return choose(name, value, args)
     if typing.get_origin(hint) is list:
@@ -65,6 +69,33 @@ def fit(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     if hint is str:
         return text(name, value, metadata.get("read"))
     return number(name, value, hint, metadata.get("limits", ANY))
+
+
+def one_or_several(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+    """A list of at least one; of one, that one."""
+    found = fit(name, value, hint, metadata)
+    if not found:
+        raise wrong(name, "one value or several", value)
+    return found if len(found) > 1 else found[0]
+
+
+def listed(text: str) -> list[str]:
+    """What is joined by commas, with or without square brackets around: [gru,lstm]."""
+    text = text.strip()
+    whole = text.startswith("[") and text.endswith("]")
+    return split(text[1:-1] if whole else text) or [text]
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas, but for commas in brackets: lstm(output=identity),[gru,lstm]."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
 
 
 def choose(name: str, value: Any, choices: tuple[Any, ...]) -> Any:

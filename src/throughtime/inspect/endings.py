@@ -91,7 +91,7 @@ def gradients_by_stack(
             ends = ["whole"] if name in batch.apart and "whole" in by_end else ["last"]
             if seen.directions == 2 and "first" in by_end and ends == ["last"]:
                 ends.append("first")
-            for part in seen.cell.state:
+            for part in seen.parts:
                 rows = [by_end[end][name][1][part][k :: len(ends)] for k, end in enumerate(ends)]
                 by_scan = torch.stack(rows, 1).flatten(0, 1)
                 norms.setdefault(name, {}).setdefault(part, []).append(
@@ -140,7 +140,7 @@ def joined(several: list[Tensor]) -> Tensor:
 
 def trimmed(norms: dict[str, Tensor]) -> dict[str, Tensor]:
     """The lags that a quarter of the sequences have: a median of fewer tells little."""
-    known = ~next(iter(norms.values()))[0].isnan()
+    known = ~next(iter(norms.values())).isnan().all(0)  # a row is NaN where a cell has no such part
     enough = int((known.sum(1) >= max(1, known.any(0).sum() // 4)).sum())
     return {part: one[:, : max(1, enough)] for part, one in norms.items()}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..ground.extras import need
 from ..ground.wording import plural
-from .gates import BINS, SATURATED, Gates
+from .gates import BINS, SATURATED, Gates, of_units
 from .gradients import GradientsThroughTime
 from .health import Health
 from .influence import Influence, mean_within
@@ -87,7 +87,7 @@ def gradients_figure(
     figure, axes = new_figure(3.6 if len(parts) == 1 else 3.5, 1, len(parts), sharey=True)
     for panel, part in zip(axes[0], parts):
         panel.set_yscale("log")
-        for row, name in enumerate(found.layers):
+        for row, name in found.rows(part):
             colour = SERIES[row % len(SERIES)]
             draw_lags(panel, found, part, row, colour, name)
             if untrained is not None:
@@ -109,10 +109,13 @@ def gradients_figure(
     if lowest > 1e-3:
         logarithmic(axes[0, 0].yaxis)
     axes[0, 0].set_ylabel("gradient norm, lag 0 = 1")
-    lines, names = axes[0, 0].get_legend_handles_labels()
+    lines: dict[str, Any] = {}  # by name, since no panel need have all layers
+    for panel in axes[0]:
+        handles, names = panel.get_legend_handles_labels()
+        lines |= dict(zip(names, handles))
     figure.legend(
-        lines, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False,
-        fontsize=9, labelcolor=INK,
+        list(lines.values()), list(lines), loc="outside lower center", ncols=min(4, len(lines)),
+        frameon=False, fontsize=9, labelcolor=INK,
     )  # fmt: skip
     return figure
 
@@ -121,7 +124,7 @@ def shown_medians(found: GradientsThroughTime) -> list[np.ndarray]:
     """The positive numbers of every curve."""
     curves = []
     for part in found.norms:
-        for row in range(len(found.layers)):
+        for row, _ in found.rows(part):
             median = drawn(found.shares(part, row))
             if (positive := median[median > 0]).size:
                 curves.append(positive)
@@ -159,7 +162,7 @@ def draw_lags(
 
 def late_horizon(found: GradientsThroughTime, part: str) -> bool:
     """Whether a curve of the part passes 1% in the right half, where labels stand otherwise."""
-    horizons = [found.horizon(part, row) for row in range(len(found.layers))]
+    horizons = [found.horizon(part, row) for row, _ in found.rows(part)]
     return any(k is not None and k > found.lags / 2 for k in horizons)
 
 
@@ -174,11 +177,12 @@ def gates_figure(found: Gates) -> Any:
             panel = axes[row, column]
             shares = gate.histogram[row].numpy()
             dark = (edges < SATURATED - 1e-9) | (edges >= 1 - SATURATED - 1e-9)
-            for inside, alpha in ((dark, 1.0), (~dark, 0.45)):
+            there = row in dict(found.rows(name))
+            for inside, alpha in ((dark, 1.0), (~dark, 0.45)) if there else ():
                 panel.bar(edges[inside], shares[inside], 0.92 / BINS, align="edge",
                           color=SERIES[column % len(SERIES)], alpha=alpha, linewidth=0)  # fmt: skip
-            closed, opened = float(gate.closed[row].mean()), float(gate.open[row].mean())
-            for x, text, side in ((0.0, closed, "left"), (1.0, opened, "right")):
+            closed, opened = float(gate.closed[row].nanmean()), float(gate.open[row].nanmean())
+            for x, text, side in ((0.0, closed, "left"), (1.0, opened, "right")) if there else ():
                 panel.text(x, 0.97, f"{text:.0%}", ha=side, va="top", size=9, color=INK,
                            transform=panel.transAxes)  # fmt: skip
             panel.set_xlim(0, 1)
@@ -202,7 +206,7 @@ def saturation_figure(found: Gates) -> Any:
     for panel, name in zip(axes[0], names):
         gate = found.gates[name]
         panel.plot([0, 1], [1, 0], color=MUTED, linewidth=0.8)
-        for row, layer in enumerate(found.layers):
+        for row, layer in found.rows(name):
             panel.scatter(
                 gate.closed[row].numpy(), gate.open[row].numpy(), s=12, alpha=0.55, linewidths=0,
                 color=SERIES[row % len(SERIES)], label=layer,
@@ -223,8 +227,9 @@ def memory_figure(found: Gates) -> Any:
     assert part is not None
     figure, axes = new_figure(3.2)
     panel = axes[0, 0]
-    for row, layer in enumerate(found.layers):
-        tau = found.time_constants(part)[row].clamp(0.1, 1e6).sort(descending=True).values.numpy()
+    for row, layer in found.rows(part):
+        tau = of_units(found.time_constants(part)[row]).clamp(0.1, 1e6)
+        tau = tau.sort(descending=True).values.numpy()
         share = np.arange(1, len(tau) + 1) / len(tau)
         panel.step(tau, share, where="pre", color=SERIES[row % len(SERIES)], linewidth=2,
                    label=layer)  # fmt: skip

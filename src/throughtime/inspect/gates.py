@@ -21,6 +21,7 @@ BINS = 20
 class GateValues:
     """One gate over all steps looked at.
 
+    Rows of layers that have no such gate are NaN, and so are units that a narrower layer lacks.
     `histogram [layers, BINS]`: the share of values in each twentieth of 0 to 1. `closed`, `open`
     [layers, n]: the share of steps in which each unit is below SATURATED, above 1 − SATURATED.
     """
@@ -38,7 +39,7 @@ class Gates:
         τ[i] = −1 / ln kept[i], in steps
 
     `gates` by name in the cell; `kept[part]` is [layers, n], for the parts that have a direct path
-    from step to step (none in a basic RNN). `layers` names the rows.
+    from step to step (none in a basic RNN). `layers` names the rows. NaN as in `GateValues`.
     """
 
     gates: dict[str, GateValues]
@@ -50,12 +51,19 @@ class Gates:
     @property
     def memory(self) -> str | None:
         """The part that keeps the most; None where no part has a direct path."""
-        return max(self.kept, key=lambda part: float(self.kept[part].abs().mean()), default=None)
+        return max(self.kept, key=lambda part: float(self.kept[part].abs().nanmean()), default=None)
 
     def time_constants(self, part: str) -> Tensor:
         """τ [layers, n]: 0 where nothing is kept, infinite where all is or more."""
         kept = self.kept[part].double().abs()
-        return torch.where(kept < 1, -1 / kept.log().clamp(max=-1e-300), math.inf)
+        return torch.where(kept >= 1, math.inf, -1 / kept.log().clamp(max=-1e-300))
+
+    def rows(self, name: str) -> list[tuple[int, str]]:
+        """The layers that have the gate, or the part of the state, with their names."""
+        by_unit = self.gates[name].closed if name in self.gates else self.kept[name]
+        return [
+            (row, layer) for row, layer in enumerate(self.layers) if len(of_units(by_unit[row]))
+        ]
 
 
 def gates_through_time(model: Any, batch: tuple[Tensor, Tensor], *, state: Any = None) -> Gates:
@@ -76,28 +84,49 @@ def summary(seen: Seen, lengths: Tensor | None = None) -> Gates:
     T, B = len(seen.steps[0]), len(seen.steps[0][0].after[0]) if seen.steps[0] else 0
     alive = None if lengths is None else ragged.mask(lengths, T)
     names = list(dict.fromkeys(name for steps in seen.steps for s in steps for name in s.gates))
-    names.sort(key=lambda name: _order(name, seen.cell.gates))
+    order = list(dict.fromkeys(gate for cell in seen.cells for gate in cell.gates))
+    names.sort(key=lambda name: order.index(name.split("+")[0]))
     found = {}
     for name in names:
-        layers = [_flat([s.gates[name] for s in steps], alive) for steps in seen.steps]
+        layers = [
+            _flat([s.gates[name] for s in steps], alive) if name in steps[0].gates else None
+            for steps in seen.steps
+        ]
         found[name] = GateValues(
-            torch.stack([_histogram(v) for v in layers]),
-            torch.stack([(v < SATURATED).double().mean(0) for v in layers]),
-            torch.stack([(v > 1 - SATURATED).double().mean(0) for v in layers]),
+            _rows([None if v is None else _histogram(v) for v in layers]),
+            _rows([None if v is None else (v < SATURATED).double().mean(0) for v in layers]),
+            _rows([None if v is None else (v > 1 - SATURATED).double().mean(0) for v in layers]),
         )
     kept = {
-        part: torch.stack(
-            [_flat([s.kept[part] for s in steps], alive).double().mean(0) for steps in seen.steps]
+        part: _rows(
+            [
+                _flat([s.kept[part] for s in steps], alive).double().mean(0)
+                if part in steps[0].kept
+                else None
+                for steps in seen.steps
+            ]
         )
-        for part in seen.cell.state
+        for part in seen.parts
+        if T
     }
-    kept = {part: share for part, share in kept.items() if bool((share != 0).any())}
+    kept = {part: share for part, share in kept.items() if bool(share.nan_to_num().any())}
     steps = T * B if alive is None else int(alive.sum())
     return Gates(found, kept, seen.names(), steps)
 
 
-def _order(name: str, gates: tuple[str, ...]) -> int:
-    return gates.index(name.split("+")[0])
+def of_units(values: Tensor) -> Tensor:
+    """Those of the units that are there."""
+    return values[~values.isnan()]
+
+
+def _rows(layers: list[Tensor | None]) -> Tensor:
+    """[layers, the widest]: NaN where a layer has none, or fewer units."""
+    there = [row for row in layers if row is not None]
+    table = there[0].new_full((len(layers), max(map(len, there))), torch.nan)
+    for k, row in enumerate(layers):
+        if row is not None:
+            table[k, : len(row)] = row
+    return table
 
 
 def _flat(steps: list[Tensor], alive: Tensor | None) -> Tensor:

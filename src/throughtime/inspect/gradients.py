@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..data.stored import Ids
 from ..ground.errors import InputError
+from ..layers.states import each
 from .watch import watching
 
 COLUMNS = 32
@@ -28,7 +29,8 @@ ENOUGH = 8
 class GradientsThroughTime:
     """‖∂L<T>/∂s<t>‖ for each part s of the state, by the lag k = T − t.
 
-    `norms[part]` is [layers, lags, positions], lag 0 first; NaN where a sequence is shorter. With
+    `norms[part]` is [layers, lags, positions], lag 0 first; NaN where a sequence is shorter, and in
+    a layer whose cell has no such part. With
     two directions a row is a layer's direction, forward before backward, and the lag counts the
     steps of that direction. `layers` names the rows.
 
@@ -38,6 +40,11 @@ class GradientsThroughTime:
 
     norms: dict[str, Tensor]
     layers: tuple[str, ...]
+
+    def rows(self, part: str) -> list[tuple[int, str]]:
+        """The layers that have the part, with their names."""
+        there = ~self.norms[part].isnan().flatten(1).all(1)
+        return [(row, name) for row, name in enumerate(self.layers) if there[row]]
 
     def median(self, part: str, layer: int) -> Tensor:
         """Over the positions, [lags]."""
@@ -81,6 +88,7 @@ class GradientsThroughTime:
             (part, layer, self.horizon(part, layer, share))
             for layer in reversed(range(len(self.layers)))
             for part in self.norms
+            if layer in dict(self.rows(part))
         ]
         return max(found, key=lambda one: math.inf if one[2] is None else one[2])
 
@@ -135,14 +143,15 @@ def gradients_through_time(
         )
     if dtype is not None and dtype != next(model.parameters()).dtype:
         model = copy.deepcopy(model).to(dtype)
-        state = state and type(state)(*(part.to(dtype) for part in state))
+        state = None if state is None else each(lambda part: part.to(dtype), state)
     state = model.initial_state(tokens.shape[1]) if state is None else state
     parts: list[dict[str, Tensor]] = []
     names: tuple[str, ...] = ()
     for start in range(0, tokens.shape[1], COLUMNS):
         some = slice(start, start + COLUMNS)
         with watching(model) as watched, torch.enable_grad():
-            h, _ = model.hidden(tokens[:, some], type(state)(*(part[:, some] for part in state)))
+            own = each(lambda part, some=some: part[:, some], state)
+            h, _ = model.hidden(tokens[:, some], own)
             loss = nats(model, h[-1], targets[-1, some]).sum()
             seen = watched["stack"]
             found, names = seen.gradient_norms(loss), seen.names()

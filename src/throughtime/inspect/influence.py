@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..data.stored import Ids
 from ..ground.errors import InputError
+from ..layers.states import each
 
 BLOCK = 16
 """Steps between which exchanged columns join: a column runs from the block of its exchange on."""
@@ -113,19 +114,25 @@ def after_the_last(model: Any, columns: Tensor, own: Any, draws: int) -> Tensor:
 
     The last column is the text as it is; a column is read from the step where it first differs.
     """
-    T, State = len(columns), type(own)
-    running = State(*(part[:, :0] for part in own))
-    h = own[0]
+    T = len(columns)
+    running = each(lambda part: part[:, :0], own)
+    h = columns.new_empty(0)
     for start in range(0, T, BLOCK):
         end = min(start + BLOCK, T)
-        joined = State(*(part.expand(-1, (end - start) * draws, -1) for part in own))
-        running = State(*(torch.cat(parts, 1) for parts in zip(running, joined)))
-        many = State(*(torch.cat(parts, 1) for parts in zip(running, own)))
+        count = (end - start) * draws
+        joined = each(lambda part, count=count: part.expand(-1, count, -1), own)
+        running = each(beside, running, joined)
+        many = each(beside, running, own)
         chosen = torch.cat([columns[start:end, : end * draws], columns[start:end, -1:]], 1)
         h, many = model.hidden(chosen, many)
-        running = State(*(part[:, :-1] for part in many))
-        own = State(*(part[:, -1:] for part in many))
+        running = each(lambda part: part[:, :-1], many)
+        own = each(lambda part: part[:, -1:], many)
     return h[-1]
+
+
+def beside(*parts: Tensor) -> Tensor:
+    """Sequences of states side by side."""
+    return torch.cat(parts, 1)
 
 
 def exchanges(tokens: Tensor, ids: Ids, draws: int, seed: int) -> Tensor:

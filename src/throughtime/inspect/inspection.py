@@ -54,7 +54,10 @@ def describe(name: str, stack: Stack) -> str:
     """A stack in one line."""
     both = ", both directions" if stack.bidirectional else ""
     where = f"{name}: " if name != "stack" else ""
-    return f"{where}{stack.cell!r}, {stack.num_layers} × {stack.hidden_size}{both}"
+    if stack.layout.uniform:
+        return f"{where}{stack.cell!r}, {stack.num_layers} × {stack.hidden_size}{both}"
+    layers = (f"{cell!r} × {n}" for cell, n in zip(stack.cells, stack.hidden_sizes))
+    return f"{where}{', '.join(layers)}{both}"
 
 
 LEFT_OUT = {
@@ -94,7 +97,7 @@ def other_sections(
         gates = gates_by_stack(model, found)
     for name, one in gates.items():
         parts.append(
-            sections.gates_section(one, model.get_submodule(name).cell, stack=name * several)
+            sections.gates_section(one, model.get_submodule(name).cells, stack=name * several)
         )
     for name, (title, does) in LEFT_OUT.items():
         why = f"{title}: left out, since it {does}."

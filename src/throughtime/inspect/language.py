@@ -140,7 +140,7 @@ def gates(task: Any, model: Any, ids: Ids, effort: Effort) -> list[Section]:
         found = summary(seen)
         units = longest_units(seen, found, tokens)
     return [
-        sections.gates_section(found, task.cell),
+        sections.gates_section(found, model.stack.cells),
         text_sections.units_section(units, found, tokens, task),
     ]
 

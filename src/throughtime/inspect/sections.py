@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ..ground.wording import plural
 from . import figures
-from .gates import SATURATED, Gates
+from .gates import SATURATED, Gates, of_units
 from .gradients import GradientsThroughTime
 from .health import Health
 from .page import Section, drawing, paragraph, table
@@ -115,7 +116,7 @@ def gradients_sentence(found: GradientsThroughTime, noun: str, of: str) -> str:
     )
     also, others = "", []
     for other in found.norms if horizon is not None else ():
-        for row, name in enumerate(found.layers):
+        for row, name in found.rows(other):
             if (other, row) != (part, layer):
                 k = found.horizon(other, row)
                 named = f"{other} of {name}" if len(found.layers) > 1 else other
@@ -139,7 +140,7 @@ def rates_table(found: GradientsThroughTime, untrained: GradientsThroughTime | N
     several = [("", found)] + ([(", untrained", untrained)] if untrained else [])
     rows = []
     for part in found.norms:
-        for row, layer in enumerate(found.layers):
+        for row, layer in found.rows(part):
             for suffix, one in several:
                 horizon, rate = one.horizon(part, row), one.rate(part, row)
                 shown = f"over {one.lags}" if horizon is None else f"{horizon}"
@@ -161,7 +162,7 @@ def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
                 "rate": found.rate(part, row),
                 "verdict": verdict(found, part, row),
             }
-            for row, layer in enumerate(found.layers)
+            for row, layer in found.rows(part)
         }
         for part in found.norms
     } | {"positions": next(iter(found.norms.values())).shape[2]}
@@ -170,15 +171,16 @@ def gradient_numbers(found: GradientsThroughTime) -> dict[str, Any]:
 # ---- gates ------------------------------------------------------------------------------------
 
 
-def gates_section(found: Gates, cell: Any, stack: str = "") -> Section:
-    """The distributions, saturation, and time constants."""
+def gates_section(found: Gates, cells: Sequence[Any], stack: str = "") -> Section:
+    """The distributions, saturation, and time constants of layers of these cells."""
     name, title, finding = of_stack("gates", "Gates and memory", gates_sentence(found), stack)
     if not found.gates and found.memory is None:
         return left_out(
             name,
             title,
-            f"{cell!r} has no gates and no direct path from one state to the next: every step "
-            "makes the whole state anew through its matrix, so there is nothing to open or close.",
+            f"{' and '.join(dict.fromkeys(map(repr, cells)))} has no gates and no direct path from "
+            "one state to the next: every step makes the whole state anew through its matrix, so "
+            "there is nothing to open or close.",
         )
     body = [
         paragraph(
@@ -224,22 +226,22 @@ def gate_numbers(found: Gates) -> dict[str, Any]:
         gate: {
             layer: {
                 "histogram": values.histogram[row].tolist(),
-                "closed": float(values.closed[row].mean()),
-                "open": float(values.open[row].mean()),
-                "closed_by_unit": values.closed[row].tolist(),
-                "open_by_unit": values.open[row].tolist(),
+                "closed": float(values.closed[row].nanmean()),
+                "open": float(values.open[row].nanmean()),
+                "closed_by_unit": of_units(values.closed[row]).tolist(),
+                "open_by_unit": of_units(values.open[row]).tolist(),
             }
-            for row, layer in enumerate(found.layers)
+            for row, layer in found.rows(gate)
         }
         for gate, values in found.gates.items()
     }
     memory = {
         part: {
             layer: {
-                "kept": kept[row].tolist(),
-                "time_constants": found.time_constants(part)[row].tolist(),
+                "kept": of_units(kept[row]).tolist(),
+                "time_constants": of_units(found.time_constants(part)[row]).tolist(),
             }
-            for row, layer in enumerate(found.layers)
+            for row, layer in found.rows(part)
         }
         for part, kept in found.kept.items()
     }
@@ -254,7 +256,7 @@ def gates_sentence(found: Gates) -> str:
     """The median and longest time constants, and the gate that saturates most."""
     said = []
     if found.memory is not None:
-        tau = found.time_constants(found.memory).flatten()
+        tau = of_units(found.time_constants(found.memory))
         longest = float(tau.max())
         most = "without end" if math.isinf(longest) else f"for {longest:,.1f}"
         said.append(
@@ -262,8 +264,8 @@ def gates_sentence(found: Gates) -> str:
             f"steps or more, the longest {most}"
         )
     if found.gates:
-        closed = {gate: float(values.closed.mean()) for gate, values in found.gates.items()}
-        opened = {gate: float(values.open.mean()) for gate, values in found.gates.items()}
+        closed = {gate: float(values.closed.nanmean()) for gate, values in found.gates.items()}
+        opened = {gate: float(values.open.nanmean()) for gate, values in found.gates.items()}
         gate = max(closed, key=lambda g: closed[g] + opened[g])
         if closed[gate] + opened[gate] < LITTLE:
             said.append(f"no gate is closed or open in more than {LITTLE:.0%} of steps")

@@ -48,14 +48,15 @@ def longest_units(
     part = found.memory
     if part is None:
         return []
-    states = torch.stack(
-        [torch.stack([getattr(s, part) for s in steps[skip:]]) for steps in seen.states]
-    )  # [layers, T, B, n]
-    states, tokens = states.cpu(), tokens[skip:].cpu()
-    deviation = states.flatten(1, 2).std(1)
-    still = deviation < 0.1 * deviation.median(1, keepdim=True).values
-    kept = found.kept[part].abs().masked_fill(still, -1.0)
+    tokens, kept = tokens[skip:].cpu(), found.kept[part].abs()
     n = kept.shape[1]
+    states = torch.full((len(kept), *tokens.shape, n), torch.nan, dtype=kept.dtype)
+    for k, _ in found.rows(part):  # NaN in what a layer lacks
+        values = torch.stack([getattr(s, part) for s in seen.states[k][skip:]])
+        states[k, ..., : values.shape[-1]] = values
+    deviation = states.flatten(1, 2).std(1)
+    still = ~(deviation >= 0.1 * deviation.nanmedian(1, keepdim=True).values)
+    kept = kept.masked_fill(still, -1.0)
     chosen: list[int] = []
     courses: list[Tensor] = []
     for index in kept.flatten().argsort(descending=True).tolist()[: int((~still).sum())]:

@@ -25,11 +25,17 @@ class Seen:
     """
 
     def __init__(self, stack: Stack) -> None:
-        self.cell, self.directions = stack.cell, stack.directions
-        self.scans = stack.num_layers * stack.directions
+        self.directions = stack.directions
+        self.cells = [cell for cell in stack.cells for _ in range(stack.directions)]
+        self.scans = len(self.cells)
         self.states: list[list[Any]] = [[] for _ in range(self.scans)]
         self.steps: list[list[Step]] = [[] for _ in range(self.scans)]
         self.runs = 0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the state that any layer has."""
+        return tuple(dict.fromkeys(name for cell in self.cells for name in cell.state))
 
     def names(self) -> tuple[str, ...]:
         """What to call each scan: "layer 1", or "layer 1, forward" where there are two."""
@@ -43,17 +49,26 @@ class Seen:
 
         The total derivative by the tensor that `step` returned: through the steps that follow, the
         layers above, and the other parts made of it (an LSTM's a<t> is made of c<t>). Zero where
-        the loss does not depend on it. On the CPU; the graph stays.
+        the loss does not depend on it, NaN where a layer's cell has no such part. On the CPU; the
+        graph stays.
         """
         flat = [part for steps in self.states for state in steps for part in state]
         grads = torch.autograd.grad(loss, flat, allow_unused=True, retain_graph=True)
-        norms = [
+        norms = iter(
             part.new_zeros(len(part)) if grad is None else grad.norm(dim=-1)
             for part, grad in zip(flat, grads)
-        ]
-        P, T = len(self.cell.state), len(self.states[0])
-        table = torch.stack(norms).view(self.scans, T, P, -1) if norms else torch.zeros(0, 0, P, 0)
-        return {name: table[:, :, p].detach().cpu() for p, name in enumerate(self.cell.state)}
+        )
+        T = len(self.states[0])
+        if not T:
+            return {name: torch.zeros(self.scans, 0, 0) for name in self.parts}
+        missing = torch.full((T, len(flat[0])), torch.nan, dtype=flat[0].dtype)
+        found: dict[str, list[Tensor]] = {name: [missing] * self.scans for name in self.parts}
+        for k, cell in enumerate(self.cells):
+            P = len(cell.state)
+            table = torch.stack([next(norms) for _ in range(T * P)]).view(T, P, -1)
+            for p, name in enumerate(cell.state):
+                found[name][k] = table[:, p].detach().cpu()
+        return {name: torch.stack(rows) for name, rows in found.items()}
 
 
 class _Watched:
@@ -112,16 +127,18 @@ def watching(model: nn.Module, *, gates: bool = False) -> Iterator[dict[str, See
     """
     stacks = require_stacks(model)
     seen = {name: Seen(stack) for name, stack in stacks.items()}
-    before = {name: (stack.cell, stack.backend) for name, stack in stacks.items()}
+    before = {name: (stack.cells, stack.backend) for name, stack in stacks.items()}
     training = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:
         for name, stack in stacks.items():
-            stack.cell = _Watched(stack.cell, seen[name], gates)  # type: ignore[assignment]
+            stack.cells = tuple(  # type: ignore[assignment]
+                _Watched(cell, seen[name], gates) for cell in stack.cells
+            )
             stack.backend = "reference"
         yield seen
     finally:
         for name, stack in stacks.items():
-            stack.cell, stack.backend = before[name]
+            stack.cells, stack.backend = before[name]
         for name, module in model.named_modules():
             module.training = training[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ..cells import initial as initial_weights
 from ..cells.failures import told
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, ShapeError, one_of
+from .states import Layout, layers_of
 
 
 class CellWeights(nn.Module):
@@ -69,33 +71,38 @@ class Stack(nn.Module):
         bidirectional: y[l]<t> = [forward y<t>, backward y<t>], the backward scan reading each
         sequence from its own last step to its first
 
-    Arguments: `cell`, a class or an instance (`tt.LSTM`, `tt.LSTM(output="identity")`, your own);
-    `dropout` acts between layers, not after the last; `locked_dropout` draws that mask once for
-    all time steps (variational dropout); `weight_drop` drops entries of the recurrent weights W_a
-    (DropConnect), drawn once a call; `skips` adds a layer's input to its output from the second
-    layer on; `learned_initial_state` makes the first state of each layer, direction and part a
-    parameter [n], `stack.weights[k].first`; `initial` says how weights begin where not as the cell
-    has it: "orthogonal" (recurrent matrices), "chrono:T" (biases, for memory of up to T steps),
+    Arguments: `cell`, a class or an instance (`tt.LSTM`, `tt.LSTM(output="identity")`, your own),
+    and `hidden_size`, or a list of either with one for each layer: `num_layers` is then theirs,
+    else 1 where it is not given; `dropout` acts between layers, not after the last;
+    `locked_dropout` draws that mask once for all time steps (variational dropout); `weight_drop`
+    drops entries of the recurrent weights W_a (DropConnect), drawn once a call; `skips` adds a
+    layer's input to its output from the second layer on, where the two are as wide;
+    `learned_initial_state` makes the first state of each layer, direction and part a parameter [n],
+    `stack.weights[k].first`; `initial` says how weights begin where not as the cell has it:
+    "orthogonal" (recurrent matrices), "chrono:T" (biases, for memory of up to T steps),
     {"f": {"bias": 2.0}} as in a cell, or several; `batch_first` changes x, y and reset to [B, T,
     …]; `backend` as in `tt.scan`.
 
-    Shapes: x [T, B, input_size] → y [T, B, D·hidden_size], D = 2 if bidirectional else 1; the state
-    is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered layer by layer,
-    forward before backward, as in torch. lengths [B], reset [T, B] as in `tt.scan`.
+    Shapes: x [T, B, input_size] → y [T, B, D·n], n the last layer's size, D = 2 if bidirectional
+    else 1; the state is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered
+    layer by layer, forward before backward, as in torch. Where layers differ in cell or size it is
+    a tuple with one state for each layer, its parts [D, B, n of the layer]. lengths [B], reset [T,
+    B] as in `tt.scan`.
     Initial values: state zero, or what the cell's `initial_state` gives, plus what is learned, zero
     at first, all of it where no state is given and at each `reset`; weights as in `tt.Cell`.
     Hooks on `stack.weights[k]` run at each call: pruning, weight and spectral normalisation.
-    Errors: `ShapeError`, `NonFiniteError` as in `tt.scan`; a bidirectional stack has no `step`.
+    Errors: `InputError` for lists of different lengths; `ShapeError`, `NonFiniteError` as in
+    `tt.scan`; a bidirectional stack has no `step`.
     Source: Graves et al. 2013 (depth, both directions); Gal & Ghahramani 2016 (locked dropout);
     Merity et al. 2018 (weight drop). Oracle: torch.nn for its cells; the float64 reference.
     """
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
+        cell: Cell | type[Cell] | Sequence[Cell | type[Cell]],
         input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
@@ -108,56 +115,74 @@ class Stack(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        for name, size in (
-            ("input_size", input_size),
-            ("hidden_size", hidden_size),
-            ("num_layers", num_layers),
-        ):
-            if size < 1:
-                raise InputError(f"{name} must be at least 1, got {size}.")
+        if input_size < 1:
+            raise InputError(f"input_size must be at least 1, got {input_size}.")
         for name, p in (("dropout", dropout), ("weight_drop", weight_drop)):
             if not 0 <= p < 1:
                 raise InputError(f"{name} must be a probability below 1, got {p}.")
-        self.cell = scans.as_cell(cell)
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.cells, self.hidden_sizes = layers_of(cell, hidden_size, num_layers)
+        self.input_size, self.num_layers = input_size, len(self.cells)
         self.bidirectional = bidirectional
         self.directions = 2 if bidirectional else 1
-        self.output_size = hidden_size * self.directions
+        self.layout = Layout(self.cells, self.hidden_sizes, self.directions)
+        self.output_size = self.hidden_sizes[-1] * self.directions
         self.dropout, self.locked_dropout = dropout, locked_dropout
         self.weight_drop, self.skips = weight_drop, skips
-        self.starts_at_zero = self.cell.starts_at_zero and not learned_initial_state
+        if (
+            skips
+            and self.num_layers > 1
+            and not any(a == b for a, b in pairwise(self.hidden_sizes))
+        ):
+            raise InputError(
+                f"skips add a layer's input to its output where both are as wide: no neighbours of "
+                f"hidden_size {list(self.hidden_sizes)} are."
+            )
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
-        begins = initial_weights.for_cells(initial, [self.cell])
+        begins = initial_weights.for_cells(initial, self.cells)
+        inputs = (input_size, *(n * self.directions for n in self.hidden_sizes))
         self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
-            CellWeights(
-                self.cell,
-                input_size if layer == 0 else self.output_size,
-                hidden_size,
-                learned_initial_state,
-                begins[0],
-            )
-            for layer in range(num_layers)
+            CellWeights(one, n_x, n, learned_initial_state, begin)
+            for one, n_x, n, begin in zip(self.cells, inputs, self.hidden_sizes, begins)
             for _ in range(self.directions)
         )
+        self.starts_at_zero = (
+            all(one.starts_at_zero for one in self.cells) and not learned_initial_state
+        )
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of all layers; `InputError` where they differ: `cells` has that of each."""
+        if any(cell != self.cells[0] for cell in self.cells):
+            raise InputError("the layers of this stack have different cells: look at stack.cells.")
+        return self.cells[0]
+
+    @property
+    def hidden_size(self) -> int | tuple[int, ...]:
+        """The size of all layers, or where they differ that of each."""
+        return self.hidden_sizes[0] if len(set(self.hidden_sizes)) == 1 else self.hidden_sizes
 
     def initial_state(self, batch: int) -> Any:
-        """The state before the first step, [num_layers·D, batch, hidden_size] for each part.
+        """The state before the first step, laid out as that of `forward`.
 
         Zeros, or what the cell's own `initial_state` gives for each layer and direction, and what
         is learned.
         """
-        like = next(self.parameters())
         # weights as they are: their hooks run once a call
-        weights = None if self.starts_at_zero else [CellWeights.forward(w) for w in self.weights]
-        return self._first_state(weights, batch, like)
+        weights = [CellWeights.forward(w) for w in self.weights]
+        return self.layout.together(self._first_states(weights, batch))
 
-    def _first_state(self, weights: list[Weights] | None, batch: int, like: Tensor) -> Any:
-        if self.starts_at_zero or weights is None:
-            shape = (self.num_layers * self.directions, batch, self.hidden_size)
-            return self.cell.State(*(like.new_zeros(shape) for _ in self.cell.state))
-        of = [scans.first_state(self.cell, w, batch, like.dtype, like.device) for w in weights]
-        return self.cell.State(*(torch.stack(parts) for parts in zip(*of)))
+    def _first_states(self, weights: list[Weights], batch: int) -> list[Any]:
+        """Before the first step, the state [batch, n] of each scan."""
+        found = []
+        for k, w in enumerate(weights):
+            cell, like = self.cells[k // self.directions], w.W_a
+            if self.starts_at_zero:
+                shape = (batch, like.shape[-1])
+                found.append(cell.State(*(like.new_zeros(shape) for _ in cell.state)))
+            else:
+                found.append(scans.first_state(cell, w, batch, like.dtype, like.device))
+        return found
 
     def forward(
         self,
@@ -182,8 +207,7 @@ class Stack(nn.Module):
             lengths = ragged.check(lengths, T, B, x.device)
         scans.check_finite(x, lengths)
         if state is not None:
-            shape = (self.num_layers * self.directions, B, self.hidden_size)
-            state = scans.check_state(self.cell, state, shape)
+            state = self.layout.check(state, B)
         y, state = self._scan(weights, x, state, lengths, reset)
         return (y.transpose(0, 1) if self.batch_first else y), state
 
@@ -204,8 +228,7 @@ class Stack(nn.Module):
             raise ShapeError(f"x must be [B, {self.input_size}], one step; got {list(x.shape)}.")
         scans.check_finite(x[None], None)
         if state is not None:
-            shape = (self.num_layers, x.shape[0], self.hidden_size)
-            state = scans.check_state(self.cell, state, shape)
+            state = self.layout.check(state, x.shape[0])
         y, state = self._scan(weights, x[None], state, None, None)
         return y[0], state
 
@@ -229,29 +252,39 @@ class Stack(nn.Module):
         reset: Tensor | None,
     ) -> tuple[Tensor, Any]:
         if state is None:
-            state = self._first_state(weights, x.shape[1], weights[0].W_a)
+            states = self._first_states(weights, x.shape[1])
+        else:
+            states = self.layout.apart(state)
 
         def between(layer: int, y: Tensor, x: Tensor) -> Tensor:
-            if self.skips and layer > 0:
+            if self.skips and layer > 0 and x.shape[-1] == y.shape[-1]:
                 y = y + x
             if self.training and layer < self.num_layers - 1:
                 y = drop(y, self.dropout, self.locked_dropout)
             return y
 
-        return scan_layers(
-            self.cell, weights, x, state, lengths, reset, self.backend, self.directions, between
+        y, finals = scan_layers(
+            self.cells, weights, x, states, lengths, reset, self.backend, self.directions, between
         )
+        return y, self.layout.together(finals)
 
     def why_slow(self) -> str | None:
         """Why this stack's scans are loops in Python, where nobody asked for that; else None."""
         if self.backend != "auto":
             return None
-        w = CellWeights.forward(self.weights[0])
-        return scans.why_slow(self.cell, w.W_x.new_empty(2, 1, self.input_size), w)
+        for cell, w in zip(self.cells, self.weights[:: self.directions]):
+            one = CellWeights.forward(w)
+            x = one.W_x.new_empty(2, 1, one.W_x.shape[-1])
+            if reason := scans.why_slow(cell, x, one):
+                return reason
+        return None
 
     def extra_repr(self) -> str:
         """What `print(stack)` shows."""
-        said = f"{self.cell!r}, {self.input_size}, {self.hidden_size}, {self.num_layers}"
+        if self.layout.uniform:
+            said = f"{self.cell!r}, {self.input_size}, {self.hidden_size}, {self.num_layers}"
+        else:
+            said = f"{list(self.cells)!r}, {self.input_size}, {list(self.hidden_sizes)}"
         said += ", bidirectional=True" if self.bidirectional else ""
         return said + f", backend={self.backend!r}"
 
@@ -264,32 +297,32 @@ def drop(x: Tensor, p: float, locked: bool) -> Tensor:
 
 
 def scan_layers(
-    cell: Cell,
+    cells: Sequence[Cell],
     weights: Sequence[Weights],
     x: Tensor,
-    state: Any,
+    states: Sequence[Any],
     lengths: Tensor | None,
     reset: Tensor | None,
     backend: str,
     directions: int,
     between: Callable[[int, Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Any]:
-    """Layer after layer, one scan for each direction; weights and state ordered as in `Stack`.
+) -> tuple[Tensor, list[Any]]:
+    """Layer after layer, one scan for each direction: y, and the final state of each scan.
 
-    `between(layer, y, x)` is what the next layer sees, from a layer's output and its input.
+    `cells` has one for each layer, `weights` and `states` [B, n] one for each scan, forward before
+    backward. `between(layer, y, x)` is what the next layer sees, from a layer's output and input.
     """
     finals = []
-    for layer in range(len(weights) // directions):
+    for layer, cell in enumerate(cells):
         ys = []
         for direction in range(directions):
             k = layer * directions + direction
-            before = cell.State(*(part[k] for part in state))
             scan = scan_backward if direction else scans.run
-            y, final = scan(cell, weights[k], x, before, lengths, reset, backend)
+            y, final = scan(cell, weights[k], x, states[k], lengths, reset, backend)
             ys.append(y)
             finals.append(final)
         x = between(layer, torch.cat(ys, -1) if directions > 1 else ys[0], x)
-    return x, cell.State(*(torch.stack(parts) for parts in zip(*finals)))
+    return x, finals
 
 
 def scan_backward(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,18 +25,19 @@ class Window(nn.Module):
 
     It is used as a `Stack` is: `run` and `initial_state`. The state is the last k − 1 inputs, so
     splitting a sequence and carrying the state equals the whole.
-    Shapes: x [T, B, n_x] → y [T, B, hidden_size]. Initial values: state zero, weights as in
-    torch.nn.Linear. Source: Bengio et al. 2003, without direct connections from input to softmax.
-    Oracle: each position by itself.
+    Shapes: x [T, B, n_x] → y [T, B, n], n the last layer's size. Initial values: state zero,
+    weights as in torch.nn.Linear. Source: Bengio et al. 2003, without direct connections from input
+    to softmax. Oracle: each position by itself.
     """
 
     def __init__(
-        self, context: int, input_size: int, hidden_size: int, num_layers: int, dropout: float
+        self, context: int, input_size: int, hidden_sizes: Sequence[int], dropout: float
     ) -> None:
         super().__init__()
         self.context, self.input_size = context, input_size
         self.dropout = dropout
-        sizes = [context * input_size] + [hidden_size] * num_layers
+        sizes = [context * input_size, *hidden_sizes]
+        self.output_size = sizes[-1]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def run(self, x: Tensor, state: Recent, lengths: None, reset: None) -> tuple[Tensor, Recent]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from ..cells import Cell
 from ..config import StackConfig
 from ..layers.stack import Stack
 
+Cells = Cell | type[Cell] | Sequence[Cell | type[Cell]]
+"""The cell of all layers, or that of each."""
+
 
 def stack_of(
-    cell: Cell | type[Cell],
+    cell: Cells,
     input_size: int,
     config: StackConfig,
     *,

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cells import Cell
 from ..config import ClassifierModelConfig
 from ..layers.heads import OutputLayers
 from ..layers.pooling import Pooling
-from . import initialise, stack_of
+from . import Cells, initialise, stack_of
 
 
 class Classifier(nn.Module):
@@ -27,7 +26,7 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
+        cell: Cells,
         inputs: Any,
         labels: int,
         config: ClassifierModelConfig,
@@ -51,7 +50,7 @@ class Classifier(nn.Module):
     def logits(self, x: Tensor, lengths: Tensor) -> Tensor:
         """[B, K]."""
         y, state = self.stack(self.inputs(x), lengths=lengths)
-        pooled = self.pooling(y, state[0][-self.stack.directions :], lengths)
+        pooled = self.pooling(y, self.stack.layout.by_layer(state)[-1][0], lengths)
         return self.output(self.hidden(F.dropout(pooled, self.dropout, self.training)))
 
     def log_probabilities(self, x: Tensor, lengths: Tensor) -> Tensor:

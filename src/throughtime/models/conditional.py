@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cells import Cell
 from ..config import ConditionalModelConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers, Softmax
-from . import initialise, stack_of
+from ..layers.states import like, tensors
+from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
 
 
@@ -35,14 +35,14 @@ class ConditionalModel(DecoderModel):
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
+        cell: Cells,
         vocabulary: int,
         condition_sizes: list[int],
         config: ConditionalModelConfig,
     ) -> None:
         super().__init__(config)
         c = config
-        embedding_size = c.embedding_size or c.hidden_size
+        embedding_size = c.embedding_size or c.widths[0]
         self.condition_dropout, self.condition_sizes = c.condition_dropout, condition_sizes
         conditioned = sum(condition_sizes) > 0
         self.joins_state = conditioned and c.condition_joins in ("state", "both")
@@ -53,10 +53,9 @@ class ConditionalModel(DecoderModel):
         joined = c.condition_size if self.joins_input else 0
         self.stack = stack_of(cell, embedding_size + joined, c, state_is_given=self.joins_state)
         if self.joins_state:
-            self.first_state = nn.Linear(
-                c.condition_size, len(self.stack.cell.state) * c.num_layers * c.hidden_size
-            )
-        self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
+            numbers = sum(part.numel() for part in tensors(self.stack.initial_state(1)))
+            self.first_state = nn.Linear(c.condition_size, numbers)
+        self.output = OutputLayers(self.stack.output_size, list(c.output_layers), c.dropout)
         self.head = Softmax(self.output.output_size, vocabulary)
         initialise(self, c.init_range)
 
@@ -109,9 +108,14 @@ class ConditionalModel(DecoderModel):
         zeros = self.stack.initial_state(batch)
         if not self.joins_state:
             return zeros
-        L, _, n = zeros[0].shape
-        first = torch.tanh(self.first_state(e)).view(batch, len(zeros), L, n)
-        return type(zeros)(*first.permute(1, 2, 0, 3).to(zeros[0].dtype).contiguous())
+        parts = tensors(zeros)
+        first = torch.tanh(self.first_state(e)).to(parts[0].dtype)  # [B, all numbers of a state]
+        sizes = [part[:, 0].numel() for part in parts]
+        of_parts = (
+            some.view(batch, len(part), -1).transpose(0, 1).contiguous()
+            for some, part in zip(first.split(sizes, 1), parts)
+        )
+        return like(zeros, list(of_parts))
 
     def hidden_after(self, tokens: Tensor, state: Any, e: Tensor) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""

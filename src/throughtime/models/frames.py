@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cells import Cell
 from ..config import DecoderConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers
-from . import initialise, stack_of
+from . import Cells, initialise, stack_of
 from .decoder import DecoderModel
 
 RARE = -3.0
@@ -30,14 +29,14 @@ class FrameModel(DecoderModel):
     Chung et al. 2014.
     """
 
-    def __init__(self, cell: Cell | type[Cell], keys: int, config: DecoderConfig) -> None:
+    def __init__(self, cell: Cells, keys: int, config: DecoderConfig) -> None:
         super().__init__(config)
         c = config
         self.keys = keys
         width = c.embedding_size or keys
         self.embedding = nn.Linear(keys, width) if c.embedding_size else nn.Identity()
         self.stack = stack_of(cell, width, c)
-        self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
+        self.output = OutputLayers(self.stack.output_size, list(c.output_layers), c.dropout)
         self.head = nn.Linear(self.output.output_size, keys)
         initialise(self, c.init_range)
         nn.init.constant_(self.head.bias, RARE)

@@ -6,13 +6,12 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from ..cells import Cell
 from ..config import ModelConfig
 from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..layers.inputs import Affixes, embed
 from ..layers.window import Window
-from . import initialise, stack_of
+from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
 
 
@@ -27,22 +26,22 @@ class LanguageModel(DecoderModel):
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
+        cell: Cells,
         vocabulary: int,
         config: ModelConfig,
         affixes: tuple[Tensor, int] | None = None,
     ) -> None:
         super().__init__(config)
         c = config
-        embedding_size = c.embedding_size or c.hidden_size
+        embedding_size = c.embedding_size or c.widths[0]
         self.embedding = nn.Embedding(vocabulary, embedding_size)
         self.affixes = Affixes(*affixes, embedding_size) if affixes else None
         self.stack = (
             stack_of(cell, embedding_size, c)
             if c.context is None
-            else Window(c.context, embedding_size, c.hidden_size, c.num_layers, c.dropout)
+            else Window(c.context, embedding_size, c.widths * (c.num_layers or 1), c.dropout)
         )
-        self.output = OutputLayers(c.hidden_size, list(c.output_layers), c.dropout)
+        self.output = OutputLayers(self.stack.output_size, list(c.output_layers), c.dropout)
         size = self.output.output_size
         if c.tied:
             if c.head != "full":

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cells import Cell
 from ..config import StackConfig
-from . import initialise, stack_of
+from . import Cells, initialise, stack_of
 
 
 class SequenceReader(nn.Module):
@@ -21,7 +20,7 @@ class SequenceReader(nn.Module):
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
+        cell: Cells,
         inputs: int,
         outputs: int,
         config: StackConfig,
@@ -31,7 +30,7 @@ class SequenceReader(nn.Module):
         super().__init__()
         self.inputs, self.at_each_step = inputs, at_each_step
         self.stack = stack_of(cell, inputs, config)
-        self.output = nn.Linear(config.hidden_size, outputs)
+        self.output = nn.Linear(self.stack.output_size, outputs)
         initialise(self, config.init_range)
 
     def forward(self, x: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
@@ -43,7 +42,7 @@ class SequenceReader(nn.Module):
         if not x.is_floating_point():
             x = F.one_hot(x, self.inputs).to(torch.get_default_dtype())
         y, state = self.stack(x, lengths=lengths)
-        return self.output(y if self.at_each_step else state[0][-1])
+        return self.output(y if self.at_each_step else self.stack.layout.apart(state)[-1][0])
 
     @staticmethod
     def losses(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cells import Cell
 from ..config import TaggerModelConfig
 from ..data.forms import Words
 from ..ground import lengths as ragged
@@ -14,7 +13,7 @@ from ..layers.crf import CRF
 from ..layers.heads import OutputLayers
 from ..layers.inputs import TokenInput
 from ..layers.stack import Stack, drop
-from . import initialise, stack_of
+from . import Cells, initialise, stack_of
 
 
 class RecurrentCharacters(nn.Module):
@@ -23,12 +22,14 @@ class RecurrentCharacters(nn.Module):
     characters [L, W] and lengths [W] → [W, n]; an empty word gives zeros.
     """
 
-    def __init__(self, cell: Cell | type[Cell], vocabulary: int, config: TaggerModelConfig) -> None:
+    def __init__(self, cell: Cells, vocabulary: int, config: TaggerModelConfig) -> None:
         super().__init__()
         c = config
         self.embedding = TokenInput(vocabulary, c.char_embedding_size)
         self.stack = Stack(
-            cell, c.char_embedding_size, c.char_size // 2, bidirectional=True, backend=c.backend
+            *(cell, c.char_embedding_size, c.char_size // 2, 1),
+            bidirectional=True,
+            backend=c.backend,
         )
 
     def forward(self, characters: Tensor, lengths: Tensor) -> Tensor:
@@ -73,8 +74,8 @@ class Tagger(nn.Module):
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
-        char_cell: Cell | type[Cell],
+        cell: Cells,
+        char_cell: Cells,
         sizes: tuple[int, int, int],
         config: TaggerModelConfig,
         legal: tuple[Tensor, Tensor, Tensor] | None = None,

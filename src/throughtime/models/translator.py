@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..cells import Cell
 from ..config import TranslatorModelConfig
 from ..ground import lengths as ragged
 from ..layers.attention import Attention, Memory
 from ..layers.heads import Softmax
 from ..layers.inputs import TokenInput
 from ..layers.stack import Stack
-from . import initialise, stack_of
+from . import Cells, initialise, stack_of
 from .decoder import DecoderModel
 
 DRAWN_AT_ONCE = 1024
@@ -22,47 +21,51 @@ DRAWN_AT_ONCE = 1024
 
 
 class Bridge(nn.Module):
-    """From the encoder's final states to the decoder's first: any cell to any cell.
+    """From the encoder's final states to the decoder's first: any cells to any cells.
 
         s<0>[l] = tanh(W_s[l] v_s[l] + b_s[l])  for each part s of the decoder's state, layer l
 
     v_s[l] is the encoder's final part of the same name in layer min(l, L_encoder - 1), its
     directions side by side; all its parts, where none has that name. Shapes: encoder parts
-    [L_e·D, B, n_e] → decoder parts [L, B, n]. Source: Bahdanau et al. 2015, for any state.
+    [D, B, n_e] of a layer → decoder parts [1, B, n] of a layer. Source: Bahdanau et al. 2015, for
+    any state.
     """
 
     def __init__(self, encoder: Stack, decoder: Stack) -> None:
         super().__init__()
-        self.state, self.names = decoder.cell.State, decoder.cell.state
-        self.known, self.directions = encoder.cell.state, encoder.directions
-        self.layers, self.last = decoder.num_layers, encoder.num_layers - 1
-        one = encoder.hidden_size * encoder.directions
-        self.maps = nn.ModuleDict(
-            {
-                name: nn.ModuleList(
-                    nn.Linear(one * len(self.sources(name)), decoder.hidden_size)
-                    for _ in range(self.layers)
-                )
-                for name in self.names
-            }
-        )
+        self.encoder, self.decoder = encoder.layout, decoder.layout
+        maps: dict[str, list[nn.Module]] = {}
+        for layer, (cell, n) in enumerate(zip(self.decoder.cells, self.decoder.sizes)):
+            below = self.below(layer)
+            one = self.encoder.sizes[below] * encoder.directions
+            for name in cell.state:
+                affine = nn.Linear(one * len(self.sources(name, below)), n)
+                maps.setdefault(name, []).append(affine)
+        self.maps = nn.ModuleDict({name: nn.ModuleList(layers) for name, layers in maps.items()})
 
-    def sources(self, name: str) -> tuple[str, ...]:
-        """The parts of the encoder's state that a part of the decoder's is made from."""
-        return (name,) if name in self.known else self.known
+    def below(self, layer: int) -> int:
+        """The encoder's layer that a layer of the decoder begins from."""
+        return min(layer, len(self.encoder.cells) - 1)
+
+    def sources(self, name: str, below: int) -> tuple[str, ...]:
+        """The parts of the encoder's state there that a part of the decoder's is made from."""
+        known = self.encoder.cells[below].state
+        return (name,) if name in known else known
 
     def forward(self, final: Any) -> Any:
         """The decoder's first state."""
-        parts = []
-        for name in self.names:
-            from_parts = [getattr(final, source) for source in self.sources(name)]
-            layers = []
-            for layer, affine in enumerate(self.maps[name]):  # type: ignore[arg-type]
-                first = min(layer, self.last) * self.directions
-                v = [p[k] for p in from_parts for k in range(first, first + self.directions)]
-                layers.append(torch.tanh(affine(torch.cat(v, -1))))
-            parts.append(torch.stack(layers))
-        return self.state(*parts)
+        finals = self.encoder.by_layer(final)
+        maps = {name: iter(layers) for name, layers in self.maps.items()}  # type: ignore[call-overload]
+        states = []
+        for layer, cell in enumerate(self.decoder.cells):
+            below = self.below(layer)
+            parts = []
+            for name in cell.state:
+                from_parts = (getattr(finals[below], one) for one in self.sources(name, below))
+                v = torch.cat([direction for part in from_parts for direction in part], -1)
+                parts.append(torch.tanh(next(maps[name])(v))[None])
+            states.append(cell.State(*parts))
+        return self.decoder.of_layers(states)
 
 
 class Writing(NamedTuple):
@@ -95,8 +98,8 @@ class Translator(DecoderModel):
 
     def __init__(
         self,
-        cell: Cell | type[Cell],
-        decoder_cell: Cell | type[Cell],
+        cell: Cells,
+        decoder_cell: Cells,
         source_vocabulary: int,
         target_vocabulary: int,
         config: TranslatorModelConfig,
@@ -116,7 +119,8 @@ class Translator(DecoderModel):
         self.encoder = stack_of(
             cell, c.embedding_size, c, bidirectional=c.bidirectional, num_layers=c.encoder_layers
         )
-        out = c.hidden_size if c.tied == "none" else c.embedding_size
+        width = c.widths[-1]
+        out = width if c.tied == "none" else c.embedding_size
         self.decoder = stack_of(
             decoder_cell, c.embedding_size + (out if c.input_feeding else 0), c, state_is_given=True
         )
@@ -124,8 +128,8 @@ class Translator(DecoderModel):
         seen, self.attention = 0, None
         if c.attention != "none":
             seen = self.encoder.output_size
-            self.attention = Attention(c.attention, c.hidden_size, seen)
-        self.combine = nn.Linear(c.hidden_size + seen, out)
+            self.attention = Attention(c.attention, width, seen)
+        self.combine = nn.Linear(width + seen, out)
         tied: Any = None if c.tied == "none" else self.target.embedding.weight
         self.head = Softmax(out, target_vocabulary, tied)
         initialise(self, c.init_range)

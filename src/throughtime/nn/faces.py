@@ -21,6 +21,7 @@ from ..cells import built_in as cells
 from ..ground import lengths as ragged
 from ..ground.errors import BackendUnavailable, InputError, one_of
 from ..layers.stack import scan_layers
+from ..layers.states import Layout
 from ..scans.contract import Problem
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -145,11 +146,14 @@ class _Face(torch.nn.RNNBase):
             last = layer == self.num_layers - 1
             return y if last else F.dropout(y, self.dropout, self.training)
 
-        state = cell.State(*states)
-        y, final = scan_layers(
-            cell, weights, x, state, lengths, None, self.backend, self.directions, between
+        layout = Layout(
+            [cell] * self.num_layers, [self.hidden_size] * self.num_layers, self.directions
         )
-        return y, list(final)
+        y, finals = scan_layers(
+            *(layout.cells, weights, x, layout.apart(states)),
+            *(lengths, None, self.backend, self.directions, between),
+        )
+        return y, list(layout.together(finals))
 
     @property
     def directions(self) -> int:

@@ -62,18 +62,21 @@ def check_kind(x: Any, dtype: torch.dtype) -> None:
         raise InputError(f"x must be {dtype}, as the weights are; got {x.dtype}.")
 
 
-def check_state(cell: Cell, state: Any, shape: tuple[int, ...]) -> Any:
-    """The state as `cell.State`; raise `ShapeError` unless each part has `shape`."""
+def check_state(cell: Cell, state: Any, shape: tuple[int, ...], of: str = "") -> Any:
+    """The state as `cell.State`; raise `ShapeError` unless each part has `shape`.
+
+    `of` is said of it where there are several: " of layer 2".
+    """
     parts = (state,) if isinstance(state, Tensor) else tuple(state)
     names = getattr(state, "_fields", None)
     if len(parts) != len(cell.state) or names not in (None, cell.state):
         came = ", ".join(names) if names else f"{len(parts)} without names"
         raise ShapeError(
-            f"the state of {cell!r} has the parts {', '.join(cell.state)}; got {came}."
+            f"the state of {cell!r}{of} has the parts {', '.join(cell.state)}; got {came}."
         )
     for name, part in zip(cell.state, parts):
         if tuple(part.shape) != shape:
-            raise ShapeError(f"state {name} must be {list(shape)}; got {list(part.shape)}.")
+            raise ShapeError(f"state {name}{of} must be {list(shape)}; got {list(part.shape)}.")
     return cell.State(*parts)
 
 

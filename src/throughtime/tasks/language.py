@@ -24,7 +24,7 @@ from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.mode import evaluating
-from ..layers.window import Recent
+from ..layers.states import each, like
 from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
@@ -68,7 +68,9 @@ class Language(Task):
     def unused_parameters(self) -> bool:
         """A cluster is used by its words, a first state that is learned where streams begin."""
         c = self.config.model
-        return c.head == "adaptive" or c.learned_initial_state or self.cell.start_reads_weights
+        cells = self.cell if isinstance(self.cell, tuple) else (self.cell,)
+        learned = c.learned_initial_state or any(cell.start_reads_weights for cell in cells)
+        return c.head == "adaptive" or learned
 
     def find_data(self, resumed: RunFolder | None) -> None:
         """The vocabulary is built, or read from a resumed run, and the text encoded.
@@ -153,11 +155,11 @@ class Language(Task):
             carry = inner.initial_state(tokens.shape[1])
         recompute = 0 if self.config.loop.window else self.config.loop.recompute
         loss, state = model(tokens, targets, carry, recompute)
-        return Loss(loss, targets.numel(), type(state)(*(part.detach() for part in state)))
+        return Loss(loss, targets.numel(), each(Tensor.detach, state))
 
-    def restore_carry(self, parts: list[Tensor]) -> Any:
-        """The cell's state, or the last tokens that a fixed window looks back on."""
-        return (self.cell.State if self.config.model.context is None else Recent)(*parts)
+    def restore_carry(self, parts: list[Tensor], model: Any) -> Any:
+        """The stack's state, or the last tokens that a fixed window looks back on."""
+        return like(model.initial_state(1), parts)
 
     def validate(self, model: Any, *, quick: bool) -> dict[str, float]:
         """Validation metrics over parallel streams, as many as in training."""

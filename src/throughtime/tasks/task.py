@@ -129,7 +129,8 @@ class Task(ABC):
     """Data + loss + score + what its verbs do.
 
     A task is made of its configuration, then either `prepare`d with its data, for training, or
-    `load`ed from a run, without. Its cells are `cell` and, for a `model.NAME_cell`, `NAME_cell`.
+    `load`ed from a run, without. Its cells are `cell` and, for a `model.NAME_cell`, `NAME_cell`:
+    one for all layers, or one for each.
 
     `batch(epoch, i)` is a function of its arguments alone, so that a resumed run sees the same
     data. `carry` is whatever passes from one batch to the next (a recurrent state), None at the
@@ -138,7 +139,7 @@ class Task(ABC):
 
     config: Any
     device: torch.device
-    cell: Cell
+    cell: Cell | tuple[Cell, ...]
     score = Score()
     unit = "tokens"
     """What `Loss.size` counts, in the plural: the display says so many of them a second."""
@@ -167,10 +168,11 @@ class Task(ABC):
         """Set the cells that the configuration names; one of the user's own is in `folder`, which
         is trusted or not."""
         where = {"folder": folder.path, "trust": folder.trust} if folder else {}
-        texts = self.config.cells()
-        cells = {text: find_cell(text, **where) for text in dict.fromkeys(texts.values())}
-        for name, text in texts.items():
-            setattr(self, name, cells[text])
+        named = self.config.cells()
+        cells = {text: find_cell(text, **where) for texts in named.values() for text in texts}
+        for name, texts in named.items():
+            found = [cells[text] for text in texts]
+            setattr(self, name, tuple(found) if len(found) > 1 else found[0])
 
     def settle(self) -> None:  # noqa: B027  a task may leave nothing to settle
         """Set what the configuration alone decides, as the score, or refuse it."""
@@ -203,9 +205,8 @@ class Task(ABC):
         the source of cells of the user's own.
         """
         if self.is_new:
-            folder.keep(
-                {source_file(cell) for cell in self.config.cells().values() if is_own(cell)}
-            )
+            named = {cell for cells in self.config.cells().values() for cell in cells}
+            folder.keep({source_file(cell) for cell in named if is_own(cell)})
         for name, attribute in self.kept.items():
             folder.save_text(folder.file(name), attrgetter(attribute)(self).to_json())
 
@@ -235,8 +236,8 @@ class Task(ABC):
     def loss(self, model: Any, batch: Any, carry: Any) -> Loss:
         """The loss of a batch, through one call of `model`, which may be wrapped."""
 
-    def restore_carry(self, parts: list[Tensor]) -> Any:
-        """The carry from the tensors that it held."""
+    def restore_carry(self, parts: list[Tensor], model: Any) -> Any:
+        """The carry of the model from the tensors that it held."""
         return tuple(parts)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..ground.errors import InputError
 from ..inspect.endings import gates_by_stack, gradients_by_stack, sequences
-from ..inspect.gates import Gates, gates_through_time
+from ..inspect.gates import Gates, gates_through_time, of_units
 from ..inspect.gradients import GradientsThroughTime, gradients_through_time, language_windows
 from ..inspect.watch import require_stacks
 from ..tasks.task import Task
@@ -85,11 +85,14 @@ def glance(gradients: GradientsThroughTime, gates: Gates) -> Glance:
     """A stack's gradients and gates in a few numbers."""
     stuck = {}
     for gate, values in gates.gates.items():
-        for row, layer in enumerate(gates.layers):
-            free = torch.ones(values.closed.shape[1], dtype=torch.bool)
-            if gates.memory is not None:
-                free = gates.kept[gates.memory][row].abs() < KEEPS
-            for name, share in (("closed", values.closed[row]), ("open", values.open[row])):
+        for row, layer in gates.rows(gate):
+            free = torch.ones(len(of_units(values.closed[row])), dtype=torch.bool)
+            if gates.memory is not None and row in dict(gates.rows(gates.memory)):
+                free = of_units(gates.kept[gates.memory][row]).abs() < KEEPS
+            for name, share in (
+                ("closed", of_units(values.closed[row])),
+                ("open", of_units(values.open[row])),
+            ):
                 if units := float(((share > STUCK) & free).double().mean()):
                     stuck[f"Γ_{gate} in {layer} {name}"] = units
     return Glance(gradients.reach(), gradients.lags, stuck, bool(gates.gates))

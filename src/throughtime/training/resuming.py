@@ -11,6 +11,7 @@ from torch import nn
 from ..checkpoint import RunFolder
 from ..ground.errors import InputError
 from ..ground.machine import Processes
+from ..layers.states import tensors
 from ..tasks.task import Task
 from .advice import Advisor
 from .counters import Counters
@@ -41,7 +42,7 @@ def of_process(trainer: Training) -> dict[str, Any]:
     """What is each process's own: the carried state and the random state."""
     cuda = trainer.device.type == "cuda"
     return {
-        "carry": None if trainer.carry is None else [part.cpu() for part in trainer.carry],
+        "carry": None if trainer.carry is None else [part.cpu() for part in tensors(trainer.carry)],
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state(trainer.device) if cuda else None,
     }
@@ -104,7 +105,7 @@ def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
     mine = saved["processes"][trainer.processes.rank]
     if mine["carry"] is not None:
         parts = [part.to(trainer.device) for part in mine["carry"]]
-        trainer.carry = trainer.task.restore_carry(parts)
+        trainer.carry = trainer.task.restore_carry(parts, trainer.model)
     torch.set_rng_state(mine["random"])
     if mine["random_cuda"] is not None:
         torch.cuda.set_rng_state(mine["random_cuda"], trainer.device)

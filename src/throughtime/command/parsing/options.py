@@ -85,7 +85,15 @@ def meant(hint: Any, said: Any) -> Any:
         return said
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind in (types.UnionType, typing.Union):
-        return None if said in ("null", ["null"]) else meant(parts[0], said)
+        if said in ("null", ["null"]):
+            return None
+        several = next((part for part in parts if typing.get_origin(part) is list), parts[0])
+        found = meant(several, said)
+        return (
+            found[0]
+            if isinstance(said, list) and parts[0] in (int, float) and len(found) == 1
+            else found
+        )
     if kind is list:
         if said == ["[]"]:
             return []
@@ -156,7 +164,8 @@ def words_of(hint: Any, flags: bool) -> dict[str, Any]:
     """How many words an option of this kind takes, and what stands for them in its help."""
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind in (types.UnionType, typing.Union):
-        return words_of(parts[0], flags)
+        several = next((part for part in parts if typing.get_origin(part) is list), parts[0])
+        return words_of(several, flags)
     if kind is list:
         return {"nargs": "+", "metavar": words_of(parts[0], flags)["metavar"]}
     if kind is Literal:

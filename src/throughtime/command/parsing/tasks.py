@@ -12,6 +12,7 @@ import yaml
 from ... import config as configs
 from ...config.comparison import Comparison
 from ...config.run import BUDGETS
+from ...config.values import listed
 from ...config.verbs import TrainOptions
 from ...ground.errors import InputError, one_of
 from ...ground.paths import typed_path
@@ -107,8 +108,13 @@ def read_files(files: Sequence[str | Path], task: str) -> Any:
 
 def refuse_cells(config: Any, values: dict[str, Any]) -> None:
     """Raise `InputError` where files of settings, not options, name a Python file to run."""
-    given = (values.get("cell"), *values.get("model", {}).values())
-    for cell in config.cells().values():
+    given = {
+        cell
+        for text in (values.get("cell"), *values.get("model", {}).values())
+        if isinstance(text, str)
+        for cell in listed(text)
+    }
+    for cell in (cell for cells in config.cells().values() for cell in cells):
         if ".py:" in cell and cell not in given:
             raise InputError(
                 f"--config names the cell {cell}, and using it would run that Python file. Look at "
