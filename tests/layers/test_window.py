@@ -12,7 +12,7 @@ from throughtime.models.language import LanguageModel
 
 
 def test_each_position_is_the_network_on_its_last_inputs():
-    window = Window(3, 4, 5, 2, 0.0).double()
+    window = Window(3, 4, [5, 5], 0.0).double()
     x = torch.randn(6, 2, 4, dtype=torch.float64)
     y, state = window.run(x, window.initial_state(2), None, None)
     before = torch.cat([torch.zeros(2, 2, 4, dtype=torch.float64), x])
@@ -26,7 +26,7 @@ def test_each_position_is_the_network_on_its_last_inputs():
 
 @pytest.mark.parametrize("context", [1, 2, 7])
 def test_splitting_and_carrying_the_state_equals_the_whole(context):
-    window = Window(context, 3, 5, 1, 0.0)
+    window = Window(context, 3, [5], 0.0)
     x = torch.randn(9, 2, 3)
     whole, last = window.run(x, window.initial_state(2), None, None)
     state, parts = window.initial_state(2), []

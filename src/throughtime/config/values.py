@@ -48,7 +48,7 @@ def fit(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """The value as the hint's kind; `SettingError` where it is none or outside the limits."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):  # X | None, or X | list[X]
-        several = next((arg for arg in args if typing.get_origin(arg) is list), None)
+        several = args[-1] if typing.get_origin(args[-1]) is list else None
         if several is not None and isinstance(value, (list, tuple)):
             return one_or_several(name, value, several, metadata)
         optional = type(None) in args

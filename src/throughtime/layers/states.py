@@ -125,10 +125,10 @@ def layers_of(
         )
         raise InputError(f"how many layers? {said}: give as many, or leave num_layers out.")
     depth = next(iter(depths.values()), 1)
-    found = [scans.as_cell(one) for one in (cells if cells is not None else [cell] * depth)]
-    widths = sizes if sizes is not None else [hidden_size] * depth
+    of_layers: Any = cells if cells is not None else [cell] * depth
+    widths: Any = sizes if sizes is not None else [hidden_size] * depth
     for name, values in (("num_layers", [depth]), ("hidden_size", widths)):
         for value in values:
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
-    return tuple(found), tuple(widths)
+    return tuple(map(scans.as_cell, of_layers)), tuple(widths)

@@ -36,10 +36,11 @@ class LanguageModel(DecoderModel):
         embedding_size = c.embedding_size or c.widths[0]
         self.embedding = nn.Embedding(vocabulary, embedding_size)
         self.affixes = Affixes(*affixes, embedding_size) if affixes else None
+        sizes = c.widths if len(c.widths) > 1 else c.widths * (c.num_layers or 1)
         self.stack = (
             stack_of(cell, embedding_size, c)
             if c.context is None
-            else Window(c.context, embedding_size, c.widths * (c.num_layers or 1), c.dropout)
+            else Window(c.context, embedding_size, sizes, c.dropout)
         )
         self.output = OutputLayers(self.stack.output_size, list(c.output_layers), c.dropout)
         size = self.output.output_size

@@ -87,13 +87,10 @@ def meant(hint: Any, said: Any) -> Any:
     if kind in (types.UnionType, typing.Union):
         if said in ("null", ["null"]):
             return None
-        several = next((part for part in parts if typing.get_origin(part) is list), parts[0])
-        found = meant(several, said)
-        return (
-            found[0]
-            if isinstance(said, list) and parts[0] in (int, float) and len(found) == 1
-            else found
-        )
+        if typing.get_origin(parts[-1]) is not list:  # X | None
+            return meant(parts[0], said)
+        found = meant(parts[-1], said)
+        return found[0] if len(found) == 1 else found
     if kind is list:
         if said == ["[]"]:
             return []
@@ -164,8 +161,7 @@ def words_of(hint: Any, flags: bool) -> dict[str, Any]:
     """How many words an option of this kind takes, and what stands for them in its help."""
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind in (types.UnionType, typing.Union):
-        several = next((part for part in parts if typing.get_origin(part) is list), parts[0])
-        return words_of(several, flags)
+        return words_of(parts[-1] if typing.get_origin(parts[-1]) is list else parts[0], flags)
     if kind is list:
         return {"nargs": "+", "metavar": words_of(parts[0], flags)["metavar"]}
     if kind is Literal:
