@@ -16,7 +16,7 @@ from throughtime.compare import floor, spelling
 from throughtime.compare.outcome import Finding, VariantRow, correct_for_unknown, spread
 from throughtime.compare.plan import slug_of
 from throughtime.compare.table import few_steps, table_of
-from throughtime.config.comparison import split
+from throughtime.config.values import listed, split
 from throughtime.ngram import witten_bell_nats
 from throughtime.tasks import task_class
 from throughtime.tasks.task import Score
@@ -204,6 +204,11 @@ def test_commas_in_brackets_belong_to_a_cell():
         "lstm(output=identity,a=b)",
         "gru",
     ]
+    assert split("rnn,[gru, lstm(output=identity)]") == ["rnn", "[gru, lstm(output=identity)]"]
+    assert listed("[gru, lstm(output=identity)]") == ["gru", "lstm(output=identity)"]
+    assert listed("gru,lstm") == listed(" [gru,lstm] ") == ["gru", "lstm"]
+    assert listed("lstm(a=[1,2])") == ["lstm(a=[1,2])"]
+    assert slug_of("[gru,lstm]") == "gru-lstm"
     assert slug_of("lstm(output=identity)") == "lstm-output-identity"
     assert slug_of("some/where/mine.py:Minimal") == "Minimal"
 

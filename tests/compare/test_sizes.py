@@ -58,6 +58,29 @@ def test_counts_are_those_of_the_built_model_and_no_width_is_nearer(corpus, tmp_
             assert abs(sizes.parameters(task, matched) - wanted) >= abs(count - wanted)
 
 
+@pytest.mark.parametrize(
+    ("cell", "given"), [("gru,lstm", [40, 20]), ("lstm", [12, 24, 9]), ("[rnn,gru]", [30, 30])]
+)
+def test_layers_of_several_sizes_keep_their_proportions(corpus, tmp_path, cell, given):
+    config = from_dict(tt.LanguageConfig, {
+        "train": [str(corpus)], "out": str(tmp_path / "run"), "device": "cpu", "cell": cell,
+        "model": {"hidden_size": given, "embedding_size": 7},
+        "loop": {"batch_size": 4, "window": 16},
+    })  # fmt: skip
+    task = task_class("lm").prepare(config)
+    built = task.build_model()
+    assert built.stack.hidden_sizes == tuple(given)
+    wanted = sizes.parameters(task, config)
+    assert sum(p.numel() for p in built.parameters()) == wanted
+    assert sizes.match(task, config, wanted, cell) == wanted
+    assert config.model.hidden_size == given
+    double = sizes.match(task, config, 2 * wanted, cell)
+    assert abs(double - 2 * wanted) < 0.1 * wanted
+    widest = max(config.model.hidden_size)
+    for n, was in zip(config.model.hidden_size, given):
+        assert abs(n - was * widest / max(given)) <= 0.5
+
+
 def test_a_second_cell_is_counted_as_the_one_that_it_follows(tmp_path):
     data = tmp_path / "train.conll"
     data.write_text("Ada\tB-person\nsees\tO\na\tO\nbear\tO\n\n" * 30)

@@ -215,3 +215,32 @@ def test_names_in_a_message_can_be_spelled_as_options():
 def test_durations():
     assert seconds("1h30m") == 5400
     assert seconds("90") == seconds("90s") == seconds("1.5m") == 90
+
+
+def test_sizes_of_layers_are_one_number_or_several():
+    assert from_dict(tt.LanguageConfig, {"model": {"hidden_size": 8}}).model.hidden_size == 8
+    for sizes in ([8, 6], (8, 6)):
+        config = from_dict(tt.LanguageConfig, {"model": {"hidden_size": sizes}})
+        assert config.model.hidden_size == config.model.widths == [8, 6]
+    one = from_dict(tt.LanguageConfig, {"model": {"hidden_size": [8]}}).model
+    assert (one.hidden_size, one.widths) == (8, [8])
+    for wrong, said in (
+        ([], r"one value or several, got \[\]"),
+        ([8, 0], "at least 1, got 0"),
+        ([8, "x"], "a whole number, got 'x'"),
+        (None, "a whole number, got None"),
+    ):
+        with pytest.raises(SettingError, match=f"model.hidden_size must be {said}"):
+            from_dict(tt.LanguageConfig, {"model": {"hidden_size": wrong}})
+    config = from_dict(tt.LanguageConfig, {"model": {"hidden_size": [8, 6], "num_layers": 3}})
+    with pytest.raises(SettingError, match=r"hidden_size has 2 sizes, and model\.num_layers is 3"):
+        config.model.check()
+
+
+def test_cells_are_one_for_all_layers_or_one_for_each():
+    config = from_dict(tt.LanguageConfig, {"cell": "gru, lstm(output=identity)"})
+    assert config.cells() == {"cell": ["gru", "lstm(output=identity)"]}
+    tagger = from_dict(tt.TaggerConfig, {"cell": "gru,lstm"})
+    assert tagger.cells() == {"cell": ["gru", "lstm"], "char_cell": ["gru"]}
+    other = from_dict(tt.TaggerConfig, {"cell": "gru,lstm", "model": {"char_cell": "rnn"}})
+    assert other.cells()["char_cell"] == ["rnn"]

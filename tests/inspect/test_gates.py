@@ -8,7 +8,8 @@ import throughtime as tt
 from cases import ALL_CELLS, TwoMemories, normal, random_weights
 from throughtime.config import ModelConfig
 from throughtime.inspect.equations import look
-from throughtime.inspect.gates import gates_through_time, summary
+from throughtime.inspect.gates import gates_through_time, of_units, summary, watch_gates
+from throughtime.inspect.units import longest_units
 from throughtime.inspect.watch import watching
 from throughtime.models.language import LanguageModel
 
@@ -103,6 +104,42 @@ def test_a_model_s_gates_are_those_of_its_steps():
     assert found.gates["f"].closed.tolist() == [[0.0] * n, [1.0] * n]
     assert found.gates["u"].histogram[0, 10] == 1
     assert list(found.gates) == ["u", "f", "o"]
+
+
+def test_layers_of_several_cells_and_sizes_have_rows_where_they_have_the_gate():
+    """Each row is that of the layer alone, over the inputs that the layer below gave it."""
+    config = ModelConfig(hidden_size=[5, 3, 4], embedding_size=4)
+    cells = (tt.GRU(), tt.LSTM(), TwoMemories())
+    model = LanguageModel(cells, 11, config).double().eval()
+    tokens = torch.randint(11, (6, 3))
+    seen = watch_gates(model, tokens)
+    found = summary(seen)
+    assert list(found.gates) == ["u", "r", "f", "o", "m"]
+    have = {"u": [0, 1], "r": [0], "f": [1], "o": [1], "m": [2], "c": [0, 1], "slow": [2]}
+    for name, rows in have.items():
+        assert [row for row, _ in found.rows(name)] == rows
+    x = model.embedding(tokens).detach()
+    for k, cell in enumerate(cells):
+        n = config.hidden_size[k]
+        alone = tt.Stack(cell, x.shape[-1], n).double().eval()
+        alone.weights = model.stack.weights[k : k + 1]
+        with torch.no_grad(), watching(alone, gates=True) as watched:
+            x, _ = alone(x)
+        right = summary(watched[""])
+        for name, gate in right.gates.items():
+            torch.testing.assert_close(found.gates[name].histogram[k], gate.histogram[0])
+            torch.testing.assert_close(of_units(found.gates[name].closed[k]), gate.closed[0])
+            torch.testing.assert_close(of_units(found.gates[name].open[k]), gate.open[0])
+        for part, kept in right.kept.items():
+            torch.testing.assert_close(of_units(found.kept[part][k]), kept[0])
+            tau = of_units(found.time_constants(part)[k])
+            torch.testing.assert_close(tau, right.time_constants(part)[0])
+    units = longest_units(seen, found, tokens, count=6)
+    widths = [len(of_units(row)) for row in found.kept[found.memory]]
+    assert units
+    assert all(unit.unit < widths[unit.layer] for unit in units)
+    states = [torch.stack([getattr(s, found.memory) for s in seen.states[u.layer]]) for u in units]
+    assert all(torch.equal(u.values, s[:, u.column, u.unit]) for u, s in zip(units, states))
 
 
 def test_a_basic_rnn_has_neither_gates_nor_a_direct_path():

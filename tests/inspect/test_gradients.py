@@ -10,13 +10,15 @@ from cases import ALL_CELLS, TwoMemories
 from throughtime.config import ModelConfig
 from throughtime.inspect import gradients_through_time, language_windows, watching
 from throughtime.inspect.gradients import GradientsThroughTime
+from throughtime.layers.states import each
 from throughtime.models.language import LanguageModel
 
 V, T, B, n = 11, 7, 3, 5
 
 
 def language_model(cell, layers=2, **settings):
-    config = ModelConfig(hidden_size=n, embedding_size=4, num_layers=layers, **settings)
+    settings = {"hidden_size": n, "num_layers": layers, **settings}
+    config = ModelConfig(embedding_size=4, **settings)
     torch.manual_seed(1)
     model = LanguageModel(cell, V, config).double()
     with torch.no_grad():
@@ -46,17 +48,21 @@ def brute_force(model, tokens, targets, start, layer, t, part):
     goes everywhere that the equations send it.
     """
     stack = model.stack
-    bound = [stack.cell.bind(w.forward()) for w in stack.weights]
+    cells = stack.cells
+    bound = [cell.bind(w.forward()) for cell, w in zip(cells, stack.weights)]
     norms = []
     for b in range(tokens.shape[1]):
-        states = [stack.cell.State(*(p[k, b : b + 1] for p in start)) for k in range(len(bound))]
+        states = [
+            cell.State(*(p[b : b + 1] for p in one))
+            for cell, one in zip(cells, stack.layout.apart(start))
+        ]
         wanted = None
         for now in range(len(tokens)):
             y = model.embedding(tokens[now, b : b + 1])
             for k, w in enumerate(bound):
                 x, y = y, None
-                states[k] = stack.cell.step(w, x, states[k])
-                if isinstance(stack.cell, _Same):
+                states[k] = cells[k].step(w, x, states[k])
+                if isinstance(cells[k], _Same):
                     states[k] = states[k]._replace(fixed=states[k].fixed * 1)
                 if (now, k) == (t, layer):
                     wanted = getattr(states[k], part)
@@ -85,6 +91,31 @@ def test_norms_are_those_of_autograd_by_each_state_alone(cell, carried):
             for lag in (0, 1, T - 1):
                 right = brute_force(model, tokens, targets, start, layer, T - 1 - lag, part)
                 np.testing.assert_allclose(norms[layer, lag], right, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["from zero", "carried state"])
+def test_layers_of_several_cells_and_sizes_have_rows_where_they_have_the_part(carried):
+    model = language_model([tt.GRU(), tt.LSTM(), TwoMemories()], None, hidden_size=[5, 3, 4])
+    tokens, targets = some_batch()
+    start = model.initial_state(B)
+    if carried:
+        start = each(torch.randn_like, start)
+    found = gradients_through_time(model, (tokens, targets), state=start if carried else None)
+    rows = {part: [row for row, _ in found.rows(part)] for part in found.norms}
+    assert rows == {"c": [0, 1], "a": [1], "quick": [2], "slow": [2]}
+    start = each(lambda part: part.clone().requires_grad_(), start)
+    for part, norms in found.norms.items():
+        assert norms.shape == (3, T, B)
+        for layer in range(3):
+            if layer not in rows[part]:
+                assert norms[layer].isnan().all()
+                continue
+            for lag in (0, 1, T - 1):
+                right = brute_force(model, tokens, targets, start, layer, T - 1 - lag, part)
+                np.testing.assert_allclose(norms[layer, lag], right, rtol=1e-8, atol=1e-12)
+    part, layer, _ = found.longest(0.5)
+    assert layer in rows[part]
+    assert found.lags == T - 1
 
 
 def test_the_state_in_question_is_the_whole_of_what_the_future_sees():

@@ -13,16 +13,18 @@ from throughtime.inspect import (
     influence_of_tokens,
 )
 from throughtime.inspect.influence import Influence, choose_positions, exchanges, mean_within, reach
+from throughtime.layers.states import each
 
 # ---- influence --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cells", [tt.GRU, (tt.GRU, tt.LSTM)], ids=["GRU", "GRU, LSTM"])
 @pytest.mark.parametrize("T", [1, 5, 37])  # 37: exchanged columns join in several blocks
-def test_influence_is_that_of_one_exchange_at_a_time(T):
-    model, ids = language_model(), np.random.default_rng(0).integers(4, V, 300)
+def test_influence_is_that_of_one_exchange_at_a_time(T, cells):
+    model, ids = language_model(cells), np.random.default_rng(0).integers(4, V, 300)
     tokens, target = torch.from_numpy(ids[:T]), 5
     state = model.initial_state(1)
-    state = type(state)(*(torch.randn_like(part) for part in state))
+    state = each(torch.randn_like, state)
     found = influence_of_tokens(model, tokens, target, ids, state=state, draws=3, seed=1)
     others = exchanges(tokens, ids, 3, 1)
     assert (others != tokens[:, None]).all()

@@ -56,10 +56,10 @@ def match(task: Any, config: Any, wanted: int | None, label: str) -> int:
 
 
 def scaled(sizes: int | list[int], n: int) -> int | list[int]:
-    """The sizes of layers in proportion, n the first; of one size, n."""
+    """The sizes of layers in proportion, n the largest; of one size, n."""
     if isinstance(sizes, int):
         return n
-    return [max(1, round(size * n / sizes[0])) for size in sizes]
+    return [max(1, round(size * n / max(sizes))) for size in sizes]
 
 
 def nearest(count: Callable[[int], int], wanted: int) -> int | None:
