@@ -15,7 +15,7 @@ def test_the_public_names_are_all_there():
     names = {
         "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN", "Run",
         "Comparison", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights",
-        "agreement", "compare", "doctor", "inspect",
+        "agreement", "check", "compare", "doctor", "inspect",
         "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",
         *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip

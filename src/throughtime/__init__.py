@@ -46,6 +46,7 @@ _HOME = {
     "predict": "verbs",
     "generate": "verbs",
     "agreement": "verbs",
+    "check": "verbs",
     "doctor": "verbs",
     "load": "verbs",
     "Vocabulary": "data.vocabulary",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from .scans import scan as scan
     from .scans import why_not as why_not
     from .verbs import agreement as agreement
+    from .verbs import check as check
     from .verbs import doctor as doctor
     from .verbs import evaluate as evaluate
     from .verbs import generate as generate

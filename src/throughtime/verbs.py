@@ -13,6 +13,7 @@ from typing import Any
 from . import config as configs
 from .checkpoint import RunFolder
 from .config.agreement import AgreementOptions, CorpusOptions
+from .examination import check as check
 from .findings import doctor as doctor
 from .ground import machine, terminal
 from .ground.errors import InputError

@@ -225,7 +225,8 @@ def test_sizes_of_layers_are_one_number_or_several():
     one = from_dict(tt.LanguageConfig, {"model": {"hidden_size": [8]}}).model
     assert (one.hidden_size, one.widths) == (8, [8])
     for wrong, said in (
-        ([], r"one value or several, got \[\]"),
+        ([], r"one value or several, at most 1000, got \[\]"),
+        ([8] * 1001, "one value or several, at most 1000, got"),
         ([8, 0], "at least 1, got 0"),
         ([8, "x"], "a whole number, got 'x'"),
         (None, "a whole number, got None"),
@@ -238,6 +239,8 @@ def test_sizes_of_layers_are_one_number_or_several():
 
 
 def test_cells_are_one_for_all_layers_or_one_for_each():
+    with pytest.raises(SettingError, match="cell has 1001 cells: at most 1000"):
+        from_dict(tt.LanguageConfig, {"cell": "gru," * 1001}).cells()
     config = from_dict(tt.LanguageConfig, {"cell": "gru, lstm(output=identity)"})
     assert config.cells() == {"cell": ["gru", "lstm(output=identity)"]}
     tagger = from_dict(tt.TaggerConfig, {"cell": "gru,lstm"})

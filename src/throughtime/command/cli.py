@@ -343,6 +343,19 @@ def doctor(words: list[str]) -> int:
     return 0
 
 
+def check(words: list[str]) -> int:
+    """throughtime check CELL."""
+    from .parsing import cell_command
+
+    cell, as_json = cell_command(words, VERBS["check"][1])
+    with at_once():
+        from ..verbs import check as run
+
+    found = run(cell)
+    print(json_text(found.to_dict()) if as_json else found.report())
+    return 0 if found.fine else 1
+
+
 def completion(words: list[str]) -> int:
     """throughtime completion SHELL."""
     from .parsing import completion_script
@@ -371,6 +384,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
         inspect,
         "look inside a run: gradients through time, gates, influence, errors, health",
     ),
+    "check": (check, "a cell of your own looked over: gradients, backends, speed"),
     "doctor": (doctor, "what this machine offers, which backends run and why others do not"),
     "completion": (completion, "a script that completes words in a shell: bash, zsh, fish"),
 }

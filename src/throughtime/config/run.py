@@ -236,7 +236,11 @@ class RunConfig:
         model = getattr(self, "model", None)
         more = {k: v for k, v in vars(model).items() if k.endswith("_cell")} if model else {}
         named = {"cell": self.cell} | {k: v or self.cell for k, v in more.items()}
-        return {name: listed(text) for name, text in named.items()}
+        found = {name: listed(text) for name, text in named.items()}
+        for name, cells in found.items():
+            if len(cells) > DEEPEST:
+                raise SettingError(f"{name} has {len(cells)} cells: at most {DEEPEST}.", name)
+        return found
 
     def most_epochs(self) -> float | None:
         """`epochs`, or those after which a run ends that nothing else limits."""

@@ -40,6 +40,9 @@ class Limits:
         return f"{'more than' if self.above else 'at least'} {self.low:.15g}"  # not a number, too
 
 
+MOST_VALUES = 1000
+"""The most where one value or several may stand: a stack has no more layers."""
+
 ANY = Limits(-1e12, 1e12)
 """Those of a number whose setting tells none."""
 
@@ -74,8 +77,8 @@ def fit(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
 def one_or_several(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """A list of at least one; of one, that one."""
     found = fit(name, value, hint, metadata)
-    if not found:
-        raise wrong(name, "one value or several", value)
+    if not 0 < len(found) <= MOST_VALUES:
+        raise wrong(name, f"one value or several, at most {MOST_VALUES}", value)
     return found if len(found) > 1 else found[0]
 
 
