@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import throughtime as tt
-from cases import TwoMemories, assert_close
+from cases import TwoMemories, assert_close, language_model, log_probabilities
 from stacks import LENGTHS, N_X, RESET, B, T
-from throughtime.decoding import reorder
+from throughtime.decoding import beam_search, reorder
 from throughtime.ground.errors import InputError, ShapeError
 from throughtime.layers.states import each, like, tensors
 
@@ -105,6 +105,18 @@ def test_the_state_is_a_tuple_with_one_for_each_layer(kind):
         for cell, n, one in zip(stack.cells, stack.hidden_sizes, state, strict=True):
             assert type(one) is cell.State
             assert all(part.shape == (2, B, n) for part in one)
+
+
+def test_beam_search_carries_the_states_of_its_hypotheses():
+    """Each score is that of the tokens read at once."""
+    model = language_model([tt.GRU, tt.LSTM])
+    with torch.no_grad():
+        found = beam_search(model, [2, 5], 5, 4)
+    assert len(found) == 4
+    for tokens, score in found:
+        read = torch.tensor([2, 5, *tokens])
+        each_one = [log_probabilities(model, read[: k + 2])[t] for k, t in enumerate(tokens)]
+        assert abs(float(sum(each_one)) - score) < 1e-9
 
 
 def test_one_cell_and_one_size_given_as_lists_are_a_stack_as_ever():

@@ -10,7 +10,7 @@ import throughtime as tt
 from throughtime.config import TranslatorModelConfig
 from throughtime.data.vocabulary import EOS
 from throughtime.decoding import BeamSearch
-from throughtime.models.translator import Translator
+from throughtime.models.translator import Bridge, Translator
 
 LENGTHS = torch.tensor([5, 0, 3, 1])
 
@@ -37,6 +37,8 @@ KINDS = [
     {"input_feeding": True, "num_layers": 2, "bidirectional": False},
     {"input_feeding": True, "attention": "none"},
     {"input_feeding": True, "attention": "additive", "tied": "output"},
+    {"hidden_size": [4, 6]},
+    {"hidden_size": [4, 6], "input_feeding": True, "attention": "none"},
 ]
 
 
@@ -96,6 +98,28 @@ def test_the_bridge_leads_from_any_cell_to_any_cell(encoder, decoder):
         for layer in range(2):
             affine = model.bridge.maps[name][layer]
             torch.testing.assert_close(part[layer], torch.tanh(affine(v)))
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_the_bridge_leads_from_layers_of_any_cells_to_layers_of_any(depth):
+    """Layer l of the decoder begins from layer min(l, last) of the encoder."""
+    encoder, decoder = (tt.LSTM, tt.GRU), (tt.GRU, tt.PeepholeLSTM, tt.RNN)[:depth]
+    model = make(encoder, encoder, hidden_size=[4, 6])
+    model.decoder = tt.Stack(decoder, model.decoder.input_size, [5, 3, 7][:depth]).double()
+    bridge = Bridge(model.encoder, model.decoder).double()
+    final = model.encoder(torch.randn(5, 4, 5).double(), lengths=LENGTHS)[1]
+    state = bridge(final)
+    taken = dict.fromkeys(bridge.maps, 0)
+    for layer, (cell, one) in enumerate(zip(decoder, state, strict=True)):
+        below = min(layer, 1)
+        for name, part in one._asdict().items():
+            sources = [name] if name in encoder[below].state else encoder[below].state
+            v = torch.cat([getattr(final[below], s)[k] for s in sources for k in (0, 1)], -1)
+            affine = bridge.maps[name][taken[name]]
+            taken[name] += 1
+            torch.testing.assert_close(part, torch.tanh(affine(v))[None])
+        assert type(one) is cell.State
+    model.decoder.step(torch.randn(4, model.decoder.input_size).double(), state)
 
 
 def test_the_decoder_knows_the_source_and_its_order():
