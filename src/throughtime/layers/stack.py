@@ -115,11 +115,6 @@ class Stack(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        if input_size < 1:
-            raise InputError(f"input_size must be at least 1, got {input_size}.")
-        for name, p in (("dropout", dropout), ("weight_drop", weight_drop)):
-            if not 0 <= p < 1:
-                raise InputError(f"{name} must be a probability below 1, got {p}.")
         self.cells, self.hidden_sizes = layers_of(cell, hidden_size, num_layers)
         self.input_size, self.num_layers = input_size, len(self.cells)
         self.bidirectional = bidirectional
@@ -128,15 +123,7 @@ class Stack(nn.Module):
         self.output_size = self.hidden_sizes[-1] * self.directions
         self.dropout, self.locked_dropout = dropout, locked_dropout
         self.weight_drop, self.skips = weight_drop, skips
-        if (
-            skips
-            and self.num_layers > 1
-            and not any(a == b for a, b in pairwise(self.hidden_sizes))
-        ):
-            raise InputError(
-                f"skips add a layer's input to its output where both are as wide: no neighbours of "
-                f"hidden_size {list(self.hidden_sizes)} are."
-            )
+        self._check_options()
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
         begins = initial_weights.for_cells(initial, self.cells)
@@ -149,6 +136,20 @@ class Stack(nn.Module):
         self.starts_at_zero = (
             all(one.starts_at_zero for one in self.cells) and not learned_initial_state
         )
+
+    def _check_options(self) -> None:
+        """Raise `InputError` for numbers out of bounds, and for skips that would add nothing."""
+        sizes = self.hidden_sizes
+        if self.input_size < 1:
+            raise InputError(f"input_size must be at least 1, got {self.input_size}.")
+        for name in ("dropout", "weight_drop"):
+            if not 0 <= (p := getattr(self, name)) < 1:
+                raise InputError(f"{name} must be a probability below 1, got {p}.")
+        if self.skips and len(sizes) > 1 and not any(a == b for a, b in pairwise(sizes)):
+            raise InputError(
+                f"skips add a layer's input to its output where both are as wide: no neighbours of "
+                f"hidden_size {list(sizes)} are."
+            )
 
     @property
     def cell(self) -> Cell:
