@@ -50,7 +50,8 @@ class CellWeights(nn.Module):
         Called as a module, so that hooks run: pruning, normalised weights.
         """
         W_a = F.dropout(self.W_a, weight_drop) if weight_drop else self.W_a
-        return Weights(self.W_x, W_a, self.b, self.vectors(), self.first())
+        first = self.first() if len(self.first) else {}  # a step is short: no call for nothing
+        return Weights(self.W_x, W_a, self.b, self.vectors(), first)
 
 
 class CellVectors(nn.ParameterDict):
