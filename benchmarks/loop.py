@@ -129,10 +129,10 @@ def run_bare(task: Language, model: nn.Module) -> float:
     for step in range(steps):
         if step == WARM:
             started = now(task.device)
-        tokens, targets, _ = task.batch(0, step % task.steps_per_epoch)
+        x, targets, _ = task.batch(0, step % task.steps_per_epoch)
         optimizer.zero_grad()
         with torch.autocast(task.device.type, torch.bfloat16, enabled=bf16):
-            loss, state = model(tokens, targets, state)
+            loss, state = model(x, targets, state)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), task.config.optim.clip_norm)
         optimizer.step()
