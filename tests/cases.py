@@ -36,6 +36,22 @@ class TwoMemories(tt.Cell):
         return self.State(quick=gate * candidate + (1 - gate) * w.h.recurrent(s.quick), slow=slow)
 
 
+MINIMAL = """
+import throughtime as tt
+from torch import sigmoid, tanh
+
+class Minimal(tt.Cell):
+    gates = ("c", "u")
+    state = ("c",)
+
+    def step(self, w, x, s):
+        c_tilde = tanh(w.c.input(x))
+        gate_u = sigmoid(w.u(s.c, x))
+        return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
+"""
+"""A file with a user's own cell, `Minimal`."""
+
+
 ORACLES: dict[tt.Cell, oracles.Step] = {
     tt.RNN(): oracles.rnn_tanh,
     tt.RNN("relu"): oracles.rnn_relu,

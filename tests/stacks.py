@@ -34,4 +34,29 @@ def data(stack: tt.Stack, *, seed=1):
 
 
 def named(y: Tensor, state) -> dict[str, Tensor]:
-    return {"y": y, **{f"final {name}": part for name, part in state._asdict().items()}}
+    """y and the parts of a state, those of each layer where layers differ."""
+    if hasattr(state, "_asdict"):
+        return {"y": y, **{f"final {name}": part for name, part in state._asdict().items()}}
+    return {"y": y} | {
+        f"final {name} of layer {layer}": part
+        for layer, one in enumerate(state, 1)
+        for name, part in one._asdict().items()
+    }
+
+
+def with_gradients(stack: tt.Stack, y: Tensor, state, *also: Tensor) -> dict[str, Tensor]:
+    """y, the state and the gradients of a random function of both."""
+    results = named(y, state)
+    generator = torch.Generator().manual_seed(5)
+    loss = torch.stack(
+        [
+            (r * torch.randn(r.shape, generator=generator, dtype=torch.float64)).sum()
+            for r in results.values()
+        ]
+    ).sum()
+    leaves = dict(stack.named_parameters()) | {f"input {i}": leaf for i, leaf in enumerate(also)}
+    gradients = torch.autograd.grad(
+        *(loss, list(leaves.values())),
+        **{"allow_unused": True, "materialize_grads": True, "retain_graph": True},
+    )
+    return results | {f"d {name}": g for name, g in zip(leaves, gradients)}

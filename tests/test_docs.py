@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cases import MINIMAL
 from throughtime.command.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,19 +20,6 @@ PAGES = [
     *(ROOT / f"docs/{page}.md" for page in ("guide", "inspect", "agreement")),
     *sorted(ROOT.glob("docs/tasks/*.md")),
 ]
-MINE = """
-import throughtime as tt
-from torch import sigmoid, tanh
-
-class Minimal(tt.Cell):
-    gates = ("c", "u")
-    state = ("c",)
-
-    def step(self, w, x, s):
-        c_tilde = tanh(w.c.input(x))
-        gate_u = sigmoid(w.u(s.c, x))
-        return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
-"""
 SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]
 
 
@@ -44,7 +32,7 @@ def at_home(tmp_path, monkeypatch):
     """A folder with a text, data of each task and the presets, as a reader would have it."""
     (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.py").write_text(MINIMAL)
     (tmp_path / "pairs.tsv").write_text("The cats were old\tThe cats was old\n")
     names_and_pieces(tmp_path)
     tagged(tmp_path)

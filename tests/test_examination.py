@@ -7,24 +7,12 @@ import torch
 from torch import sigmoid, tanh
 
 import throughtime as tt
-from cases import ALL_CELLS
+from cases import ALL_CELLS, MINIMAL
 from throughtime import examination
 from throughtime.command.cli import main
 from throughtime.scans import compiled
 
-SOUND = """
-import throughtime as tt
-from torch import sigmoid, tanh
-
-class Minimal(tt.Cell):
-    gates = ("c", "u")
-    state = ("c",)
-
-    def step(self, w, x, s):
-        c_tilde = tanh(w.c.input(x))
-        gate_u = sigmoid(w.u(s.c, x))
-        return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
-
+TYPO = """
 class Typo(Minimal):
     def step(self, w, x, s):
         return self.State(c=tanh(w.q(s.c, x)))
@@ -33,7 +21,7 @@ class Typo(Minimal):
 
 @pytest.fixture
 def file(tmp_path):
-    (tmp_path / "mine.py").write_text(SOUND)
+    (tmp_path / "mine.py").write_text(MINIMAL + TYPO)
     return str(tmp_path / "mine.py")
 
 

@@ -9,7 +9,7 @@ import torch
 
 import throughtime as tt
 from cases import TwoMemories, assert_close, language_model, log_probabilities
-from stacks import LENGTHS, N_X, RESET, B, T
+from stacks import LENGTHS, N_X, RESET, B, T, with_gradients
 from throughtime.decoding import beam_search, reorder
 from throughtime.ground.errors import InputError, ShapeError
 from throughtime.layers.states import each, like, tensors
@@ -46,22 +46,6 @@ def data(stack):
     )
 
 
-def results(stack, y, state, *inputs):
-    """y, the final state, and the gradients of a random function of both."""
-    found = {"y": y} | {f"final {k}": part for k, part in enumerate(tensors(state))}
-    generator = torch.Generator().manual_seed(5)
-    loss = sum(
-        (r * torch.randn(r.shape, generator=generator, dtype=torch.float64)).sum()
-        for r in found.values()
-    )
-    leaves = dict(stack.named_parameters()) | {f"input {k}": one for k, one in enumerate(inputs)}
-    gradients = torch.autograd.grad(
-        *(loss, list(leaves.values())),
-        **{"allow_unused": True, "materialize_grads": True, "retain_graph": True},
-    )
-    return found | {f"d {name}": g for name, g in zip(leaves, gradients)}
-
-
 def by_layers(stack, x, state, lengths=None, reset=None):
     """The same from stacks of one layer, with the same weights."""
     finals, D = [], stack.directions
@@ -93,7 +77,7 @@ def test_it_is_its_layers_one_on_another(kind, learned, bidirectional, lengths, 
     y, final = stack(x, state if given else None, lengths=lengths, reset=reset)
     assert y.shape == (T, B, stack.hidden_sizes[-1] * stack.directions)
     right = by_layers(stack, x, state if given else None, lengths, reset)
-    assert_close(results(stack, y, final, *leaves), results(stack, *right, *leaves))
+    assert_close(with_gradients(stack, y, final, *leaves), with_gradients(stack, *right, *leaves))
 
 
 @every_kind
@@ -143,10 +127,14 @@ def test_step_by_step_equals_the_whole_and_so_do_pieces(kind):
     for x_t in x:
         y, carried = stack.step(x_t, carried)
         ys.append(y)
-    assert_close(results(stack, torch.stack(ys), carried), results(stack, whole, final))
+    assert_close(
+        with_gradients(stack, torch.stack(ys), carried), with_gradients(stack, whole, final)
+    )
     head, between = stack(x[:2], state)
     tail, end = stack(x[2:], between)
-    assert_close(results(stack, torch.cat([head, tail]), end), results(stack, whole, final))
+    assert_close(
+        with_gradients(stack, torch.cat([head, tail]), end), with_gradients(stack, whole, final)
+    )
     assert torch.equal(stack.step(x[0])[0], stack(x[:1])[0][0])
 
 
@@ -155,7 +143,7 @@ def test_skips_are_added_where_widths_agree():
     x = torch.randn(T, B, N_X).double()
     y, final = stack(x)
     right = by_layers(stack, x, None)
-    assert_close(results(stack, y, final), results(stack, *right))
+    assert_close(with_gradients(stack, y, final), with_gradients(stack, *right))
     stack.skips = False
     assert float((stack(x)[0] - y).detach().abs().max()) > 1e-3
     with pytest.raises(InputError, match=r"no neighbours of hidden_size \[4, 3\] are"):
@@ -187,7 +175,7 @@ def test_copies_pickles_and_graphs(kind):
     assert [type(one) for one in loaded] == [cell.State for cell in stack.cells]
     assert all(map(torch.equal, tensors(loaded), tensors(final)))
     exported = torch.export.export(stack, (x, state)).module()
-    assert_close(results(stack, *exported(x, state)), results(stack, y, final))
+    assert_close(with_gradients(stack, *exported(x, state)), with_gradients(stack, y, final))
 
 
 @every_kind

@@ -4,29 +4,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 
 import throughtime as tt
 from cases import ALL_CELLS, assert_close, assert_same
-from stacks import LENGTHS, N_X, RESET, B, N, T, data, make, named
+from stacks import LENGTHS, N_X, RESET, B, N, T, data, make, named, with_gradients
 from throughtime.ground.errors import BackendUnavailable, InputError, NonFiniteError, ShapeError
 
 every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
-
-
-def with_gradients(stack, y, state, *also) -> dict[str, Tensor]:
-    """y, the state and the gradients of a random function of both."""
-    results = named(y, state)
-    generator = torch.Generator().manual_seed(5)
-    loss = sum(
-        (r * torch.randn(r.shape, generator=generator, dtype=torch.float64)).sum()
-        for r in results.values()
-    )
-    leaves = dict(stack.named_parameters()) | {f"input {i}": leaf for i, leaf in enumerate(also)}
-    gradients = torch.autograd.grad(
-        loss, list(leaves.values()), allow_unused=True, materialize_grads=True
-    )
-    return results | {f"d {name}": g for name, g in zip(leaves, gradients)}
 
 
 def by_hand(stack, x, state=None, lengths=None, reset=None, *, turn=True, carry=True):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import throughtime as tt
+from cases import MINIMAL
 from runs import command, flags, lines, same_bits, weights
 from throughtime.ground.errors import InputError, TrainingDiverged
 from throughtime.tasks import task_class
@@ -108,15 +109,7 @@ def test_full_bptt_recomputed_in_parts_gives_the_same_gradients(settings):
 
 def test_a_users_own_cell_trains_and_its_source_travels_with_the_run(settings, tmp_path):
     source = tmp_path / "mine.py"
-    source.write_text(
-        "import throughtime as tt\n"
-        "from torch import sigmoid, tanh\n"
-        "class Minimal(tt.Cell):\n"
-        "    gates, state = ('c', 'u'), ('c',)\n"
-        "    def step(self, w, x, s):\n"
-        "        gate_u = sigmoid(w.u(s.c, x))\n"
-        "        return self.State(c=gate_u * tanh(w.c.input(x)) + (1 - gate_u) * s.c)\n"
-    )
+    source.write_text(MINIMAL)
     config = settings(cell=f"{source}:Minimal", max_steps=40)
     tt.train(config)
     source.unlink()
