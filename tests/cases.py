@@ -98,7 +98,7 @@ def random_weights(cell: tt.Cell, n_x: int, n: int, generator: torch.Generator) 
         return normal(generator, *shape) / max(n, 1) ** 0.5
 
     G = len(cell.gates)
-    vectors = {name: random(n) for name in cell.vectors}
+    vectors = {name: random(cell.vector_size(name, n)) for name in cell.vectors}
     return tt.Weights(random(G * n, n_x), random(G * n, n), random(G * n), vectors)
 
 

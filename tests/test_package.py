@@ -16,7 +16,7 @@ def test_the_public_names_are_all_there():
         "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN", "Run",
         "Comparison", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights",
         "agreement", "check", "compare", "doctor", "inspect",
-        "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not",
+        "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not", "zoo",
         *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip
     assert set(tt.__all__) == names

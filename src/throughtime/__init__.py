@@ -28,6 +28,7 @@ _HOME = {
     "why_not": "scans",
     "Stack": "layers.stack",
     "nn": "",
+    "zoo": "",
     "compare": "",
     "Comparison": "config",
     "inspect": "",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from . import compare as compare
     from . import inspect as inspect
     from . import nn as nn
+    from . import zoo as zoo
     from .cells import GRU as GRU
     from .cells import LSTM as LSTM
     from .cells import RNN as RNN

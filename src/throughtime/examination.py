@@ -110,7 +110,7 @@ class StandIns:
             "W_x": torch.randn(G * n, n_x) / n**0.5,
             "W_a": torch.randn(G * n, n) / n**0.5,
             "b": torch.randn(G * n) / n**0.5,
-            **{name: torch.randn(n) / n**0.5 for name in cell.vectors},
+            **{name: torch.randn(cell.vector_size(name, n)) / n**0.5 for name in cell.vectors},
             **{f"initial {name}": torch.randn(B, n) / 2 for name in cell.state},
         }
         self.lengths = torch.tensor([T, 2, 0])
@@ -299,7 +299,9 @@ def speed(cell: Cell, *, narrow: bool) -> Finding:
 
 def count(cell: Cell, n_x: int, n: int) -> int:
     """The parameters of one layer."""
-    return len(cell.gates) * n * (n_x + n + 1) + len(cell.vectors) * n
+    return len(cell.gates) * n * (n_x + n + 1) + sum(
+        cell.vector_size(name, n) for name in cell.vectors
+    )
 
 
 def stepper(cell: Cell, n_x: int, n: int) -> Callable[[], float]:

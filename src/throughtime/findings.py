@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from . import scans
-from .cells.names import CELLS, find_cell
+from .cells.names import CELLS, OF_ZOO, find_cell
 from .ground.cache import cache_folder
 from .ground.machine import why_no_tiles
 from .scans.compiled.build import BuildFailed, needed_compiler
@@ -19,6 +19,7 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
     """What this machine offers and which scan backends run here, as (name, finding) pairs.
 
     `cell` names one cell, `FILE.py:Class` for one's own, instead of the built-in ones.
+    Those of the zoo are listed, and looked at where one is named: each takes seconds to compile.
     """
     names = [cell] if cell else list(CELLS)
     found = [
@@ -32,6 +33,8 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
         ("tensorboard", installed("tensorboard")),
         ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
     ]
+    if not cell:
+        found.append(("zoo", f"{len(OF_ZOO)} cells: {', '.join(OF_ZOO)}"))
     for backend in scans.BACKENDS:
         for name in names:
             reason = scans.why_not(backend, find_cell(name))

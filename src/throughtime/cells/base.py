@@ -28,7 +28,8 @@ class Weights(NamedTuple):
     """The parameters of one cell, the gates stacked in the order of `cell.gates`.
 
     W_x [G·n, n_x] acts on the input, W_a [G·n, n] on the carried state, b [G·n] is the bias:
-    the rows of gate g are W_g = [W_ga, W_gx] and b_g. `vectors` holds each named vector, [n];
+    the rows of gate g are W_g = [W_ga, W_gx] and b_g. `vectors` holds each named vector, [n], or
+    [1] where the cell names it among its `scalars`;
     `first`, where the first state is learned, what each part of it has beyond the cell's own, [n].
     """
 
@@ -117,24 +118,28 @@ class Cell:
     own `initial_state` gives. Initial weights: W and vectors uniform in ±1/√n, b zero, except where
     `initial` says otherwise (`initial.py` has what it can: `initial = {"f": {"bias": 1.0}}`;
     `initial_bias = {"f": 1.0}` is short for that). `chrono` names the gates whose biases chrono
-    initialisation sets: 1 for those that keep, -1 for those that take in. A malformed declaration
-    raises `InputError` when the class is made; what `step` returns is looked at when the cell is
+    initialisation sets: 1 for those that keep, -1 for those that take in. `scalars` names those of
+    the vectors that are one number for all units. `derived` may make the weights that `step` reads
+    from the parameters, once a scan. A malformed declaration raises `InputError` when the class is
+    made; what `step` returns is looked at when the cell is
     first used, and must be `self.State(…)`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[tuple[str, ...]] = ()
     vectors: ClassVar[tuple[str, ...]] = ()
+    scalars: ClassVar[tuple[str, ...]] = ()
     initial: ClassVar[Mapping[str, Any]] = {}
     initial_bias: ClassVar[Mapping[str, float]] = {}
     chrono: ClassVar[Mapping[str, int]] = {}
     State: ClassVar[Any]
     starts_at_zero: ClassVar[bool] = True
     start_reads_weights: ClassVar[bool] = False
+    derives: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for field in ("gates", "state", "vectors"):
+        for field in ("gates", "state", "vectors", "scalars"):
             names = getattr(cls, field)
             if not isinstance(names, tuple) or not all(
                 isinstance(n, str) and n.isidentifier() and n[0] != "_" and not iskeyword(n)
@@ -149,12 +154,15 @@ class Cell:
         parameters = cls.gates + cls.vectors
         if len(set(parameters)) < len(parameters) or len(set(cls.state)) < len(cls.state):
             raise InputError(f"{cls.__name__} names a gate, a vector or a state twice.")
+        if unknown := set(cls.scalars) - set(cls.vectors):
+            raise InputError(f"{cls.__name__}.scalars names no vector: {sorted(unknown)}.")
         for field in ("initial_bias", "chrono"):
             if unknown := set(getattr(cls, field)) - set(cls.gates):
                 raise InputError(f"{cls.__name__}.{field} names no gate: {sorted(unknown)}.")
         check(cls, cls.initial, f"{cls.__name__}.initial")
         cls._look_at_step()
         cls._look_at_initial_state()
+        cls.derives = bool(cls.scalars) or cls.derived is not Cell.derived
         cls.State = _state_class(cls)
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
@@ -183,11 +191,25 @@ class Cell:
             uniform(G * n, input_size),
             uniform(G * n, n),
             torch.zeros(G * n, **to).requires_grad_(),
-            {name: uniform(n) for name in self.vectors},
+            {name: uniform(self.vector_size(name, n)) for name in self.vectors},
         )
         short = {gate: {"bias": value} for gate, value in self.initial_bias.items()}
         begin(self, w, (type(self).initial, short, *initial))
         return w
+
+    def vector_size(self, name: str, n: int) -> int:
+        """How many numbers a vector's parameter holds: n, or one of a scalar."""
+        return 1 if name in self.scalars else n
+
+    def derived(self, w: Weights) -> Weights:
+        """The weights that `step` reads, made from the parameters w once a scan; shapes as w's.
+
+        Scalars become vectors [n]. A cell may override it, for a matrix that is antisymmetric,
+        normalised, of low rank: `return super().derived(w)._replace(W_a=w.W_a - w.W_a.T)`.
+        """
+        n = w.W_a.shape[-1]
+        more = {name: w.vectors[name].expand(n) for name in self.scalars}
+        return w._replace(vectors={**w.vectors, **more})
 
     def initial_state(self, batch: int, hidden_size: int, *, w: Any = None, **to: Any) -> Any:
         """The state before the first step, and after a reset: zeros [B, n].
@@ -202,7 +224,7 @@ class Cell:
         """`initial_state` of a cell with these weights."""
         n = w.W_a.shape[-1]
         if self.start_reads_weights:
-            return self.initial_state(batch, n, w=self.bind(w), **to)
+            return self.initial_state(batch, n, w=self.bind(self.derived(w)), **to)
         return self.initial_state(batch, n, **to)
 
     @classmethod

@@ -1,7 +1,7 @@
 """Cells by name, for the command line and the run folder: `lstm`, `lstm(output=identity)`, a file.
 
-`FILE.py:Class` loads the user's own cell from a file of theirs. A run folder has a copy of it,
-which may be anybody's: it is run only for who trusts it.
+`zoo:janet` is one of the zoo. `FILE.py:Class` loads the user's own cell from a file of theirs. A
+run folder has a copy of it, which may be anybody's: it is run only for who trusts it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..ground.paths import typed_path
 from .base import Cell
 from .built_in import GRU, LSTM, RNN, GRUResetAfter, PeepholeLSTM, SimpleGRU
 from .failures import failure, load_failure, told
+from .zoo import ZOO
 
 CELLS: dict[str, type[Cell]] = {
     "rnn": RNN,
@@ -27,10 +28,13 @@ CELLS: dict[str, type[Cell]] = {
     "lstm": LSTM,
     "peephole-lstm": PeepholeLSTM,
 }
+"""The built-in cells."""
+
+OF_ZOO: dict[str, type[Cell]] = {f"zoo:{name}": cls for name, cls in ZOO.items()}
 
 
 def find_cell(text: str, folder: Path | None = None, *, trust: bool = False) -> Cell:
-    """The cell that `text` names: built in, or a class of the user's own in a file.
+    """The cell that `text` names: built in, of the zoo, or a class of the user's own in a file.
 
     Of a run in `folder` that file is the folder's own copy, wherever the name points, and loading
     it runs it: `InputError`, unless `trust`. Without `folder` the name is the user's, and so is the
@@ -38,7 +42,8 @@ def find_cell(text: str, folder: Path | None = None, *, trust: bool = False) -> 
     """
     name, options = split_options(text)
     if not is_own(name):
-        cls = CELLS[one_of("cell", name, CELLS)]
+        known = OF_ZOO if name.startswith("zoo:") else CELLS
+        cls = known[one_of("cell", name, known)]
     else:
         path = source_file(name, folder)
         if folder is not None:

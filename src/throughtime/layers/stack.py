@@ -72,9 +72,9 @@ class Stack(nn.Module):
         bidirectional: y[l]<t> = [forward y<t>, backward y<t>], the backward scan reading each
         sequence from its own last step to its first
 
-    Arguments: `cell`, a class or an instance (`tt.LSTM`, `tt.LSTM(output="identity")`, your own),
-    and `hidden_size`, or a list of either with one for each layer: `num_layers` is then theirs,
-    else 1 where it is not given; `dropout` acts between layers, not after the last;
+    Arguments: `cell`, a class, an instance or a name (`tt.LSTM`, `tt.LSTM(output="identity")`, your
+    own, "zoo:janet"), and `hidden_size`, or a list of either with one for each layer: `num_layers`
+    is then theirs, else 1 where it is not given; `dropout` acts between layers, not after the last;
     `locked_dropout` draws that mask once for all time steps (variational dropout); `weight_drop`
     drops entries of the recurrent weights W_a (DropConnect), drawn once a call; `skips` adds a
     layer's input to its output from the second layer on, where the two are as wide;
@@ -100,7 +100,7 @@ class Stack(nn.Module):
 
     def __init__(
         self,
-        cell: Cell | type[Cell] | Sequence[Cell | type[Cell]],
+        cell: Cell | type[Cell] | str | Sequence[Cell | type[Cell] | str],
         input_size: int,
         hidden_size: int | Sequence[int],
         num_layers: int | None = None,

@@ -28,6 +28,7 @@ from .checks import check_kind as check_kind
 from .checks import check_reset as check_reset
 from .checks import check_shapes as check_shapes
 from .checks import check_state as check_state
+from .checks import derived as derived
 from .checks import first_state as first_state
 from .checks import starts_at_zero as starts_at_zero
 from .contract import Backend, Problem, Runnable
@@ -92,6 +93,7 @@ def run(
     restart = None
     if reset is not None and not starts_at_zero(cell, w):
         restart = first_state(cell, w, x.shape[1], x.dtype, x.device)
+    w = derived(cell, w)
     problem = plain(Problem(cell, w, x, state, lengths, reset, restart))
     if not jit_tracing():
         cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)

@@ -9,14 +9,17 @@ from torch import Tensor
 
 from ..cells import Cell, Weights
 from ..cells.failures import told
+from ..cells.names import find_cell
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, NonFiniteError, ShapeError
 from ..ground.tracing import numbers_hidden
 from .steps import check_made
 
 
-def as_cell(cell: Cell | type[Cell]) -> Cell:
-    """A cell from a cell or from a class of cells with its default options."""
+def as_cell(cell: Cell | type[Cell] | str) -> Cell:
+    """A cell from a cell, from a class of cells with its default options, or from a name."""
+    if isinstance(cell, str):
+        return find_cell(cell)
     if isinstance(cell, type) and issubclass(cell, Cell):
         return cell()
     if not isinstance(cell, Cell):
@@ -34,9 +37,10 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
     expected = {"W_x": (G * n, n_x), "W_a": (G * n, n), "b": (G * n,)}
     given = {"W_x": w.W_x.shape, "W_a": w.W_a.shape, "b": w.b.shape}
     for name in cell.vectors:
-        expected[name] = (n,)
+        size = cell.vector_size(name, n)
+        expected[name] = (size,)
         if name not in w.vectors:
-            raise ShapeError(f"{cell!r} needs the vector {name} [{n}]; the weights have none.")
+            raise ShapeError(f"{cell!r} needs the vector {name} [{size}]; the weights have none.")
         given[name] = w.vectors[name].shape
     if w.first and w.first.keys() != set(cell.state):
         raise ShapeError(
@@ -52,6 +56,30 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
                 f"got {list(given[name])}."
             )
     return x.shape[0], x.shape[1], n
+
+
+def derived(cell: Cell, w: Weights) -> Weights:
+    """The weights that the cell's `step` reads, made from w where the cell makes them.
+
+    Raises `ShapeError` where they are not shaped as step needs them.
+    """
+    if not cell.derives:
+        return w
+    with told():
+        made = cell.derived(w)
+    n = w.W_a.shape[-1]
+    expected = [("W_x", w.W_x.shape), ("W_a", w.W_a.shape), ("b", w.b.shape)]
+    given = [made.W_x.shape, made.W_a.shape, made.b.shape]
+    for name in cell.vectors:
+        expected.append((name, torch.Size((n,))))
+        given.append(made.vectors[name].shape)
+    for (name, shape), came in zip(expected, given):
+        if came != shape:
+            raise ShapeError(
+                f"{type(cell).__name__}.derived must give {name} {list(shape)}; it came as "
+                f"{list(came)}."
+            )
+    return made
 
 
 def check_kind(x: Any, dtype: torch.dtype) -> None:
