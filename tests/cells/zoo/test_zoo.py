@@ -1,6 +1,5 @@
 """Each cell of the zoo against the package torchrecurrent, or NumPy where that has none."""
 
-import importlib
 import inspect
 import re
 
@@ -10,7 +9,8 @@ import torch
 
 import oracles
 import throughtime as tt
-from cases import assert_close, in_numpy, outcome, problem, random_weights
+from cases import ROOT, assert_close, in_numpy, outcome, problem, random_weights
+from throughtime import findings
 from throughtime.cells.names import find_cell
 from throughtime.cells.zoo import ZOO
 from throughtime.ground.errors import InputError, ShapeError
@@ -151,9 +151,25 @@ def test_names_take_options_and_errors_name_the_nearest():
         tt.Stack("zoo:jannet", 4, 3)
 
 
+def test_each_cell_has_its_row_in_the_docs():
+    page = (ROOT / "docs/zoo.md").read_text("utf-8")
+    for name, cls in ZOO.items():
+        vectors = f"; {', '.join(cls.vectors)}" if cls.vectors else ""
+        row = f"| `{name}` | {', '.join(cls.state)} | {', '.join(cls.gates)}{vectors} | "
+        assert row in page
+
+
+def test_doctor_lists_the_zoo(monkeypatch):
+    monkeypatch.setattr(findings.scans, "BACKENDS", {})
+    monkeypatch.setattr(findings.scans, "why_slow", lambda cell: None)
+    assert dict(findings.doctor())["zoo"].startswith("41 cells: zoo:antisymmetric-rnn, zoo:atr, ")
+
+
 def test_nothing_of_the_source_imports_the_package():
-    for module in ("throughtime.zoo", "throughtime.cells.zoo"):
-        assert "torchrecurrent" not in vars(importlib.import_module(module))
+    imports = re.compile(r"^\s*(from|import) torchrecurrent", re.M)
+    files = [*(ROOT / "src").rglob("*.py")]
+    assert len(files) > 100
+    assert [path for path in files if imports.search(path.read_text("utf-8"))] == []
 
 
 # Scalars and derived weights
