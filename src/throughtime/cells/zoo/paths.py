@@ -98,7 +98,7 @@ class UnICORNN(Cell):
         a<t> = a<t-1> + Δt σ(k) * v<t>
 
     u, k [n] are vectors; `dt`, `alpha` the constants Δt, α. Initially u is in [0, 1] and k in
-    ±0.1 in the paper; here as any vector. Source: Rusch & Mishra 2021, UnICORNN: A recurrent model
+    ±0.1 in torchrecurrent; here as any vector. Source: Rusch & Mishra 2021, UnICORNN: A recurrent model
     for learning very long time dependencies, arXiv:2103.05487. Oracle: torchrecurrent.
     """
 
