@@ -97,9 +97,10 @@ class UnICORNN(Cell):
         v<t> = v<t-1> − Δt σ(k) * (tanh(W_ax x<t> + u * a<t-1> + b_a) + α a<t-1>)
         a<t> = a<t-1> + Δt σ(k) * v<t>
 
-    u, k [n] are vectors; `dt`, `alpha` the constants Δt, α. Initially u is in [0, 1] and k in
-    ±0.1 in torchrecurrent; here as any vector. Source: Rusch & Mishra 2021, UnICORNN: A recurrent model
-    for learning very long time dependencies, arXiv:2103.05487. Oracle: torchrecurrent.
+    u, k [n] are vectors; `dt`, `alpha` the constants Δt, α. Initially u and k are as any vector;
+    torchrecurrent begins with u in [0, 1] and k in ±0.1. Source: Rusch & Mishra 2021, UnICORNN: A
+    recurrent model for learning very long time dependencies, arXiv:2103.05487.
+    Oracle: torchrecurrent.
     """
 
     gates = ("a",)
