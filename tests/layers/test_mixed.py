@@ -206,7 +206,8 @@ def test_a_state_is_taken_apart_and_put_together_again(kind):
         ([tt.GRU, tt.LSTM], 4, 1, "num_layers is 1, cell has 2"),
         (tt.GRU, [4, 0], None, "hidden_size must be at least 1, got 0"),
         (tt.GRU, [], None, "num_layers must be at least 1, got 0"),
-        ([tt.GRU, "lstm"], 4, None, "cell must be a tt.Cell .* got 'lstm'"),
+        ([tt.GRU, 7], 4, None, "cell must be a tt.Cell .* got 7"),
+        ([tt.GRU, "lstn"], 4, None, "unknown cell 'lstn'. Did you mean 'lstm'"),
     ],
 )
 def test_contradictions_are_told_in_one_line(cell, size, layers, said):

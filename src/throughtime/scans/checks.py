@@ -23,7 +23,10 @@ def as_cell(cell: Cell | type[Cell] | str) -> Cell:
     if isinstance(cell, type) and issubclass(cell, Cell):
         return cell()
     if not isinstance(cell, Cell):
-        raise InputError(f"cell must be a tt.Cell such as tt.LSTM or tt.LSTM(), got {cell!r}.")
+        raise InputError(
+            f"cell must be a tt.Cell such as tt.LSTM or tt.LSTM(), or a name such as 'lstm'; got "
+            f"{cell!r}."
+        )
     return cell
 
 
