@@ -474,7 +474,7 @@ def test_an_unknown_backend_names_the_nearest():
 
 def test_what_is_no_cell_is_refused():
     p = problem(tt.LSTM())
-    with pytest.raises(InputError, match="unknown cell 'LSTM'.* Known: rnn, simple-gru"):
+    with pytest.raises(InputError, match=r"unknown cell 'LSTM'.* Known: rnn, simple-gru"):
         tt.scan("LSTM", p.w, p.x)
     for wrong in (7, torch.nn.LSTM, None):
         with pytest.raises(InputError, match=r"cell must be a tt.Cell such as tt.LSTM.*got"):
