@@ -129,6 +129,11 @@ def processor() -> str:
 
 def multiplies_halves() -> bool:
     """Whether this processor multiplies pairs of bfloat16 (AVX512_BF16, ARM's BF16)."""
+    return _multiplies_halves()
+
+
+@functools.lru_cache
+def _multiplies_halves() -> bool:
     return bool({"avx512_bf16", "bf16"} & set(processor().split()))
 
 

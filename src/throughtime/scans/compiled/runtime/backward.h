@@ -10,6 +10,7 @@
 #include "plan.h"
 
 constexpr int X = Cell::PRODUCTS;  // where x stands among the operands
+constexpr int SHARED_V = TILES ? MAX_V : 1;  // vectors of inputs that one packs and others read
 // Products that take the same operand share its packed rows.
 constexpr int first_with_operand(int p) {
     int first = 0;
@@ -71,13 +72,16 @@ struct Backward {
         long unit0, unit1, column0, column1;  // own vectors of units in dW, of inputs in dx
         LeftRows left;                   // rows of dz, in products
         std::vector<const item *> rows;  // of an operand
-        std::vector<item *> right;  // rows of dz
+        std::vector<item *> right, results;  // rows of dz, of dx
         std::vector<real *> targets;
 
         Part(const Backward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m), unit0(m.first(plan.nv)),
-              unit1(m.last(plan.nv)), column0(m.first(plan.xv)), column1(m.last(plan.xv)),
-              rows(std::max(plan.chunk_rows, c.B)), right(rows.size()), targets(rows.size()) {
+              unit1(m.last(plan.nv)),
+              column0(m.first((plan.xv + SHARED_V - 1) / SHARED_V) * SHARED_V),
+              column1(std::min(m.last((plan.xv + SHARED_V - 1) / SHARED_V) * SHARED_V, plan.xv)),
+              rows(std::max(plan.chunk_rows, c.B)), right(rows.size()), results(rows.size()),
+              targets(rows.size()) {
             left.at.resize(rows.size());
         }
 
@@ -178,12 +182,13 @@ struct Backward {
         }
         void columns(long first, long last, Packed w, Stretch k, long count, bool tiled) {
             long column[MAX_V];
-            left.take(k, {targets.data(), targets.data()}, count, tiled);
-            for (long i = first; i < last; i += MAX_V) {
-                int V = std::min<long>(MAX_V, last - i);
-                for (int v = 0; v < V; v++) column[v] = (i + v) * W;
-                left.multiply(V, w.chunk(i - first), column);
-            }
+            left.take(k, {targets.data(), targets.data()}, count, last - first, tiled);
+            for (long g = 0; g < left.groups(); g++)
+                for (long i = first; i < last; i += MAX_V) {
+                    int V = std::min<long>(MAX_V, last - i);
+                    for (int v = 0; v < V; v++) column[v] = (i + v) * W;
+                    left.multiply(g, V, w.chunk(i - first), column);
+                }
         }
 
         template <int s> void pieces(long t) {
@@ -243,26 +248,31 @@ struct Backward {
             }
         }
 
-        // dx = dz W_x (+ the gradient of an x that the equations read), for own columns.
+        // dx = dz W_x (+ the gradient of an x that the equations read), for own columns; by tiles
+        // for own rows, since they copy dz.
         void input_gradient(long from, long to) {
-            long count = 0, first = column0 * W, width = std::min(column1 * W, c.n_x) - first;
-            for (long t = from; t < to; t++)
-                for (long b = 0; b < plan.alive[t]; b++, count++) {
+            bool by_rows = plan.tiled_chunks();
+            long all = plan.offset[to] - plan.offset[from], count = 0;
+            long row0 = by_rows ? m.first(all) : 0, row1 = by_rows ? m.last(all) : all;
+            long u0 = by_rows ? 0 : column0, u1 = by_rows ? plan.xv : column1;
+            long first = u0 * W, width = std::min(u1 * W, c.n_x) - first;
+            for (long t = from, row = 0; t < to; t++)
+                for (long b = 0; b < plan.alive[t]; b++, row++) {
+                    if (row < row0 || row >= row1) continue;
                     left.at[count] = dz_row(t, b, from);
-                    targets[count] = f.dx + count * plan.ldx;
-                    for (long u = column0; u < column1; u++)
+                    targets[count] = f.dx + row * plan.ldx;
+                    results[count] = c.dx + (t * c.B + plan.order[b]) * c.n_x;
+                    for (long u = u0; u < u1; u++)
                         store(targets[count] + u * W,
                               Cell::DIRECT < 0 ? vec{}
                                                : load(left.at[count] + (u * DS + Cell::DIRECT) * W));
+                    count++;
                 }
             long K = f.depth(Cell::INPUTS);
-            columns(column0, column1, {f.input + column0 * W * K, K},
-                    {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count, plan.tiled_chunks());
-            if (width <= 0) return;
-            for (long t = from, r = 0; t < to; t++)
-                for (long b = 0; b < plan.alive[t]; b++, r++)
-                    copy_row(targets[r] + first, width,
-                             c.dx + (t * c.B + plan.order[b]) * c.n_x + first);
+            columns(u0, u1, {f.input + u0 * W * K, K},
+                    {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count, by_rows);
+            for (long r = 0; r < count && width > 0; r++)
+                copy_row(targets[r] + first, width, results[r] + first);
         }
 
         // db and the gradients of the vectors: sums over the rows of dz, for own units.
@@ -326,18 +336,22 @@ struct Backward {
                             long width) {
             const real *dz = f.packed_dz + unit0 * S * W * BLOCK_WORDS;
             long vectors = (width + W - 1) / W, last = (unit1 - unit0) * count;
-            for (long i = 0; i < vectors; i += GRAD_V)
-                for (long g = 0; g < last; g += GRAD_UNITS) {
-                    UnitRows of[GRAD_UNITS];
-                    int many = std::min<long>(GRAD_UNITS, last - g);
-                    for (int r = 0; r < many; r++) {
-                        long u = (g + r) / count, s = slot + (g + r) % count, unit = (unit0 + u) * W;
-                        of[r] = {dz + (u * S + s) * W * K, std::min<long>(W, c.n - unit),
-                                 sums + (Cell::gate[s] * c.n + unit) * width};
-                    }
-                    int V = std::min<long>(GRAD_V, vectors - i);
-                    add_gradients(of, many, {K, V, operand + i * W * K, i * W, width}, f.nowhere);
+            auto add = [&](long g, long i) {
+                UnitRows of[GRAD_UNITS];
+                int many = std::min<long>(GRAD_UNITS, last - g), V = std::min<long>(GRAD_V, vectors - i);
+                for (int r = 0; r < many; r++) {
+                    long u = (g + r) / count, s = slot + (g + r) % count, unit = (unit0 + u) * W;
+                    of[r] = {dz + (u * S + s) * W * K, std::min<long>(W, c.n - unit),
+                             sums + (Cell::gate[s] * c.n + unit) * width};
                 }
+                add_gradients(of, many, {K, V, operand + i * W * K, i * W, width}, f.nowhere);
+            };
+            if (TILES)
+                for (long g = 0; g < last; g += GRAD_UNITS)
+                    for (long i = 0; i < vectors; i += GRAD_V) add(g, i);
+            else  // a panel stays in the nearest cache
+                for (long i = 0; i < vectors; i += GRAD_V)
+                    for (long g = 0; g < last; g += GRAD_UNITS) add(g, i);
         }
         // What was summed in other places goes to where it was asked for.
         void finish() {

@@ -115,7 +115,7 @@ struct Forward {
                     for (long u = mine.unit0; u < mine.unit1; u++)
                         store(right[r] + (u * S + std::max(Cell::DIRECT, 0)) * W,
                               load(x.at[r] + u * W, plan.lanes(u)));
-            take(x, c.n_x, first_sums.data(), rows, plan.tiled_chunks());
+            take(x, c.n_x, first_sums.data(), rows, Cell::INPUTS, plan.tiled_chunks());
             multiply(x, mine.unit0, mine.unit1, 0, Cell::INPUTS, f.input, c.W_x, c.n_x,
                      first_sums.data(), rows);
         }
@@ -137,16 +137,19 @@ struct Forward {
             long unit0 = mine.unit0, column[MAX_V];
             Packed w = own(packed, count, packed_words(word_count(K)));
             long first = (u0 - unit0) * count, last = (u1 - unit0) * count;
-            for (long i = first; i < last; i += MAX_V) {
-                int V = std::min<long>(MAX_V, last - i);
-                for (int v = 0; v < V; v++)
-                    column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
-                rows_at.multiply(V, w.chunk(i), column);
-            }
+            for (long g = 0; g < rows_at.groups(); g++)
+                for (long i = first; i < last; i += MAX_V) {
+                    int V = std::min<long>(MAX_V, last - i);
+                    for (int v = 0; v < V; v++)
+                        column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
+                    rows_at.multiply(g, V, w.chunk(i), column);
+                }
         }
-        void take(LeftRows &operand, long K, const real *const *from, long rows, bool tiled) {
+        void take(LeftRows &operand, long K, const real *const *from, long rows, int count,
+                  bool tiled) {
             if (!plan.in_place())
-                operand.take({1, word_count(K), 0, K % PAIR > 0}, {from, right.data()}, rows, tiled);
+                operand.take({1, word_count(K), 0, K % PAIR > 0}, {from, right.data()}, rows,
+                             (mine.unit1 - mine.unit0) * count, tiled);
         }
 
         void step(long t, long from) {
@@ -168,7 +171,7 @@ struct Forward {
                 if (q.stage != s) continue;
                 for (long i = 0; i < mine.count(t); i++)
                     left[p].at[i] = plan.operand_row(q.operand, t, mine.place(i), f.zeros);
-                take(left[p], c.n, sums_before(q), mine.count(t), plan.tiled_steps());
+                take(left[p], c.n, sums_before(q), mine.count(t), q.count, plan.tiled_steps());
             }
             for (long u = mine.unit0; u < mine.unit1; u += BLOCK_UNITS) {
                 long u1 = std::min(mine.unit1, u + BLOCK_UNITS);

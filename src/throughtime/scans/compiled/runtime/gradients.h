@@ -8,7 +8,7 @@
 #include "products.h"
 #include "tiles.h"
 
-constexpr long BLOCK_ROWS = 256;  // rows summed at a time in dW
+constexpr long BLOCK_ROWS = TILES ? 512 : 256;  // rows summed at a time in dW
 constexpr long BLOCK_WORDS = BLOCK_ROWS / PAIR;
 constexpr int GR = least(GRAD_R, W);
 constexpr int GRAD_UNITS = TILES ? 2 : 1;  // vectors of units at a time

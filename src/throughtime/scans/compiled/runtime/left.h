@@ -2,10 +2,13 @@
 
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "products.h"
 #include "tiles.h"
+
+constexpr long TILED_WEIGHTS = 5 << 18;  // bytes that stay in the second cache beside all else
 
 class LeftRows {
     Stretch k{};
@@ -16,17 +19,25 @@ class LeftRows {
   public:
     std::vector<const item *> at;  // set before `take`
 
-    // The next products are of the first `count` rows; by tiles where the plan says so.
-    void take(Stretch stretch, Rows sums, long count, bool by_tiles) {
+    // The next products are of the first `count` rows with `vectors` vectors of weights; by tiles
+    // where the plan says so.
+    void take(Stretch stretch, Rows sums, long count, long vectors, bool by_tiles) {
         k = stretch, c = sums, rows = count, tiled = by_tiles;
 #if TILES
-        if (tiled) take_tiles();
+        if (tiled) take_tiles(vectors);
 #endif
     }
-    // to[row] = from[row] + row * w for the V vectors at `column`.
-    void multiply(int V, const real *w, const long *column) {
+    // Groups of rows that are multiplied with all weights before the next.
+    long groups() const {
 #if TILES
-        if (tiled) return multiply_tiles(V, w, column);
+        if (tiled) return (blocks.size() + group - 1) / group;
+#endif
+        return 1;
+    }
+    // to[row] = from[row] + row * w for the rows of a group and the V vectors at `column`.
+    void multiply(long number, int V, const real *w, const long *column) {
+#if TILES
+        if (tiled) return multiply_tiles(number, V, w, column);
 #endif
         chunk_product(V, k, at.data(), w, c, column, rows);
     }
@@ -41,24 +52,31 @@ class LeftRows {
         bool even() const { return rows == TILE && from_row >= 0 && to_row >= 0; }
     };
     std::vector<Block> blocks;
-    std::vector<vec> copies;
+    std::unique_ptr<vec[]> copies;
+    long room = 0;  // of them
     long steps = 0;
+    size_t group = 0;  // blocks
 
-    // Where rows lie as tiles ask for it, they stay; else they are copied.
-    void take_tiles() {
+    // A few rows that lie as tiles ask for it stay where they are; else they are copied. Two blocks
+    // go through all weights that stay in the cache; larger ones are read once for all rows.
+    void take_tiles(long vectors) {
         steps = packed_words(k.outer * k.run) / TILE;
+        bool cached = vectors * steps * TILE * W * (long)sizeof(real) <= TILED_WEIGHTS;
+        group = cached ? 2 : (rows + TILE - 1) / TILE;
+        bool few = rows <= 4 * TILE;
         bool dense = k.outer == 1 || k.jump == k.run;
         bool whole = !k.lone && k.outer * k.run == steps * TILE;
-        copies.resize((rows + TILE - 1) / TILE * steps * TILE);
+        long needed = (rows + TILE - 1) / TILE * steps * TILE;
+        if (needed > room) copies.reset(new vec[room = needed]);
         blocks.clear();
-        item *copied = (item *)copies.data();
+        item *copied = (item *)copies.get();
         for (long first = 0; first < rows; first += TILE) {
             int count = std::min<long>(TILE, rows - first);
             long row = even_step(&at[first], count);
             Block block{{copied}, first, even_step(c.from + first, count),
                         even_step(c.to + first, count), count};
             bool aligned = ((uintptr_t)at[first] | row) % TILE_BYTES == 0;
-            if (dense && whole && count == TILE && row > 0 && aligned)
+            if (few && dense && whole && count == TILE && row > 0 && aligned)
                 block.left = {at[first], row, TILE_BYTES};
             else
                 copied = copy(copied, &at[first], count);
@@ -67,6 +85,7 @@ class LeftRows {
     }
     // Tile after tile of sixteen rows, zeros where there is nothing; gives where the next begin.
     item *copy(item *to, const item *const *from, int count) const {
+        if (k.outer == 1) return copy_even(to, from, count);
         auto place = [&](int r, long i) {
             return to + i / TILE_ITEMS * TILE * TILE_ITEMS + r * TILE_ITEMS + i % TILE_ITEMS;
         };
@@ -84,10 +103,27 @@ class LeftRows {
         }
         return to + steps * TILE * TILE_ITEMS;
     }
-    void multiply_tiles(int V, const real *w, const long *column) const {
+    // The same where a row lies in one piece.
+    item *copy_even(item *to, const item *const *from, int count) const {
+        long items = k.run * PAIR - k.lone, whole = items / TILE_ITEMS;
+        for (int r = 0; r < TILE; r++) {
+            item *place = to + r * TILE_ITEMS;
+            long s = 0;
+            for (; r < count && s < whole; s++, place += TILE * TILE_ITEMS)
+                memcpy(place, from[r] + s * TILE_ITEMS, TILE_BYTES);
+            for (; s < steps; s++, place += TILE * TILE_ITEMS) {
+                memset(place, 0, TILE_BYTES);
+                if (r < count && s == whole)
+                    memcpy(place, from[r] + s * TILE_ITEMS, items % TILE_ITEMS * sizeof(item));
+            }
+        }
+        return to + steps * TILE * TILE_ITEMS;
+    }
+    void multiply_tiles(long number, int V, const real *w, const long *column) const {
+        size_t first = number * group, last = std::min(blocks.size(), first + group);
         for (int v = 0; v < V; v += 2)
-            for (size_t b = 0; b < blocks.size(); b += 2)
-                multiply_block(std::min<size_t>(2, blocks.size() - b), std::min(2, V - v),
+            for (size_t b = first; b < last; b += 2)
+                multiply_block(std::min<size_t>(2, last - b), std::min(2, V - v),
                                &blocks[b], w + v * W, V * W * sizeof(real), column + v);
     }
     void multiply_block(int R, int V, const Block *block, const real *w, long w_row,
