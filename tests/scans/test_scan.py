@@ -350,21 +350,18 @@ def test_auto_takes_the_cheapest_backend_that_can_run(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cell", "T", "B", "tiles", "taken"),
+    ("cell", "T", "dtype", "taken"),
     [
-        (tt.LSTM(), 8, 32, True, native),
-        (tt.LSTM(), 8, 32, False, compiled),  # nothing multiplies halves faster than the scan
-        (tt.LSTM(), 8, 1, True, compiled),  # one sequence fills no tile
-        (tt.LSTM(), 1, 32, True, compiled),  # a step alone would round the state at each step
-        (tt.GRUResetAfter(), 8, 32, True, compiled),  # torch's GRU is not oneDNN's
+        (tt.LSTM(), 8, torch.float32, compiled),
+        (tt.LSTM(), 8, torch.bfloat16, compiled),
+        (tt.LSTM(), 1, torch.float32, native),
+        (tt.LSTM(), 1, torch.bfloat16, compiled),  # torch's cells round the state at each step
+        (tt.GRU(), 1, torch.float32, compiled),  # torch has none
     ],
 )
-def test_auto_takes_onednns_lstm_for_batches_in_bfloat16_on_tiles(
-    cell, T, B, tiles, taken, monkeypatch
-):
-    monkeypatch.setattr(native, "has_tiles", lambda: tiles)
-    w = cell.weights(4, 3, dtype=torch.bfloat16)
-    p = scans.Problem(cell, w, torch.zeros(T, B, 4, dtype=torch.bfloat16))
+def test_auto_takes_torchs_cells_for_a_step_alone(cell, T, dtype, taken):
+    w = cell.weights(4, 3, dtype=dtype)
+    p = scans.Problem(cell, w, torch.zeros(T, 32, 4, dtype=dtype))
     assert tt.why_not("compiled", cell, p.x, w) is None
     assert scans.choose("auto", p).run is taken.run
 

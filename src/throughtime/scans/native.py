@@ -21,8 +21,6 @@ CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
 """What torch has, with cuDNN's numbers for them."""
 
 TORCHS: bool = True
-LEAST_TILED = 16
-"""Sequences that fill an AMX tile's 16 rows; measured at 1 and 32 only."""
 
 _VF = torch._VF  # the functions behind torch.nn.LSTM, GRU, RNN and their cells
 
@@ -45,20 +43,10 @@ def prepare(problem: Problem) -> Runnable | str:
 def cost(problem: Problem) -> float:
     """Beside the others: a step alone is cheaper by torch's cells, which pack no weights.
 
-    In bfloat16 on AMX tiles oneDNN's LSTM is two to three times faster over a batch; over a single
-    sequence it is not, and several times slower to train.
+    Not in bfloat16, where they round the state at each step.
     """
-    T, B = problem.x.shape[0], problem.x.shape[1:2].numel()  # its dimensions are looked at later
-    if problem.x.dtype == torch.bfloat16 or half_by_autocast(problem.x):
-        tiles = problem.cell == LSTM() and T > 1 and B >= LEAST_TILED and has_tiles()
-        return 0.0 if tiles else 2.0
-    return 0.0 if T == 1 else 2.0
-
-
-@functools.cache
-def has_tiles() -> bool:
-    """Whether oneDNN may multiply bfloat16 on this processor's AMX tiles."""
-    return bool(torch.cpu._is_amx_tile_supported())
+    half = problem.x.dtype == torch.bfloat16 or half_by_autocast(problem.x)
+    return 0.0 if problem.x.shape[0] == 1 and not half else 2.0
 
 
 def half_by_autocast(x: Tensor) -> bool:

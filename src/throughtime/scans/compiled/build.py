@@ -129,7 +129,7 @@ def processor() -> str:
 
 def multiplies_halves() -> bool:
     """Whether this processor multiplies pairs of bfloat16 (AVX512_BF16, ARM's BF16)."""
-    return _multiplies_halves()
+    return _multiplies_halves()  # apart: torch.compile warns of a cached function that it meets
 
 
 @functools.lru_cache
