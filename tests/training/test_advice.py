@@ -13,9 +13,11 @@ from throughtime.training.advice import RECENT, RISES, Advisor
 from throughtime.training.glance import Glance
 
 
-def said(advisor: Advisor, norms) -> list[tuple[int, str]]:
-    """What is said of a run of norms, with the step."""
-    heard = ((step, advisor.after_step(step, norm)) for step, norm in enumerate(norms, 1))
+def said(advisor: Advisor, norms, losses=None) -> list[tuple[int, str]]:
+    """What is said of a run of norms and losses, with the step; a loss that stays where none is."""
+    losses = [2.0] * len(norms) if losses is None else losses
+    steps = zip(norms, losses, strict=True)
+    heard = ((step, advisor.after_step(step, *both)) for step, both in enumerate(steps, 1))
     return [(step, line) for step, line in heard if line is not None]
 
 
@@ -25,46 +27,81 @@ def noise(steps: int) -> list[float]:
     return [0.5 * draw.choice((0.7, 1.0, 1.0, 1.4, 3.0)) for _ in range(steps)]
 
 
+def leaping(at, steps: int, size: float = 37.0) -> list[float]:
+    """Such norms with bursts at these steps."""
+    return [size if step in at else norm for step, norm in enumerate(noise(steps), 1)]
+
+
 def test_norms_that_vary_as_they_do_are_no_trouble():
     assert said(Advisor(OptimConfig()), noise(2000)) == []
 
 
-def test_bursts_are_told_once_with_the_step_the_norm_and_a_value_to_clip_at():
-    norms = noise(1000)
-    for step in (250, 270, 290, 300, 900):
-        norms[step - 1] = 37.0
-    ((step, line),) = said(Advisor(OptimConfig(clip_norm=0.0)), norms)
-    assert step == 290
-    assert "step 290" in line
-    assert "3 of the last 100" in line
-    assert "largest 37" in line
+def test_bursts_that_raise_the_loss_are_told_once_with_the_norm_and_a_value_to_clip_at():
+    losses = [2.0] * 250 + [2.5] * 750
+    norms = leaping((251, 254, 257, 900), 1000)
+    ((step, line),) = said(Advisor(OptimConfig(clip_norm=0.0)), norms, losses)
+    assert step == 260  # ten losses since the first of them
+    assert "at step 260, 3 of the last 100" in line
+    assert "largest 37, and the loss rose from 2 to 2.5: gradients explode" in line
     assert "--optim.clip_norm 1, now none" in line
 
 
-def test_where_clipping_holds_bursts_the_rate_is_what_is_left():
-    norms = noise(RECENT) + [50.0] * 3
-    ((_, line),) = said(Advisor(OptimConfig(clip_norm=1.0, lr=0.02)), norms)
-    assert "Clipping at 1 holds them" in line
+def test_an_explosion_is_told_before_it_is_usual():
+    norms = [1.2] * 15 + [20.0] * 200
+    ((step, line),) = said(Advisor(OptimConfig()), norms, [3.7] * 15 + [186.0] * 200)
+    assert step == 25
+    assert "the usual 1.2," in line
+
+
+def test_where_bursts_are_clipped_the_rate_is_what_is_left():
+    norms, losses = noise(RECENT) + [50.0] * 10, [2.0] * RECENT + [3.0] * 10
+    ((_, line),) = said(Advisor(OptimConfig(clip_norm=1.0, lr=0.02)), norms, losses)
+    assert "clipped at 1" in line
     assert "--optim.lr (now 0.02)" in line
 
 
-def test_norms_that_are_not_finite_count_as_bursts():
+def test_a_norm_that_was_nothing_before_its_bursts_is_clipped_at_one():
+    norms, losses = [0.0] * RECENT + [50.0] * 10, [2.0] * RECENT + [3.0] * 10
+    ((_, line),) = said(Advisor(OptimConfig(clip_norm=0.0)), norms, losses)
+    assert "--optim.clip_norm 1, now none" in line
+
+
+def test_norms_that_are_not_finite_are_bursts_that_did_harm():
     for bad in (math.nan, math.inf):
         ((_, line),) = said(Advisor(OptimConfig()), noise(RECENT) + [bad] * 3)
-        assert f"largest {bad:.3g}" in line
+        assert f"largest {bad:.3g}, and 3 of them not finite" in line
 
 
 def test_bursts_far_apart_are_no_trouble():
-    norms = noise(1000)
-    for step in range(100, 1000, RECENT // 2):
-        norms[step] = 37.0
-    assert said(Advisor(OptimConfig()), norms) == []
+    norms = leaping(range(101, 1001, RECENT // 2), 1000)
+    assert said(Advisor(OptimConfig()), norms, [2.0 + k / 100 for k in range(1000)]) == []
+
+
+def test_bursts_that_the_loss_does_not_feel_are_no_trouble():
+    norms = leaping((250, 270, 290, 300), 1000)
+    assert said(Advisor(OptimConfig(clip_norm=0.0)), norms) == []
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])
 def test_bursts_of_a_norm_that_harms_nothing_are_no_trouble(clip):
-    norms = [0.001] * RECENT + [0.1] * 5
-    assert said(Advisor(OptimConfig(clip_norm=clip)), norms) == []
+    norms, losses = [0.001] * RECENT + [0.1] * 15, [1.0] * RECENT + [2.0] * 15
+    assert said(Advisor(OptimConfig(clip_norm=clip)), norms, losses) == []
+
+
+def test_a_model_that_learns_at_once_does_not_explode():
+    """Its first norms are a thousand times the usual one of its first hundred steps."""
+    norms = [1.94 * 0.9**step + 0.049 * (step > 20) for step in range(200)]
+    losses = [3.2 * 0.9**step + 0.01 for step in range(200)]
+    assert said(Advisor(OptimConfig()), norms, losses) == []
+
+
+@pytest.mark.parametrize(("usual", "largest"), [(0.049, 1.94), (0.1, 1.23), (1e-6, 13.7)])
+def test_an_example_that_a_converged_model_has_wrong_is_no_explosion(usual, largest):
+    """Now and then it is wrong: that batch's norm and loss tower above the others."""
+    wrong = {step for step in range(100, 2000) if step % 17 == 0}
+    norms = [largest if step in wrong else usual for step in range(2000)]
+    losses = [0.5 if step in wrong else 0.001 for step in range(2000)]
+    assert said(Advisor(OptimConfig()), norms, losses) == []
 
 
 @pytest.mark.parametrize(

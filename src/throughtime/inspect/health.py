@@ -99,14 +99,18 @@ def find_troubles(health: Health) -> list[Trouble]:
         Trouble(s["step"], "skipped", f"step skipped: loss {s.get('loss')}, norm {s.get('norm')}")
         for s in health.skipped
     ]
-    found += jumps(health.train, "loss", SPIKE, "spike", "loss {value:.3g}, {times:.1f} times")
-    found += jumps(
-        health.train,
-        "norm",
-        LARGE,
-        "large gradient",
-        "gradient norm {value:.3g}, {times:.0f} times",
-    )
+    spikes = jumps(health.train, "loss", SPIKE, "spike", "loss {value:.3g}, {times:.1f} times")
+    found += spikes + [
+        large
+        for large in jumps(
+            health.train,
+            "norm",
+            LARGE,
+            "large gradient",
+            "gradient norm {value:.3g}, {times:.0f} times",
+        )
+        if did_harm(large, spikes, health.train)
+    ]
     if health.clipped > OFTEN:
         last = health.train[-1]["step"]
         found.append(Trouble(last, "clipped often", f"{health.clipped:.0%} of all steps clipped"))
@@ -127,6 +131,16 @@ def find_troubles(health: Health) -> list[Trouble]:
                 )
             )
     return sorted(found, key=lambda trouble: trouble.step)
+
+
+def did_harm(large: Trouble, spikes: list[Trouble], train: list[dict[str, Any]]) -> bool:
+    """Whether the loss spiked in the line of a large gradient or the one after it.
+
+    Where it did not there was no trouble: of a model that is right about nearly all it sees, the
+    usual norm is next to nothing, and any example that it has wrong towers above it.
+    """
+    after = [line["step"] for line in train if line["step"] >= large.step][:2]
+    return any(spike.step in after for spike in spikes)
 
 
 def jumps(

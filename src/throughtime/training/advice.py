@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config import OptimConfig
 from .glance import STUCK, Glance
@@ -15,13 +15,19 @@ RECENT = 100
 """Steps that are looked back on."""
 
 BURST = 10.0
-"""A gradient norm so many times the median of the recent ones is a burst."""
+"""A gradient norm so many times the median of those before it is a burst."""
 
 HARMLESS = 1.0
 """Where nothing is clipped, a gradient norm up to this is no burst; else up to the clipping."""
 
 BURSTS = 3
-"""So many bursts within the recent steps are told."""
+"""So many bursts within the recent steps, and a loss that rises with them, are told."""
+
+RISE = 1.2
+"""A loss so many times what it was before the bursts has risen."""
+
+LEAST_BEFORE = 10
+"""Of fewer norms or losses, the median says little."""
 
 RISES = 3
 """So many evaluations in a row above the best, while the training loss falls, are told."""
@@ -44,25 +50,24 @@ KEPT = ("best", "best_step", "train_at_best", "rises")
 class Advisor:
     """Looks on, and speaks once of each kind of trouble; it changes nothing.
 
-    Exploding gradients: at least `BURSTS` of the last `RECENT` steps had a norm above `BURST` times
-    the median of those steps, and above what is clipped (`HARMLESS` where nothing is). Overfitting:
-    `RISES` evaluations in a row with a higher loss than the best, while the training loss is below
-    what it was then. Vanishing gradients: in `LOOKS` looks inside in a row a stack's horizon was
-    `SHORT_SHARE`, and did not grow from the first to the last of them; of fewer than `LEAST_STEPS`
-    steps nothing is said. Stuck gates: as often, a gate was stuck in `MANY_STUCK` units of a layer.
-    What was told is kept in the checkpoint.
+    Exploding gradients: `Bursts` that do harm, above what is clipped (`HARMLESS` where nothing is).
+    Overfitting: `RISES` evaluations in a row with a higher loss than the best, while the training
+    loss is below what it was then. Vanishing gradients: in `LOOKS` looks inside in a row a stack's
+    horizon was `SHORT_SHARE`, and did not grow from the first to the last of them; of fewer than
+    `LEAST_STEPS` steps nothing is said. Stuck gates: as often, a gate was stuck in `MANY_STUCK`
+    units of a layer. What was told is kept in the checkpoint.
     """
 
     def __init__(self, config: OptimConfig, cell_options: Mapping[str, str] | None = None) -> None:
         """`cell_options`: of stacks whose cell is not the run's, the option that sets it."""
         self.config, self.cell_options = config, cell_options or {}
-        self.norms: deque[float] = deque(maxlen=RECENT)
+        self.bursts = Bursts(config.clip_norm or HARMLESS)
         self.told: set[str] = set()
         self.best, self.best_step, self.train_at_best, self.rises = math.inf, 0, math.inf, 0
         self.looks: deque[dict[str, Glance]] = deque(maxlen=LOOKS)
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run must know; recent norms and looks are gathered anew."""
+        """What a resumed run must know; recent steps and looks are gathered anew."""
         return {name: getattr(self, name) for name in KEPT} | {"told": sorted(self.told)}
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -71,33 +76,27 @@ class Advisor:
             setattr(self, name, state.get(name, getattr(self, name)))
         self.told = set(state.get("told", ()))
 
-    def after_step(self, step: int, norm: float) -> str | None:
-        """Hear the gradient's norm before clipping, once a step; what to say, if anything."""
-        self.norms.append(norm)
-        if "exploding" in self.told or len(self.norms) < RECENT:
+    def after_step(self, step: int, norm: float, loss: float) -> str | None:
+        """Hear the gradient's norm before clipping and the loss, once a step; what to say."""
+        if "exploding" in self.told:
             return None
-        finite = [n for n in self.norms if math.isfinite(n)]
-        usual = median(finite) if finite else math.inf
-        limit = max(BURST * usual, self.config.clip_norm or HARMLESS)
-        bursts = [n for n in self.norms if not n <= limit]
-        if len(bursts) < BURSTS:
+        self.bursts.add(norm, loss)
+        harm = self.bursts.harm()
+        if harm is None:
             return None
         self.told.add("exploding")
-        largest = max(bursts, key=lambda n: n if math.isfinite(n) else math.inf)
-        return (
-            f"advice: at step {step}, {len(bursts)} of the last {RECENT} steps had a gradient norm "
-            f"above {BURST:g} times the usual {usual:.2g}, the largest {largest:.3g}: gradients "
-            f"explode. {self.against_bursts(usual)}"
-        )
+        against = self.against_bursts(self.bursts.found[0].usual)
+        said = self.bursts.said()
+        return f"advice: at step {step}, {said}, and {harm}: gradients explode. {against}"
 
     def against_bursts(self, usual: float) -> str:
         """What to try: clipping above the usual norm, or where that is done, a lower lr."""
-        clip, value = self.config.clip_norm, float(f"{2 * usual:.1g}")
-        if math.isfinite(value) and value > 0 and (not clip or clip > 2 * value):
+        clip, value = self.config.clip_norm, float(f"{2 * usual:.1g}") or HARMLESS
+        if not clip or clip > 2 * value:
             now = f", now {clip:g}" if clip else ", now none"
             return f"Try --optim.clip_norm {value:g}{now}."
         return (
-            f"Clipping at {clip:g} holds them; if the loss jumps, try a lower --optim.lr (now "
+            f"They are clipped at {clip:g}, and that is not enough: try a lower --optim.lr (now "
             f"{self.config.lr:g})."
         )
 
@@ -149,6 +148,68 @@ class Advisor:
             f"{worst} in more than {STUCK:.0%} of the steps for {last[worst]:.0%} of the units, "
             "which keep no memory by it: a gate that does not move decides nothing. Try a lower "
             f"--optim.lr (now {self.config.lr:g})."
+        )
+
+
+class Burst(NamedTuple):
+    """A step whose gradient norm leapt, and the norm that was usual before it."""
+
+    step: int
+    norm: float
+    usual: float
+
+
+class Bursts:
+    """Gradient norms that leap above those before them, and what they did to the loss.
+
+    A burst is a norm above `BURST` times the median of the `RECENT` norms before it, and above
+    `limit`. Of those before, since in a model that learns fast the norm falls within a few steps to
+    a hundredth: measured against what follows, its first steps would look like bursts. Gradients
+    explode where `BURSTS` bursts within `RECENT` steps do harm: the median loss since the first of
+    them is `RISE` times the median before it, or one of them is not finite, and its step is lost.
+    Without harm they are no trouble: where a model is right about nearly all it sees, the usual
+    norm is next to nothing, and any example that it has wrong towers above it. That is how it
+    learns, and clipping bounds the step.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.step = limit, 0
+        self.norms: deque[float] = deque(maxlen=RECENT)
+        self.losses: deque[float] = deque(maxlen=2 * RECENT)
+        self.found: deque[Burst] = deque()
+
+    def add(self, norm: float, loss: float) -> None:
+        """The norm and the loss of the next step."""
+        finite = [before for before in self.norms if math.isfinite(before)]
+        usual = median(finite) if len(finite) >= LEAST_BEFORE else math.inf
+        self.step += 1
+        self.norms.append(norm)
+        self.losses.append(loss if math.isfinite(loss) else math.inf)
+        if math.isfinite(usual) and not norm <= max(BURST * usual, self.limit):
+            self.found.append(Burst(self.step, norm, usual))
+        if self.found and self.found[0].step <= self.step - RECENT:
+            self.found.popleft()
+
+    def harm(self) -> str | None:
+        """What the recent bursts did, in words; None: nothing, or there are too few of them."""
+        if len(self.found) < BURSTS:
+            return None
+        if lost := sum(not math.isfinite(burst.norm) for burst in self.found):
+            return f"{lost} of them not finite"
+        steps = self.step - self.found[0].step + 1
+        losses = list(self.losses)
+        before, since = median(losses[:-steps][-RECENT:]), median(losses[-steps:])
+        if steps < LEAST_BEFORE or not since > RISE * before:
+            return None
+        return f"the loss rose from {before:.3g} to {since:.3g}"
+
+    def said(self) -> str:
+        """How many there are, above which norm, and the largest."""
+        norms = (burst.norm for burst in self.found)
+        largest = max(norms, key=lambda norm: norm if math.isfinite(norm) else math.inf)
+        return (
+            f"{len(self.found)} of the last {RECENT} steps had a gradient norm above {BURST:g} "
+            f"times the usual {self.found[0].usual:.2g}, the largest {largest:.3g}"
         )
 
 

@@ -194,7 +194,7 @@ class Trainer:
             c.learned(value, clipped)
         else:
             self._skip(value, norm)
-        self._advise(self.advisor.after_step(c.step, norm))
+        self._advise(self.advisor.after_step(c.step, norm, value))
         self._clock()
         if c.step % 5 == 0 or c.step < 5:
             self._show()
