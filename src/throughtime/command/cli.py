@@ -272,6 +272,9 @@ def generate(words: list[str]) -> int:
 
 def standard_input() -> str:
     """All of standard input, which must be UTF-8."""
+    from ..ground import terminal
+
+    terminal.say_if_typed("the prime")
     data = sys.stdin.buffer.read()
     try:
         return data.decode("utf-8")

@@ -23,6 +23,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from ..ground import terminal
 from ..ground.errors import InputError
 from .files import find_files, open_bytes
 from .limits import LONGEST_LINE, check_text, parse_json, too_long, unpacking
@@ -202,6 +203,7 @@ class Inputs:
                 lines = read_lines(path, self.encoding, self.longest)
                 yield from full(([line] for line in lines), size)
         else:
+            terminal.say_if_typed("lines")
             for lines in arriving_lines(
                 sys.stdin.buffer, "standard input", self.encoding, self.longest
             ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -22,6 +23,12 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """One line that asks for attention."""
     console.print(f"warning: {printable(message)}", style="yellow", markup=False, soft_wrap=True)
+
+
+def say_if_typed(what: str) -> None:
+    """Where a person types standard input, say that it is waited for, and how it ends."""
+    if sys.stdin.isatty():
+        say(f"reading {what} from the terminal; Ctrl-D on a line of its own ends.")
 
 
 @contextlib.contextmanager
