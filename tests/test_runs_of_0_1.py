@@ -15,6 +15,7 @@ from throughtime.checkpoint import RunFolder
 from throughtime.config import from_dict
 from throughtime.ground.errors import InputError
 from throughtime.tasks import entry
+from throughtime.verbs import inspect_run
 
 HERE = Path(__file__).parent / "runs_of_0_1"
 EXPECTED = json.loads((HERE / "expected.json").read_text())
@@ -62,6 +63,27 @@ def test_it_goes_on(name, kept):
     assert found.steps == 12
     expected = EXPECTED[name]["resumed to step 12"]
     assert close(found.metrics, expected), (found.metrics, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name != "adding"])
+def test_from_another_folder_it_tells_that_its_data_are_relative(name, kept, monkeypatch):
+    (kept / "other").mkdir()
+    monkeypatch.chdir(kept / "other")
+    config = tt.Run(f"../{name}").config
+    typed, option = config.train[0], f"--data {config.files}"
+    said = f"{typed} is relative to where the run was trained.*anew with {option} "
+    with pytest.raises(InputError, match=said):
+        tt.evaluate(f"../{name}")
+    with pytest.raises(InputError, match=said):
+        inspect_run(f"../{name}")
+    config.out, config.max_steps = f"../{name}", 12
+    with pytest.raises(InputError, match=rf"{typed} is relative .*--train {config.files}\."):
+        tt.train(config, resume=True)
+    given = [f"../{path}" for path in config.train]
+    tt.evaluate(f"../{name}", given)
+    config.train = given
+    assert tt.train(config, resume=True).steps == 12
+    assert tt.Run(f"../{name}").config.train == [str(kept / path[3:]) for path in given]
 
 
 @pytest.mark.parametrize(

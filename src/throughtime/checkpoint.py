@@ -102,8 +102,8 @@ class RunFolder:
         return self.config.is_file() and "task" in configs.load_yaml(self.config)
 
     def save_config(self, task: str, config: Any) -> None:
-        """Write config.yaml."""
-        values = {"task": task, **configs.to_dict(config)}
+        """Write config.yaml, whose paths are absolute."""
+        values = {"task": task, **configs.to_dict(configs.located(config))}
         self.settings = sealed(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         write_text(self.config, self.settings)
 

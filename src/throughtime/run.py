@@ -16,7 +16,7 @@ from .checkpoint import RunFolder
 from .config import RunConfig
 from .config.verbs import ModelOptions
 from .data.lines import Inputs
-from .ground import machine
+from .ground import machine, terminal
 from .ground.errors import InputError
 from .tasks import entry, task_class, verb_options
 from .tasks.task import Evaluation, Prediction, Task
@@ -35,7 +35,8 @@ class Run:
     """
 
     config: RunConfig
-    """The settings that it was trained with: config.yaml."""
+    """The settings that it was trained with: config.yaml. Data that moved with the folder are
+    followed."""
     path: Path
     """The run folder."""
     name: str
@@ -56,9 +57,10 @@ class Run:
         self.path, self.name = self.folder.path, self.folder.path.resolve().name
         self.kind, values = self.folder.load_config()
         try:
-            self.config = configs.from_dict(entry(self.kind).config, values)
+            self.saved = configs.from_dict(entry(self.kind).config, values)
         except InputError as error:
             raise InputError(f"{self.folder.config}: {error}") from error
+        self.config = configs.followed(self.saved, self.path)
         self.given = str(path)
         self.options = ModelOptions(cast(Any, device), cast(Any, checkpoint), threads)
 
@@ -119,6 +121,23 @@ class Run:
         """The task's `torch.nn.Module`, in evaluation mode."""
         return self.loaded[1]
 
+    def require_data(self) -> None:
+        """Raise `InputError` where the run's own validation data are not there; say where they are
+        if they moved with it."""
+        if not self.config.files:
+            return
+        config: Any = self.config
+        held_out = not config.valid
+        said = configs.lost(paths := config.train if held_out else config.valid)
+        if said:
+            more = " All of them are then measured, not a part held out." if held_out else ""
+            raise InputError(
+                f"{self.given}: its validation data are not found: {said}. Give data anew with "
+                f"--data {config.files} (in Python: data=…).{more}"
+            )
+        if paths not in (self.saved.train, self.saved.valid):
+            terminal.say(f"the data of {self.given} moved with it: {', '.join(paths)}")
+
     def evaluate(
         self,
         data: list[str] | str | None = None,
@@ -134,6 +153,8 @@ class Run:
         line.
         """
         chosen = self.choose("evaluate", options, named)
+        if data is None:
+            self.require_data()
         task, model = self.loaded
         return task.evaluate(model, [data] if isinstance(data, str) else data, chosen)
 

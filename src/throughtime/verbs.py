@@ -13,6 +13,7 @@ from typing import Any
 from . import config as configs
 from .checkpoint import RunFolder
 from .config.agreement import AgreementOptions, CorpusOptions
+from .config.located import paths
 from .examination import check as check
 from .findings import doctor as doctor
 from .ground import machine, terminal
@@ -128,16 +129,27 @@ def check_resumable(folder: RunFolder, task: str, config: Any) -> None:
     saved_task, values = folder.load_config()
     if saved_task != task:
         raise InputError(f"{folder.path} is a run of task {saved_task!r}, not {task!r}.")
+    kept = configs.followed(configs.from_dict(type(config), values), folder.path)
+    # with a checkpoint, data are known by their fingerprint, wherever they are
+    anywhere = paths(config, "data") if folder.trainer.exists() else ()
     changed = [
         said
-        for name, said in configs.changes(values, config).items()
+        for name, said in configs.changes(configs.to_dict(kept), config).items()
         if any(name == fixed or name.startswith(f"{fixed}.") for fixed in config.fixed)
+        and name not in anywhere
     ]
     if changed:
         raise InputError(
             f"{folder.path} cannot go on with other settings: {', '.join(changed)}. Leave them as "
             "they were, or start a new run with another --out."
         )
+    were = paths(kept, "data", "read")
+    for name, now in paths(config, "data", "read").items():
+        if now == were.get(name) and (said := configs.lost(now)):
+            files = config.files if name in paths(config, "data") else "FILE"
+            raise InputError(
+                f"{folder.path} cannot go on: {said}. Give it anew with --{name} {files}."
+            )
     if folder.model.exists() and not folder.trainer.exists():
         raise InputError(
             f"{folder.path} has weights (model.safetensors) but no trainer.pt: it cannot go on. "
@@ -292,6 +304,8 @@ def inspect_run(
 
     need("matplotlib", "inspect")
     opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
+    if data is None:
+        opened.require_data()
     target = reports.free_folder(opened.path) if out is None else typed_path(out)
     reports.prepare(target, overwrite)
     history = opened.folder.metrics

@@ -81,3 +81,33 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch, capsys):
         assert "is empty" in capsys.readouterr().err
     assert main(["train", "lm", "--train", "text.txt", "--out", "/dev/null"]) == 2
     assert main(["completion"]) == 2
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "inspect"])
+def test_a_runs_data_are_found_from_another_folder_and_after_a_move(
+    verb, tmp_path, monkeypatch, capsys
+):
+    from throughtime.command.cli import main
+
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    Path("text.txt").write_text("the cat sat. " * 99)
+    flags = "--device cpu --threads 1 --model.hidden_size 3 --loop.batch_size 2 --loop.window 9"
+    train = ["train", "lm", *flags.split(), "--out"]
+    assert main([*train, "run", "--max-steps", "2", "--train", "*.txt"]) == 0
+    monkeypatch.chdir("/")
+    look = ["--device", "cpu", "--threads", "1"]
+    assert main([verb, f"{tmp_path}/home/run", *look]) == 0
+    (tmp_path / "home").rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main([verb, f"{tmp_path}/moved/run", *look]) == 0
+    assert f"moved with it: {tmp_path}/moved/*.txt" in capsys.readouterr().err
+    again = [*train, f"{tmp_path}/moved/run", "--resume", "--max-steps"]
+    assert main([*again, "3"]) == 0
+    (tmp_path / "moved" / "text.txt").rename(tmp_path / "elsewhere.txt")
+    assert main([verb, f"{tmp_path}/moved/run", *look]) == 2
+    assert main([*again, "4", "--train", f"{tmp_path}/elsewhere.txt"]) == 0
+    (tmp_path / "other.txt").write_text("the dog sat. " * 99)
+    capsys.readouterr()
+    assert main([*again, "5", "--train", f"{tmp_path}/other.txt"]) == 2
+    assert "the data have changed" in capsys.readouterr().err

@@ -83,6 +83,27 @@ def test_language_models_with_baselines(corpus, tmp_path, capsys, here):
         assert word in capsys.readouterr().err
 
 
+def test_it_goes_on_from_another_folder_and_after_a_move(
+    corpus, tmp_path, monkeypatch, capsys, here
+):
+    home, other = tmp_path / "home", tmp_path / "other"
+    for folder in (home, other):
+        folder.mkdir()
+    corpus.rename(home / "text.txt")
+    command = ["lm", *SMALL, "--cells", "rnn", "--max-steps", 3, "--seeds"]
+    monkeypatch.chdir(home)
+    assert compare(*command, 1, "--train", "text.txt", "--out", "side") == 0
+    monkeypatch.chdir(other)
+    assert compare(*command, 2, "--train", "../home/text.txt", "--out", "../home/side") == 0
+    assert "1 of 2 runs are finished already" in capsys.readouterr().err
+    home.rename(tmp_path / "moved")
+    assert compare(*command, 3, "--train", "../moved/text.txt", "--out", "../moved/side") == 0
+    assert "2 of 3 runs are finished already" in capsys.readouterr().err
+    (tmp_path / "moved" / "more.txt").write_bytes((tmp_path / "moved" / "text.txt").read_bytes())
+    assert compare(*command, 3, "--train", "../moved/more.txt", "--out", "../moved/side") == 2
+    assert "train ([" in capsys.readouterr().err
+
+
 def test_levels_on_one_corpus(corpus, tmp_path, capsys, here):
     out = tmp_path / "side"
     assert compare("lm", "--levels", "char,word,subword", "--train", corpus, *SMALL, "--seeds", 1,

@@ -1,6 +1,8 @@
 """What holds for every task: its steps, its resuming, its evaluation."""
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,33 @@ def test_a_killed_run_resumed_gives_the_same_bits(name, tmp_path):
     assert best[0] == best[1]
     assert len(best[0]) == 1 + whole.loop.average
     assert timeless(whole) == timeless(killed)
+
+
+def figures(run):
+    """What `evaluate` finds, as text, but for what the clock decides."""
+    found = tt.evaluate(run, device="cpu", threads=1).to_dict()
+    return json.dumps({k: v for k, v in found.items() if not k.endswith("_per_second")})
+
+
+@every_task
+def test_a_run_finds_its_data_from_any_folder(name, tmp_path, monkeypatch):
+    home, other, moved = (tmp_path / folder for folder in ("home", "other", "moved"))
+    for folder in (home, other):
+        folder.mkdir()
+    monkeypatch.chdir(home)
+    whole, killed = (small_run(name, Path(), out) for out in ("whole", "killed"))
+    assert not Path(getattr(whole, "train", ["text"])[0]).is_absolute()
+    tt.train(whole)
+    kill(killed, at_step=5)
+    before = figures("whole")
+    monkeypatch.chdir(other)
+    assert figures("../home/whole") == before
+    tt.train(replace(tt.Run("../home/killed").config, out="../home/killed"), resume=True)
+    assert same_bits(weights("../home/whole"), weights("../home/killed"))
+    home.rename(moved)
+    assert figures("../moved/killed") == before
+    again = replace(tt.Run("../moved/killed").config, out="../moved/killed", max_steps=9)
+    assert tt.train(again, resume=True).steps == 9
 
 
 @every_task

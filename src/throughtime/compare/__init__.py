@@ -218,7 +218,7 @@ def write(
     values = {
         "task": task,
         "comparison": dataclasses.asdict(comparison),
-        "settings": configs.to_dict(config),
+        "settings": configs.to_dict(configs.located(config)),
         "score": score.metric,
         "cores": cores_here(),
         "rows": [row.to_dict() for row in rows],

@@ -48,7 +48,7 @@ def at_work(out: Path, task: str, config: Any, comparison: Comparison) -> Iterat
         "task": task,
         "equal": comparison.equal,
         "context": comparison.context,
-        "settings": {k: v for k, v in configs.to_dict(config).items() if k != "out"},
+        "settings": configs.to_dict(configs.located(config)),
     }
     if kept.exists():
         refuse_others(kept, wanted, config)
@@ -76,12 +76,19 @@ def refuse_others(kept: Path, wanted: dict[str, Any], config: Any) -> None:
         if before.get(name) != wanted[name]
     ]
     if before.get("task") == wanted["task"]:
-        changed += configs.changes({**before["settings"], "out": config.out}, config).values()
+        found = changes_at(kept.parent, before["settings"], config)
+        changed += [said for name, said in found.items() if name != "out"]
     if changed:
         raise InputError(
             f"{kept.parent} holds a comparison with other settings: {', '.join(changed)}. Leave "
             "them as they were, or choose another --out."
         )
+
+
+def changes_at(folder: Path, before: dict[str, Any], config: Any) -> dict[str, str]:
+    """How a configuration differs from settings kept in `folder`, which may have been moved."""
+    kept = configs.followed(configs.from_dict(type(config), before), folder)
+    return configs.changes(configs.to_dict(kept), config)
 
 
 def finished(job: Job) -> bool:
@@ -92,7 +99,7 @@ def finished(job: Job) -> bool:
     if not job.result.exists() or not RunFolder(job.run.folder).config.exists():
         return False
     before = json.loads(job.result.read_text("utf-8"))["settings"]
-    found = configs.changes(before, job.run.config)
+    found = changes_at(job.run.folder, before, job.run.config)
     changed = [said for name, said in found.items() if name not in ("out", "threads")]
     if changed:
         raise InputError(

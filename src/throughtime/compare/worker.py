@@ -59,7 +59,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     task, model = verbs.load(folder.path, device=config.device, trust=trust or not resume)
     return {
         "folder": str(folder.path),
-        "settings": job["config"],
+        "settings": configs.to_dict(configs.located(config)),
         "metrics": result.metrics,
         "score": task.score.metric,
         "higher_is_better": task.score.higher_is_better,

@@ -14,6 +14,10 @@ from .durations import seconds as seconds
 from .language import DataConfig as DataConfig
 from .language import LanguageConfig as LanguageConfig
 from .language import ModelConfig as ModelConfig
+from .located import changes as changes
+from .located import followed as followed
+from .located import located as located
+from .located import lost as lost
 from .music import MusicConfig as MusicConfig
 from .run import DEVICES as DEVICES
 from .run import WEIGHTS as WEIGHTS
@@ -23,7 +27,6 @@ from .run import OptimConfig as OptimConfig
 from .run import RunConfig as RunConfig
 from .run import StackConfig as StackConfig
 from .run import StreamLoopConfig as StreamLoopConfig
-from .settings import changes as changes
 from .settings import check as check
 from .settings import from_dict as from_dict
 from .settings import load_yaml as load_yaml

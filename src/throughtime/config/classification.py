@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from ..ground.errors import SettingError
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
-from .settings import WIDEST, limited
+from .settings import WIDEST, data_files, limited
 from .text import HoldoutConfig, LinesConfig, ReaderModelConfig, TextConfig, VectorsConfig
 from .values import shown
 
@@ -142,8 +142,8 @@ class ClassifierConfig(RunConfig):
         loop: The training loop.
     """
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    train: list[str] = data_files()
+    valid: list[str] = data_files()
     level: Literal["word", "char", "byte", "subword", "numbers"] = "word"
     score: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
     class_weights: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from .durations import Every
 from .language import WritingOptions
 from .run import BATCHES, ExampleLoopConfig, RunConfig
-from .settings import WIDEST, limited, spelled
+from .settings import WIDEST, data_files, limited, spelled
 from .text import DecoderConfig, HoldoutConfig, LinesConfig, TextConfig
 
 
@@ -83,8 +83,8 @@ class ConditionalConfig(RunConfig):
         loop: The training loop.
     """
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    train: list[str] = data_files()
+    valid: list[str] = data_files()
     level: Literal["char", "byte", "word", "subword", "event"] = "char"
     data: ConditionalDataConfig = field(default_factory=ConditionalDataConfig)
     model: ConditionalModelConfig = field(default_factory=ConditionalModelConfig)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from ..ground.errors import SettingError
 from .run import RunConfig, StreamLoopConfig
-from .settings import SEEDS, WIDEST, limited
+from .settings import SEEDS, WIDEST, data_files, limited
 from .text import LEVELS, DecoderConfig, TextConfig
 
 
@@ -114,8 +114,8 @@ class LanguageConfig(RunConfig):
         loop: The training loop.
     """
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    train: list[str] = data_files()
+    valid: list[str] = data_files()
     level: LEVELS = "char"
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

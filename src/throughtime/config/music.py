@@ -13,7 +13,7 @@ from .conditional import (
     SequencesConfig,
 )
 from .run import BATCHES, RunConfig
-from .settings import WIDEST, limited
+from .settings import WIDEST, data_files, limited
 from .values import shown
 
 MUSIC_FORMATS = ("abc", "midi", "wav", "png")
@@ -129,8 +129,8 @@ class MusicConfig(RunConfig):
         loop: The training loop.
     """
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    train: list[str] = data_files()
+    valid: list[str] = data_files()
     data: MusicDataConfig = field(default_factory=MusicDataConfig)
     model: MusicModelConfig = field(default_factory=MusicModelConfig)
     loop: ConditionalLoopConfig = field(default_factory=ConditionalLoopConfig)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from ..ground.errors import InputError, SettingError
 from .durations import Every, seconds
-from .settings import DEEPEST, SEEDS, WIDEST, limited, spelled
+from .settings import DEEPEST, SEEDS, WIDEST, limited, one_path, spelled
 from .values import listed
 
 DEVICES = Literal["auto", "cpu", "cuda", "mps"]
@@ -210,7 +210,7 @@ class RunConfig:
         optim: The optimizer.
     """
 
-    out: str | None = None
+    out: str | None = one_path("written")
     cell: str = "lstm"
     max_time: str | None = spelled(None, seconds)
     epochs: float | None = limited(None, 0, 1e9, above=True)

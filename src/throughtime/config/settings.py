@@ -8,7 +8,7 @@ import re
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -35,6 +35,21 @@ def limited(
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+PATH = "path"
+"""The mark of settings that are paths, in their fields' metadata: how a run keeps them, and what
+completes them, asks for it and for no name."""
+
+
+def data_files() -> Any:
+    """A dataclass field of files, globs and folders that a run learns from; none by default."""
+    return dataclasses.field(default_factory=list, metadata={PATH: "data"})
+
+
+def one_path(kind: Literal["read", "written"]) -> Any:
+    """A dataclass field of a file or folder that is read or written; none by default."""
+    return dataclasses.field(default=None, metadata={PATH: kind})
 
 
 def spelled(default: str | None, read: Callable[[str], object]) -> Any:
@@ -71,29 +86,6 @@ def hints_of(cls: type) -> dict[str, Any]:
 def to_dict(config: Any) -> dict[str, Any]:
     """The configuration as nested plain data."""
     return dataclasses.asdict(config)
-
-
-def changes(before: dict[str, Any], config: Any) -> dict[str, str]:
-    """How a configuration differs from settings of before, as a person reads it, by dotted name.
-
-    Settings that `before` knows nothing of were as by default; auto fits whatever it came to.
-    """
-    old = to_dict(from_dict(type(config), before))
-    return {
-        name: f"{name} ({was!r} → {now!r})"
-        for name, was, now in differences("", old, to_dict(config))
-    }
-
-
-def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
-    """The settings that differ, with dotted names."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            found
-            for key in new
-            for found in differences(f"{name}.{key}".lstrip("."), old.get(key), new[key])
-        ]
-    return [] if new in (old, "auto") else [(name, old, new)]
 
 
 class Loader(yaml.SafeLoader):

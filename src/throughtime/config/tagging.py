@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from ..ground.errors import SettingError
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
-from .settings import WIDEST, limited
+from .settings import WIDEST, data_files, limited
 from .text import LARGEST_VOCABULARY, HoldoutConfig, LinesConfig, ReaderModelConfig, VectorsConfig
 
 
@@ -113,8 +113,8 @@ class TaggerConfig(RunConfig):
         loop: The training loop.
     """
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    train: list[str] = data_files()
+    valid: list[str] = data_files()
     score: Literal["auto", "accuracy", "f1", "loss"] = "auto"
     data: TaggerDataConfig = field(default_factory=TaggerDataConfig)
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .run import StackConfig
-from .settings import SEEDS, WIDEST, limited
+from .settings import SEEDS, WIDEST, limited, one_path
 
 LARGEST_VOCABULARY = 2**31 - 1
 
@@ -73,7 +73,7 @@ class VectorsConfig:
         vectors_limit: Read no more than so many vectors, the first ones of the file.
     """
 
-    vectors: str | None = None
+    vectors: str | None = one_path("read")
     vectors_limit: int = limited(400_000, 1)
 
 

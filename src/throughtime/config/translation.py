@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from ..ground.errors import InputError, SettingError
 from .durations import Every
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig, StackConfig
-from .settings import DEEPEST, WIDEST, limited, spelled
+from .settings import DEEPEST, WIDEST, data_files, limited, spelled
 from .text import LARGEST_VOCABULARY, LEVELS, HoldoutConfig, LinesConfig, TextConfig
 
 
@@ -183,8 +183,8 @@ class TranslatorConfig(RunConfig):
         loop: The training loop.
     """
 
-    train: list[str] = field(default_factory=list)
-    valid: list[str] = field(default_factory=list)
+    train: list[str] = data_files()
+    valid: list[str] = data_files()
     level: LEVELS = "subword"
     target_level: Literal["char", "byte", "word", "subword"] | None = None
     score: Literal["loss", "bleu"] = "bleu"

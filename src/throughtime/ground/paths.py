@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -28,3 +29,31 @@ def typed_path(given: str | Path) -> Path:
     if any(len(part) > LONGEST_NAME for part in encoded) or len(os.fsencode(path)) > 4000:
         raise InputError(f"{given}: too long for the name of a file.")
     return path
+
+
+def absolute(given: str | Path) -> str:
+    """The path from the root of the file system, so that it leads to the same from any folder.
+
+    A glob stays one; what the current folder's own name has of a glob's signs means itself. Links
+    are not followed: the name is that which was typed.
+    """
+    path, here = typed_path(given), os.getcwd()
+    if path.is_absolute():
+        return str(path)
+    parts = path.parts
+    while parts[:1] == ("..",):
+        here, parts = os.path.dirname(here), parts[1:]
+    is_glob = glob.has_magic(str(path)) and not os.path.lexists(path)
+    return os.path.join(glob.escape(here) if is_glob else here, *parts)
+
+
+def leads(path: str) -> bool:
+    """Whether there is anything at a path; of a glob, whether there is a folder to look in."""
+    if os.path.exists(path):
+        return True
+    there = Path()
+    for part in Path(path).parts:
+        there /= part
+        if not os.path.exists(there):
+            return glob.has_magic(part)
+    return False

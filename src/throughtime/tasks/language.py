@@ -216,6 +216,11 @@ class Language(Task):
         at_lines = config.level in ("word", "subword") or config.data.eos == "line"
         return text.split(config.data.holdout, at_lines=at_lines, quiet=quiet)
 
+    def valid_text(self, *, quiet: bool = True) -> Text:
+        """The validation text; that of training is not looked at where it has files of its own."""
+        given = self.config.valid
+        return self.text_of(given) if given else self.texts(quiet=quiet)[1]
+
     def running_text(
         self, data: list[str] | None = None, *, quiet: bool = False
     ) -> RunningText | None:
@@ -224,7 +229,7 @@ class Language(Task):
         if data is None and hasattr(self, "valid"):  # in memory while it trains
             corpus = self.valid
         else:
-            text = self.texts()[1] if data is None else self.text_of(data)
+            text = self.valid_text() if data is None else self.text_of(data)
             corpus = corpora.encode(text, self.vocabulary, config.data.eos, quiet=quiet)
         counts = corpus.counts
         where = "the run's validation text" if data is None else ", ".join(data)
@@ -268,7 +273,7 @@ class Language(Task):
 
         The result depends on no batch size. Characters never seen in training count as <unk>.
         """
-        text = self.texts(quiet=False)[1] if data is None else self.text_of(data)
+        text = self.valid_text(quiet=False) if data is None else self.text_of(data)
         return evaluate_text(self, model, text)
 
     def generate(self, model: Any, options: WritingOptions) -> Iterator[tuple[int, str]]:

@@ -54,7 +54,7 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
     config = read_files(files, task)
     if getattr(options, "resume", False):
         saved = saved_settings(values.get("out", config.out), task)
-        config = read_files([saved, *files], task)
+        config = read_files(files, task, saved)
     with as_typed():
         notes = replace_budget(config, values)
         config = configs.from_dict(cls, values, defaults=config)
@@ -89,9 +89,9 @@ def add_task_options(parser: Parser, verb: str, task: str) -> None:
     add_options(parser, cls, "settings", flags=False)
 
 
-def read_files(files: Sequence[str | Path], task: str) -> Any:
+def read_files(files: Sequence[str | Path], task: str, defaults: Any = None) -> Any:
     """The task's configuration with the settings of files, later ones first; errors name them."""
-    config = TASKS[task].config()
+    config = TASKS[task].config() if defaults is None else defaults
     for file in files:
         path = typed_path(file)
         if not path.is_file():
@@ -123,8 +123,8 @@ def refuse_cells(config: Any, values: dict[str, Any]) -> None:
             )
 
 
-def saved_settings(out: str | None, task: str) -> Path:
-    """A resumed run's settings, as a file to start from."""
+def saved_settings(out: str | None, task: str) -> Any:
+    """A resumed run's settings, to start from."""
     from ...checkpoint import RunFolder
 
     if not out:
@@ -133,7 +133,7 @@ def saved_settings(out: str | None, task: str) -> Path:
     saved_task, _ = folder.load_config()
     if saved_task != task:
         raise InputError(f"{out} is a run of task {saved_task!r}, not {task!r}.")
-    return folder.config
+    return configs.followed(read_files([folder.config], task), folder.path)
 
 
 def replace_budget(config: Any, values: dict[str, Any]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ...config.agreement import (
     GrammarOptions,
     numbers,
 )
+from ...config.located import lost
 from ...data import corpus as corpora
 from ...data.vocabulary import EOS, UNK
 from ...ground import terminal
@@ -190,6 +191,8 @@ def count_ngrams(task: Any, order: int | None) -> WittenBell | None:
         return None
     V = len(task.vocabulary)
     try:
+        if said := lost(task.config.train):
+            raise InputError(f"{said}.")
         train, _ = task.texts()
         ids = corpora.encode(train, task.vocabulary, task.config.data.eos).ids
         with terminal.progress("counting n-grams", 1) as advance:

@@ -1,0 +1,103 @@
+"""Settings as a run keeps them, and compared with those of a run.
+
+Paths, told by their fields' mark (`settings.PATH`), are kept absolute: they lead to the same files
+from any folder. Why so, and what holds for runs that were moved: docs/decisions/paths-of-a-run.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..ground.paths import absolute, leads
+from .settings import PATH, from_dict, to_dict
+
+
+def located(config: Any) -> Any:
+    """A copy whose paths are absolute; relative ones begin at the current folder."""
+    return with_paths(config, absolute)
+
+
+def followed(config: Any, folder: Path) -> Any:
+    """A copy of the settings of the run in `folder`, whose paths lead to where its data are now.
+
+    A path that leads nowhere any more is looked for where it would be if the run was moved together
+    with its data, below a folder of both. What is found nowhere stays as it is; so does what is
+    relative, in runs of release 0.1, which do not tell from where.
+    """
+    old, new = config.out or "", absolute(folder)
+
+    def follow(path: str) -> str:
+        if not os.path.isabs(path) or not os.path.isabs(old) or leads(path):
+            return path
+        if os.path.commonpath([path, old]) == os.sep:
+            return path
+        way = os.path.relpath(path, old)
+        start = glob.escape(new) if glob.has_magic(way) else new
+        beside = os.path.normpath(os.path.join(start, way))
+        return beside if leads(beside) else path
+
+    return with_paths(config, follow)
+
+
+def with_paths(config: Any, change: Callable[[str], str]) -> Any:
+    """A copy with `change` made to every path, in sections too."""
+    found: dict[str, Any] = {}
+    for setting in dataclasses.fields(config):
+        value = getattr(config, setting.name)
+        if dataclasses.is_dataclass(value):
+            found[setting.name] = with_paths(value, change)
+        elif PATH in setting.metadata and isinstance(value, list):
+            found[setting.name] = [change(path) for path in value]
+        elif PATH in setting.metadata and value is not None:
+            found[setting.name] = change(value)
+    return dataclasses.replace(config, **found)
+
+
+def paths(config: Any, *kinds: str, section: str = "") -> dict[str, list[str]]:
+    """The paths of some kinds (`data`, `read`, `written`), by the settings' dotted names."""
+    found: dict[str, list[str]] = {}
+    for setting in dataclasses.fields(config):
+        name, value = section + setting.name, getattr(config, setting.name)
+        if dataclasses.is_dataclass(value):
+            found |= paths(value, *kinds, section=f"{name}.")
+        elif setting.metadata.get(PATH) in kinds and value:
+            found[name] = value if isinstance(value, list) else [value]
+    return found
+
+
+def lost(some: list[str]) -> str:
+    """What is to be said of the first path of a run that leads nowhere; "" where all lead."""
+    for path in some:
+        if not leads(path):
+            if os.path.isabs(path):
+                return f"no such file, directory or match: {path}"
+            return f"{path} is relative to where the run was trained: found from there, not here"
+    return ""
+
+
+def changes(before: dict[str, Any], config: Any) -> dict[str, str]:
+    """How a configuration differs from settings of before, as a person reads it, by dotted name.
+
+    Settings that `before` knows nothing of were as by default; auto fits whatever it came to; paths
+    are the same that lead to the same.
+    """
+    old, now = to_dict(located(from_dict(type(config), before))), to_dict(located(config))
+    return {
+        name: f"{name} ({was!r} → {is_now!r})" for name, was, is_now in differences("", old, now)
+    }
+
+
+def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """The settings that differ, with dotted names."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found
+            for key in new
+            for found in differences(f"{name}.{key}".lstrip("."), old.get(key), new[key])
+        ]
+    return [] if new in (old, "auto") else [(name, old, new)]
