@@ -86,6 +86,20 @@ def test_from_another_folder_it_tells_that_its_data_are_relative(name, kept, mon
     assert tt.Run(f"../{name}").config.train == [str(kept / path[3:]) for path in given]
 
 
+def test_from_another_folder_what_needs_training_data_is_left_out_and_said(
+    kept, monkeypatch, capsys
+):
+    (kept / "other").mkdir()
+    monkeypatch.chdir(kept / "other")
+    (report,) = tt.generate("../music-abc", report=True, num_samples=1, max_new_tokens=9)
+    assert "tunes that parse" in report
+    assert "copied" not in report
+    assert "copies of training tunes are not counted: data/jigs.abc is" in capsys.readouterr().err
+    Path("pairs.tsv").write_text("the cat saw a dog\tthe cat met a dog\n")
+    tt.agreement("../lm-word", "pairs.tsv")
+    assert "no n-gram beside the model: data/text.txt is relative" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from runs import RUNS, small_run
 from throughtime.cells.names import find_cell
 from throughtime.checkpoint import RunFolder
 from throughtime.command.cli import main
+from throughtime.compare import compare
+from throughtime.config import Comparison
 from throughtime.ground.errors import InputError
 from throughtime.verbs import agreement, inspect_run
 
@@ -183,6 +186,41 @@ def test_a_comparison_goes_on_with_the_files_it_is_given(mine, tmp_path, capsys,
     assert main(words) == 1
     assert "--trust" in capsys.readouterr().err
     assert main([*words, "--trust"]) == 0
+
+
+def test_a_cell_may_be_named_by_another_way_to_the_same_file(mine, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = small_run("lm", Path(), cell="mine.py:Minimal", max_steps=2)
+    tt.train(config)
+    monkeypatch.chdir("other")
+    again = replace(tt.Run("../run").config, out="../run", max_steps=4)
+    for cell in ("mine.py:Minimal", "../mine.py:Minimal"):  # as it was typed, and as it is found
+        again.cell, again.max_steps = cell, again.max_steps + 1
+        assert tt.train(again, resume=True, trust=True).steps == again.max_steps
+    (tmp_path / "other" / "mine.py").write_text(mine.read_text() + "# another's\n")
+    (tmp_path / "other" / "same.py").write_text(mine.read_text())
+    for cell in ("./mine.py:Minimal", "../mine.py:Other", "same.py:Minimal", "lstm"):
+        again.cell = cell
+        with pytest.raises(InputError, match=r"other settings: cell \("):
+            tt.train(again, resume=True, trust=True)
+
+
+def test_a_finished_comparison_is_not_that_of_another_file(mine, tmp_path, monkeypatch, here):
+    monkeypatch.chdir(tmp_path)
+    config = small_run("adding", tmp_path, "side", max_steps=2)
+    plan = Comparison(cells=["mine.py:Minimal"], seeds=1, equal="width")
+    compare(config, plan)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    plan.cells = ["../mine.py:Minimal"]
+    compare(config, plan)
+    mine.write_text(mine.read_text() + "# changed\n")
+    with pytest.raises(InputError, match=r"another file of the cell .*mine\.py:Minimal.*--trust"):
+        compare(config, plan)
+    monkeypatch.chdir(tmp_path)
+    plan.cells, plan.trust = ["mine.py:Minimal"], True
+    assert not compare(config, plan).failures
 
 
 def test_two_cells_files_of_one_name_are_refused(mine, tmp_path):

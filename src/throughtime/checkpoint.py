@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from . import config as configs
+from .cells.names import is_copied, is_own, same_cell
 from .ground import terminal
 from .ground.errors import InputError, first_line
 from .ground.lock import NAME as LOCK
@@ -125,6 +126,27 @@ class RunFolder:
         if "task" not in values:
             raise InputError(f"{self.config} is not a run's: it names no task.")
         return str(values.pop("task")), values
+
+    def changes(self, before: dict[str, Any], config: Any) -> dict[str, str]:
+        """How a configuration differs from settings that the run had, as a person reads it, by
+        dotted name. Data that moved with it are the same, and so is a cell's file that is its copy.
+        """
+        kept = configs.followed(configs.from_dict(type(config), before), self.path)
+        found = configs.changes(configs.to_dict(kept), config)
+        were, are = kept.cells(), config.cells()
+
+        def same(name: str) -> bool:
+            was, now = were.get(name), are.get(name)
+            if was is None or now is None or len(was) != len(now):
+                return False
+            return all(same_cell(a, b, self.path) for a, b in zip(was, now))
+
+        return {k: said for k, said in found.items() if not same(k.rpartition(".")[2])}
+
+    def has_copies_for(self, config: Any) -> bool:
+        """Whether the copies of cells' files are those files that a configuration names."""
+        named = [text for texts in config.cells().values() for text in texts if is_own(text)]
+        return all(is_copied(text, self.path) for text in named)
 
     def file(self, name: str) -> Path:
         """A task's file in the folder: the vocabulary, or one of `TASK_FILES`."""

@@ -130,11 +130,12 @@ def check_resumable(folder: RunFolder, task: str, config: Any) -> None:
     if saved_task != task:
         raise InputError(f"{folder.path} is a run of task {saved_task!r}, not {task!r}.")
     kept = configs.followed(configs.from_dict(type(config), values), folder.path)
+    were, are = (paths(each, "data", "read") for each in (kept, config))
     # with a checkpoint, data are known by their fingerprint, wherever they are
-    anywhere = paths(config, "data") if folder.trainer.exists() else ()
+    anywhere = were.keys() & are.keys() if folder.trainer.exists() else ()
     changed = [
         said
-        for name, said in configs.changes(configs.to_dict(kept), config).items()
+        for name, said in folder.changes(values, config).items()
         if any(name == fixed or name.startswith(f"{fixed}.") for fixed in config.fixed)
         and name not in anywhere
     ]
@@ -143,8 +144,7 @@ def check_resumable(folder: RunFolder, task: str, config: Any) -> None:
             f"{folder.path} cannot go on with other settings: {', '.join(changed)}. Leave them as "
             "they were, or start a new run with another --out."
         )
-    were = paths(kept, "data", "read")
-    for name, now in paths(config, "data", "read").items():
+    for name, now in are.items():
         if now == were.get(name) and (said := configs.lost(now)):
             files = config.files if name in paths(config, "data") else "FILE"
             raise InputError(

@@ -41,6 +41,19 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_it_is_the_same_folder_from_any_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THROUGHTIME_CACHE", "own")
+    found = cache.cache_folder()
+    monkeypatch.chdir("/")
+    assert found == tmp_path / "own"
+    monkeypatch.delenv("THROUGHTIME_CACHE")
+    for given, expected in (("/big", "/big"), ("relative", "/home/me/.cache")):
+        monkeypatch.setenv("HOME", "/home/me")
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+        assert cache.cache_folder() == Path(expected) / "throughtime"
+
+
 def test_whatever_the_umask_nobody_else_may_write(folder, said):
     before = os.umask(0)
     try:

@@ -64,6 +64,27 @@ def source_file(text: str, folder: Path | None = None) -> Path:
     return path if folder is None else folder / path.name
 
 
+def is_copied(text: str, folder: Path) -> bool:
+    """Whether the file of a cell's name is, byte for byte, the copy that the run in `folder` has.
+
+    Errors: `InputError` where the named file cannot be read.
+    """
+    source, copy = source_file(text), source_file(text, folder)
+    try:
+        return copy.is_file() and copy.read_bytes() == source.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}).") from error
+
+
+def same_cell(was: str, now: str, folder: Path) -> bool:
+    """Whether `now` names the cell that the run in `folder` was given as `was`: in the same words,
+    or the user's own by another way to the same file."""
+    if was == now or not (is_own(was) and is_own(now)):
+        return was == now
+    names = [(Path(name).name, options) for name, options in map(split_options, (was, now))]
+    return names[0] == names[1] and is_copied(now, folder)
+
+
 def is_own(text: str) -> bool:
     """Whether a cell's name refers to a file of the user's own."""
     return ".py:" in split_options(text)[0]

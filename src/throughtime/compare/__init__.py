@@ -150,7 +150,7 @@ def train(
     for run in runs:
         out = run.folder.parent
         job = pool.Job(run, out / "results" / f"{run.name}.json", out / "logs" / f"{run.name}.log")
-        if not finished(job):
+        if not finished(job, trust):
             jobs.append(job)
     if len(jobs) < len(runs):
         terminal.say(f"{len(runs) - len(jobs)} of {len(runs)} runs are finished already")

@@ -76,7 +76,8 @@ def refuse_others(kept: Path, wanted: dict[str, Any], config: Any) -> None:
         if before.get(name) != wanted[name]
     ]
     if before.get("task") == wanted["task"]:
-        found = changes_at(kept.parent, before["settings"], config)
+        were = configs.followed(configs.from_dict(type(config), before["settings"]), kept.parent)
+        found = configs.changes(configs.to_dict(were), config)
         changed += [said for name, said in found.items() if name != "out"]
     if changed:
         raise InputError(
@@ -85,21 +86,22 @@ def refuse_others(kept: Path, wanted: dict[str, Any], config: Any) -> None:
         )
 
 
-def changes_at(folder: Path, before: dict[str, Any], config: Any) -> dict[str, str]:
-    """How a configuration differs from settings kept in `folder`, which may have been moved."""
-    kept = configs.followed(configs.from_dict(type(config), before), folder)
-    return configs.changes(configs.to_dict(kept), config)
-
-
-def finished(job: Job) -> bool:
+def finished(job: Job, trust: bool) -> bool:
     """Whether a run has its result, by the settings that it would have now.
 
     `InputError` where they differ: the data have changed, and with them the vocabulary or widths.
+    So it is for another file of a cell than it was trained with, unless `trust`.
     """
-    if not job.result.exists() or not RunFolder(job.run.folder).config.exists():
+    folder = RunFolder(job.run.folder)
+    if not job.result.exists() or not folder.config.exists():
         return False
+    if not trust and not folder.has_copies_for(job.run.config):
+        raise InputError(
+            f"{folder.path} was trained with another file of the cell {job.run.config.cell} than "
+            "is there now: choose another --out, or take its result as it is with --trust."
+        )
     before = json.loads(job.result.read_text("utf-8"))["settings"]
-    found = changes_at(job.run.folder, before, job.run.config)
+    found = folder.changes(before, job.run.config)
     changed = [said for name, said in found.items() if name not in ("out", "threads")]
     if changed:
         raise InputError(

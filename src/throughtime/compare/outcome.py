@@ -12,6 +12,7 @@ from typing import Any
 
 from ..data.lines import split_lines
 from ..ground.output import measured
+from ..ground.paths import absolute
 from .plan import Variant
 
 
@@ -29,6 +30,7 @@ class Finding:
     def read(cls, result: Path, folder: Path, seed: int) -> Finding:
         """From the files of a run."""
         values = json.loads(result.read_text("utf-8"))
+        values["folder"] = absolute(folder)  # wherever that was when it was trained
         lines = map(measured, split_lines((folder / "metrics.jsonl").read_text("utf-8")))
         curve, speed = [], math.nan
         for line in lines:

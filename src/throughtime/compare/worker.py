@@ -16,7 +16,6 @@ from typing import Any
 
 from .. import config as configs
 from .. import verbs
-from ..cells.names import is_own, source_file
 from ..checkpoint import RunFolder
 from ..ground.errors import ThroughtimeError
 from ..ground.interrupts import Interrupted
@@ -54,11 +53,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     config = configs.from_dict(entry(job["task"]).config, job["config"])
     folder = RunFolder(config.out)
     resume = folder.config.exists()
-    trust = job["trust"] or is_own_still(config, folder)
+    trust = job["trust"] or folder.has_copies_for(config)
     result = verbs.train(config, task=job["task"], resume=resume, trust=trust)
     task, model = verbs.load(folder.path, device=config.device, trust=trust or not resume)
     return {
-        "folder": str(folder.path),
         "settings": configs.to_dict(configs.located(config)),
         "metrics": result.metrics,
         "score": task.score.metric,
@@ -72,16 +70,6 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "threads": config.threads,
         "horizon": horizon(task, model),
     }
-
-
-def is_own_still(config: configs.RunConfig, folder: RunFolder) -> bool:
-    """Whether the folder's copies of cells' files are those that the command names."""
-    named = [text for texts in config.cells().values() for text in texts if is_own(text)]
-    return all(
-        (copy := source_file(text, folder.path)).is_file()
-        and copy.read_bytes() == source_file(text).read_bytes()
-        for text in named
-    )
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ class Comparison:
         lengths: For adding, copy and temporal-order: several lengths.
         jobs: Runs at a time; default as many as there are cores for (one on a GPU). Each has its
             share of the threads.
-        trust: Go on with half-finished runs whose cell's file is not the one in --cells any more,
-            and take cells of one's own from --config.
+        trust: Go on with runs whose cell's file is not the one in --cells any more, and take cells
+            of one's own from --config.
     """
 
     cells: list[str] = field(default_factory=list)

@@ -21,11 +21,12 @@ from . import terminal
 def cache_folder() -> Path:
     """$THROUGHTIME_CACHE, or throughtime in the user's cache folder, or in the temporary one.
 
-    The last where there is no home folder.
+    The last where there is no home folder. A relative $THROUGHTIME_CACHE begins at the current
+    folder; a relative $XDG_CACHE_HOME is none, by its standard.
     """
     if chosen := os.environ.get("THROUGHTIME_CACHE"):
-        return Path(chosen)
-    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen).absolute()
+    if os.path.isabs(chosen := os.environ.get("XDG_CACHE_HOME", "")):
         return Path(chosen) / "throughtime"
     try:
         return Path.home() / ".cache" / "throughtime"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ..checkpoint import RunFolder
+from ..config.located import lost
 from ..config.music import MusicConfig, MusicWritingOptions
 from ..data.conditions import Condition
 from ..data.examples import Example
@@ -121,7 +122,7 @@ class Tunes(Written):
         """Whole tunes, or their report."""
         condition, prime = self.opening(options)
         recital = Recital.of(options, ("abc", "midi", "wav", "png"))
-        report = TuneReport(originals(self))
+        report = TuneReport(originals(self) if options.report else None)
         longest = options.max_new_tokens or TUNE_LENGTH
         options = replace(options, max_new_tokens=longest)
         with terminal.progress("writing", options.num_samples, not options.report) as advance:
@@ -161,10 +162,13 @@ def whole_tune(k: int, text: str, condition: Any) -> str:
 
 
 def originals(task: Tunes) -> set[str] | None:
-    """The music of the training tunes, to know copies by; None where the files are gone."""
+    """The music of the training tunes, to know copies by; None, and said, where there is none."""
     try:
+        if said := lost(task.config.train):
+            raise InputError(f"{said}.")
         examples = task.read(task.config.train)
-    except InputError:
+    except InputError as error:
+        terminal.warn(f"copies of training tunes are not counted: {error}")
         return None
     return {music_alone(example.sequence) for example in examples} - {""}
 
