@@ -49,10 +49,14 @@ def test_there_is_one_for_every_task():
 
 
 @every_run
-def test_it_opens_and_gives_the_same_figures(name, kept):
+def test_it_opens_and_gives_the_same_figures_and_says_what_it_read(name, kept, capsys):
     found = tt.evaluate(name, device="cpu", threads=1).to_dict()
     expected = EXPECTED[name]["evaluate"]
     assert close(json.loads(json.dumps(found)), expected), (found, expected)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("read ")]
+    count = next(found[n] for n in ("examples", "sentences", "sequences", "tokens") if n in found)
+    assert len(said) == (name != "adding")
+    assert all(f" {count:,} " in line and "data/" in line for line in said), said
 
 
 @every_run

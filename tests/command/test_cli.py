@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one-line errors, output that pipes."""
 
+import ast
 import dataclasses
 import io
 import json
@@ -12,12 +13,15 @@ import pytest
 import yaml
 
 import throughtime as tt
-from throughtime.command.cli import main
-from throughtime.command.parsing.options import argument_help
+from throughtime.command.cli import VERBS, main
+from throughtime.command.parsing.completion import all_parsers, whole_tree
+from throughtime.command.parsing.options import Parser, argument_help
+from throughtime.command.parsing.runs import add_agreement_options
 from throughtime.data.vocabulary import BOS
 from throughtime.tasks import TASKS
 from throughtime.tasks.task import Score
 
+RUNS_OF_0_1 = Path(__file__).parents[1] / "runs_of_0_1"
 SMALL = [
     "--max-steps", "4", "--device", "cpu", "--threads", "1", "--model.hidden_size", "12",
     "--loop.batch_size", "4", "--loop.window", "8", "--loop.sample_every", "0",
@@ -321,3 +325,45 @@ def test_a_closed_pipe_is_no_error(run):
 def test_a_part_of_an_option_that_has_none_is_unknown(capsys, text):
     said = fails(capsys, "train", "lm", "--train", text, "--train.x", "3", "--out", "none")
     assert "unknown option --train.x. Did you mean '--train'?" in said
+
+
+def test_a_word_by_itself_is_told_which_option_takes_it(run, text, capsys):
+    said = fails(capsys, "evaluate", run, text)
+    assert f"unexpected '{text}'. It takes files: --data {text}. throughtime evaluate" in said
+    assert f"--data {text}, or lines on standard input." in fails(
+        capsys, "predict", RUNS_OF_0_1 / "classify-text", text
+    )
+    assert f"It takes files: --train {text}." in fails(capsys, "train", "lm", text)
+    assert "It takes text: --prime once." in fails(capsys, "generate", run, "once")
+    assert f"It takes files: --pairs {text}." in fails(capsys, "inspect", "agreement", run, text)
+
+
+def options_named(tree):
+    """Options in the texts of a module that a person may be told, its docstrings apart."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and id(node) not in docstrings:
+            yield from re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text)
+
+
+def test_every_option_that_a_message_names_is_one_of_some_verb():
+    tree = whole_tree({verb: about for verb, (_, about) in VERBS.items()})
+    add_agreement_options(agreement := Parser("inspect agreement"))
+    parsers = [*all_parsers(tree), agreement]
+    there = {option for parser in parsers for option in parser._option_string_actions}
+    of_others = {"--version", "--install"}  # the program's own; Apple's tool
+    named = {}
+    for path in (Path(tt.__file__).parent).rglob("*.py"):
+        if path.name in ("page.py", "report.py"):  # style sheets have variables of that form
+            continue
+        for option in options_named(ast.parse(path.read_text("utf-8"))):
+            named.setdefault(option, path.name)
+    assert len(named) > 40
+    unknown = {o: name for o, name in named.items() if o not in there | of_others}
+    assert unknown == {}

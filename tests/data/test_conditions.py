@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from throughtime.data.conditions import Conditions, Numbers
-from throughtime.data.examples import Example, hold_out, read_examples
+from throughtime.data.examples import Example, ExampleReader, hold_out
 from throughtime.ground.errors import InputError
 
 TUNES = [
@@ -128,13 +128,13 @@ def test_json_lines_and_class_files(tmp_path):
         '{"condition": {"tempo": 92, "style": ["calm"]}, "sequence": ["C4", "E4"]}\n'
         '{"condition": null, "sequence": ""}\n'
     )
-    first, second, third = read_examples([str(lines)])
+    first, second, third = ExampleReader().read([str(lines)])
     assert (first.condition, first.sequence) == ({"condition": "Italian"}, "Rossi")
     assert (second.condition["tempo"], second.sequence) == (92, "C4 E4")
     assert (third.condition, third.sequence) == ({"condition": None}, "")
     assert second.where == f"{lines}:3"
     (tmp_path / "Greek.txt").write_text("Adamidis\n\nÁlvarez \n")
-    names = read_examples([str(tmp_path / "Greek.txt")])
+    names = ExampleReader().read([str(tmp_path / "Greek.txt")])
     assert [n.sequence for n in names] == ["Adamidis", "Álvarez"]
     assert names[0].condition == {"condition": "Greek"}
 
@@ -142,7 +142,9 @@ def test_json_lines_and_class_files(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("nonsense", "2: not JSON"), ('{"sequence": "a"}', "2: expected"), ("[1]", "2: expected"),
+        ("nonsense", "2: not JSON"),
+        ('{"sequence": "a"}', "2: no 'condition'"),
+        ("[1]", "2: expected"),
         ('{"condition": "a", "sequence": 3}', "2: the sequence must be"),
         ('{"condition": {"a": {}}, "sequence": "a"}', "2: condition 'a': expected a label"),
         ('{"condition": NaN, "sequence": "a"}', "2: condition 'condition': not finite"),
@@ -156,13 +158,13 @@ def test_bad_lines_are_named(tmp_path, line, message):
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"condition": "a", "sequence": "b"}) + f"\n{line}\n")
     with pytest.raises(InputError, match=message):
-        read_examples([str(path)])
+        ExampleReader().read([str(path)])
 
 
 def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "Greek.txt").touch()
     with pytest.raises(InputError, match=r"Greek\.txt: empty"):
-        read_examples([str(tmp_path / "Greek.txt")])
+        ExampleReader().read([str(tmp_path / "Greek.txt")])
 
 
 def test_a_number_far_from_training_s_is_told_and_never_infinite():

@@ -68,10 +68,13 @@ def test_columns_by_number_and_fields_over_several_lines(tmp_path):
     assert found[0].where == f"{path}:1"
 
 
-def test_blank_lines_are_left_out_and_counted(tmp_path, capsys):
-    path = write(tmp_path, "a.txt", "good x\n\n  \nbad y\n")
-    assert len(read_labelled([path], Rows())) == 2
-    assert f"{path}: 2 blank lines" in capsys.readouterr().err
+def test_blank_lines_are_left_out_and_counted(tmp_path):
+    path, rows = write(tmp_path, "a.txt", "good x\n\n  \nbad y\n"), Rows()
+    assert len(read_labelled([path], rows)) == 2
+    assert rows.left_out.warning() == f"{path}: 2 blank lines left out."
+    other = write(tmp_path, "b.txt", "good x\n\nbad y\n")
+    assert len(read_labelled([other], rows)) == 2
+    assert rows.left_out.warning() == f"2 files ({path}, {other}): 3 blank lines left out."
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -10,7 +10,7 @@ from throughtime.command.cli import main
 from throughtime.config import from_dict
 from throughtime.data.conditions import Conditions
 from throughtime.data.conll import SentenceReader, read_tagged
-from throughtime.data.examples import read_examples
+from throughtime.data.examples import ExampleReader
 from throughtime.data.labelled import Rows, read_labelled
 from throughtime.data.labels import Labels
 from throughtime.data.lines import Inputs, check_encoding, read_lines
@@ -56,7 +56,7 @@ def test_every_reader_with_a_setting_names_its_long_line(tmp_path):
         lambda: read_labelled([write("a.txt", f"A b\nA {LONG}\n")], Rows(longest=2000)),
         lambda: read_parallel([write("a.x", f"b\n{LONG}\n"), write("a.y", "b\nc\n")],
                               longest=2000),
-        lambda: read_examples([write("b.txt", f"b\n{LONG}\n")], 2000),
+        lambda: ExampleReader(longest=2000).read([write("b.txt", f"b\n{LONG}\n")]),
     ):  # fmt: skip
         with pytest.raises(InputError, match=r":2: a line of more than 2,000 bytes"):
             read()
@@ -134,7 +134,7 @@ def test_json_without_end_is_told_by_its_file(value, tmp_path):
     (tmp_path / "t.json").write_text(good.replace('"a": 4', f'"a": {value}'))
     for read, where in (
         (lambda: read_labelled([str(path)], Rows("jsonl")), r"a\.jsonl:1: "),
-        (lambda: read_examples([str(path)]), r"a\.jsonl:1: "),
+        (lambda: ExampleReader().read([str(path)]), r"a\.jsonl:1: "),
         (lambda: Labels.load(path), r"a\.jsonl: "),
         (lambda: Conditions.load(path), r"a\.jsonl: "),
         (lambda: Vocabulary.load(path, "word"), r"a\.jsonl: "),

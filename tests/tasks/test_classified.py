@@ -90,5 +90,35 @@ def test_evaluate_reads_formats_and_columns_other_than_those_of_training(
     bare = [text for _, text in pairs]
     texts = [prediction.text for prediction in tt.predict(run, lines=bare)]
     assert capsys.readouterr().out.splitlines() == texts
+    assert main(["evaluate", run, "--data", other, "--format", "tsv", "--text", "4"]) == 2
+    assert "other.dat:1: no column '4'" in (said := capsys.readouterr().err)
+    assert said.endswith(" Say which it is: --text NAME.\n")
     assert main(["evaluate", run, "--format", "tsv"]) == 2
     assert "--format is how --data is read" in capsys.readouterr().err
+
+
+def test_files_that_are_read_alike_are_told_in_one_line(run, capsys, tmp_path):
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt", "e.csv"):
+        head = "text\n" if name == "e.csv" else "pos "
+        (tmp_path / f"more-{name}").write_text(f"{head}film\n\n")
+    assert main(["predict", run, "--data", str(tmp_path / "more-*")]) == 0
+    found = capsys.readouterr()
+    assert len(found.out.splitlines()) == 5
+    said = "".join(found.err.split("\n")[:-1]).replace(f"{tmp_path}/", "")
+    assert "4 files (more-a.txt … more-d.txt): read as a label and a text a line" in said
+    assert "more-e.csv: read as CSV" in said
+    assert "5 files (more-a.txt … more-e.csv): 5 blank lines left out" in said
+    assert len(found.err.splitlines()) == 3
+
+
+def test_evaluate_says_in_one_line_what_it_read_and_what_was_left_out(run, data, capsys, tmp_path):
+    (tmp_path / "b.txt").write_text("pos film\n\n\nneg film\n")
+    assert main(["evaluate", run, "--data", str(tmp_path / "b.txt")]) == 0
+    read = f"read {tmp_path}/b.txt: 2 examples (2 tokens, vocabulary "
+    said = capsys.readouterr().err
+    assert said.startswith(read)
+    assert said.endswith("); 2 blank lines left out.\n")
+    assert main(["evaluate", run]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"read what is held out of {data}: 16 examples (")
+    assert "left out" not in said

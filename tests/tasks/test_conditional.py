@@ -220,6 +220,38 @@ def test_labels_of_evaluation_never_seen_are_counted(settings, tmp_path):
     assert (found.unseen_labels, found.tokens) == (1, 4)
 
 
+def test_evaluate_reads_other_keys_and_formats_than_training(settings, tmp_path, capsys):
+    config = settings(max_steps=5)
+    tt.train(config)
+    (tmp_path / "down.txt").write_text("abc\n\ncba\n")
+    one = tt.evaluate(config.out, str(tmp_path / "down.txt"))
+    capsys.readouterr()
+    rows = [{"kind": "down", "letters": letters} for letters in ("abc", "cba")]
+    (tmp_path / "other.dat").write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    other = ["evaluate", config.out, "--data", str(tmp_path / "other.dat"), "--format", "jsonl"]
+    keys = ["--condition", "kind", "--sequence", "letters"]
+    assert main([*other, *keys, "--json"]) == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["nats_per_token"] == one.nats_per_token
+    assert "other.dat: 2 sequences, 8 tokens; 2 blank lines left out." in found.err
+    assert main([*other, *keys[:2]]) == 2
+    said = capsys.readouterr().err
+    assert "other.dat:1: no 'sequence'. Found: kind, letters. " in said
+    assert said.endswith("Say which it is: --sequence NAME.\n")
+    assert main(["evaluate", config.out, *keys]) == 2
+    assert "--condition is how --data is read: give it too." in capsys.readouterr().err
+
+
+def test_training_reads_other_keys(settings, tmp_path):
+    path = tmp_path / "other.dat"
+    rows = [{"kind": "ab"[i % 2], "letters": "xyz"[: 1 + i % 3]} for i in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"format": "jsonl", "condition": "kind", "sequence": "letters"}
+    config = settings(train=[str(path)], valid=[str(path)], data=data, max_steps=2)
+    tt.train(config)
+    assert tt.evaluate(config.out).sequences == 60
+
+
 def test_empty_and_long_sequences(tmp_path, settings):
     path = tmp_path / "odd.jsonl"
     rows = [{"condition": "x", "sequence": ""}] * 8 + [{"condition": "y", "sequence": "ab" * 5000}]

@@ -358,3 +358,57 @@ def test_one_tag_alone_is_nothing_to_learn(configure, data):
 def test_a_bidirectional_tagger_does_not_write_text(run, capsys):
     assert main(["generate", run]) == 2
     assert "a tagger: throughtime predict" in capsys.readouterr().err
+
+
+def test_evaluate_and_predict_read_other_columns_and_formats_than_training(
+    configure, data, tmp_path, capsys
+):
+    config = configure(max_steps=20)
+    tt.train(config)
+    expected = tt.evaluate(config.out, str(data))
+    blocks = [
+        [line.split("\t") for line in block.split("\n") if line]
+        for block in data.read_text().split("\n\n")
+    ]
+    files = {
+        "swapped.conll": lambda k, word, tag: f"{tag} {word} {k}",
+        "named.tsv": lambda k, word, tag: f"{k}\t{tag}\t{word}",
+        "words.conllu": lambda k, word, tag: f"{k}\t{word}\t_\t{tag}\t_\t_\t_\t_\t_\t_",
+    }
+    for name, line in files.items():
+        rows = ("\n".join(line(k, *pair) for k, pair in enumerate(b, 1)) for b in blocks)
+        (tmp_path / name).write_text("\n\n".join(rows) + "\n")
+    asked = {
+        "swapped.conll": ["--word", "2", "--tag", "1"],
+        "named.tsv": ["--columns", "K", "T", "W", "--word", "W", "--tag", "T"],
+        "words.conllu": ["--format", "conllu"],
+    }
+    for name, options in asked.items():
+        capsys.readouterr()
+        options = ["--data", str(tmp_path / name), *options]
+        assert main(["evaluate", config.out, *options, "--json"]) == 0
+        found = capsys.readouterr()
+        said = measured(found.out)
+        assert {k: said[k] for k in ("loss", "f1", "words")} == {
+            "loss": pytest.approx(expected.loss), "f1": expected.f1, "words": expected.words,
+        }, name  # fmt: skip
+        assert f"{name}: {len(blocks)} sentences, {expected.words} words.\n" in found.err
+        assert main(["predict", config.out, *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(bool(line) and line[0] != "#" for line in lines) == expected.words
+    swapped = ["evaluate", config.out, "--data", str(tmp_path / "swapped.conll")]
+    assert main([*swapped, "--word", "7"]) == 2
+    assert capsys.readouterr().err.endswith("Found 3 columns. Say which it is: --word NUMBER.\n")
+    assert main(["evaluate", config.out, "--word", "2"]) == 2
+    assert "--word is how --data is read: give it too." in capsys.readouterr().err
+
+
+def test_columns_of_training_are_not_those_of_another_format(configure, tmp_path, data):
+    rows = [line.split("\t")[::-1] for line in data.read_text().split("\n")]
+    (tmp_path / "backwards.conll").write_text("\n".join(" ".join(row) for row in rows))
+    columns = {"columns": ["TAG", "WORD"], "word": "WORD", "tag": "TAG"}
+    config = configure(train=[str(tmp_path / "backwards.conll")], data=columns, max_steps=2)
+    tt.train(config)
+    path = tmp_path / "words.conllu"
+    path.write_text("1\tAda\t_\tB-PER\t_\t_\t_\t_\t_\t_\n")
+    assert tt.evaluate(config.out, str(path), format="conllu").words == 1

@@ -254,8 +254,8 @@ def test_long_pairs_are_left_out_and_counted(configure):
     task = tt.tasks.task_class("translate").prepare(config)
     whole = tt.tasks.task_class("translate").prepare(configure())
     assert task.train.lengths.max() <= 4
-    assert task.left_out == sum(whole.train.lengths > 4) > 0
-    assert f"{task.left_out} training pairs of more than 3 tokens left out" in task.summary()
+    assert task.too_long == sum(whole.train.lengths > 4) > 0
+    assert f"{task.too_long} training pairs of more than 3 tokens left out" in task.summary()
     task.config.data.max_length = 1
     with pytest.raises(InputError, match="no training pair has at most 1 tokens"):
         task.encode((["red cat"], ["rot Katze"]), training=True)

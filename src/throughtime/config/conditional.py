@@ -21,7 +21,18 @@ class SequencesConfig(TextConfig, HoldoutConfig):
 
 @dataclass
 class ConditionalDataConfig(SequencesConfig, LinesConfig):
-    """How files become sequences with a condition, and sequences tokens."""
+    """How files become sequences with a condition, and sequences tokens.
+
+    Args:
+        format: jsonl (a JSON object a line), or files (a file for each class, named after it; a
+            sequence a line); auto: by the file's name, .jsonl and .ndjson, else files.
+        condition: Key of the condition in a JSON object.
+        sequence: Key of the sequence.
+    """
+
+    format: Literal["auto", "jsonl", "files"] = "auto"
+    condition: str = "condition"
+    sequence: str = "sequence"
 
 
 @dataclass
@@ -70,6 +81,27 @@ class ConditionalWritingOptions(WritingOptions):
 
 
 @dataclass
+class ConditionalScoringOptions:
+    """How the files of --data are read, where it is otherwise than in training.
+
+    Args:
+        format: jsonl or files, as --data.format of training; auto: as in training.
+        condition: Key of the condition in a JSON object; default: as in training.
+        sequence: Key of the sequence; default: as in training.
+    """
+
+    format: Literal["auto", "jsonl", "files"] = "auto"
+    condition: str | None = None
+    sequence: str | None = None
+
+    def changes(self) -> dict[str, str]:
+        """What is said here, as settings of the data."""
+        found = {"condition": self.condition, "sequence": self.sequence}
+        found |= {"format": None if self.format == "auto" else self.format}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass
 class ConditionalConfig(RunConfig):
     """Train a model that writes a sequence for a condition: a label, labels or numbers.
 
@@ -91,5 +123,6 @@ class ConditionalConfig(RunConfig):
     loop: ConditionalLoopConfig = field(default_factory=ConditionalLoopConfig)
 
     fixed: ClassVar[tuple[str, ...]] = ("level", *RunConfig.fixed, *BATCHES)
+    evaluate_options: ClassVar[type | None] = ConditionalScoringOptions
     generate_options: ClassVar[type | None] = ConditionalWritingOptions
     between_samples: ClassVar[str] = "\n"

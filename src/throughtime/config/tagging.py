@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ..ground.errors import SettingError
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
@@ -86,12 +86,56 @@ class TaggerModelConfig(ReaderModelConfig):
 
 
 @dataclass
-class TaggingOptions:
+class TagColumnOptions:
+    """Which columns of tagged sentences are read, where they are others than in training.
+
+    With another --format than that of training, what is not told is found as --data.columns,
+    --data.word and --data.tag of training are by default.
+
+    Args:
+        columns: Names of the columns, first to last; default: as in training.
+        word: Column of the words: a name, or a number from 1, or from -1 for the last; default: as
+            in training.
+        tag: Column of the tags; default: as in training.
+    """
+
+    columns: list[str] = field(default_factory=list)
+    word: str | None = None
+    tag: str | None = None
+
+    def read_as(self, data: TaggerDataConfig, format: str, trained: str) -> dict[str, Any]:
+        """Format and columns as a reader takes them: those said, else those of `data`.
+
+        `format` is that asked for; `trained` that of the training files, whose columns another
+        format has not.
+        """
+        other = format not in ("auto", trained)
+        said = {
+            "columns": self.columns or ([] if other else data.columns),
+            "word": self.word or ("auto" if other else data.word),
+            "tag": self.tag or ("auto" if other else data.tag),
+        }
+        return said | {"format": data.format if format == "auto" else format}
+
+
+@dataclass
+class TaggerScoringOptions(TagColumnOptions):
+    """How the files of --data are read.
+
+    Args:
+        format: conll or conllu, as --data.format of training; auto: as in training.
+    """
+
+    format: Literal["auto", "conll", "conllu"] = "auto"
+
+
+@dataclass
+class TaggingOptions(TagColumnOptions):
     """How tags are predicted.
 
     Args:
-        format: conll or conllu, with the word in the column of training, or text (a sentence a
-            line, words with spaces between); auto: by the file's name, or as in training.
+        format: conll or conllu, or text (a sentence a line, words with spaces between); auto: by
+            the file's name, or as in training.
         replace: Write the tag into the column of the tags, in place of what stands there, instead
             of a last column.
     """
@@ -122,6 +166,7 @@ class TaggerConfig(RunConfig):
     loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
 
     fixed: ClassVar[tuple[str, ...]] = (*RunConfig.fixed, *BATCHES, "score")
+    evaluate_options: ClassVar[type | None] = TaggerScoringOptions
     predict_options: ClassVar[type | None] = TaggingOptions
 
     def cells(self) -> dict[str, list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..ground.errors import InputError, did_you_mean
-from ..ground.wording import plural, say_in_training
+from ..ground.wording import plural, say_which
 from .files import find_files
 from .lines import Line, read_lines, whole_number
 
@@ -124,6 +124,8 @@ class SentenceReader:
     encoding: str = "utf-8"
     tagged: bool = True
     longest: int | None = None
+    options: Collection[str] = ()
+    """The settings of these that the verb at hand has options for."""
 
     def __post_init__(self) -> None:
         self.names = tuple(self.columns) or (CONLLU if self.format == "conllu" else ())
@@ -261,7 +263,7 @@ class SentenceReader:
             if tag == word and self.tagged:
                 raise InputError(
                     f"{line.where}: words and tags are both in column {word + 1} of {self.count}."
-                    f"{say_in_training('--data.tag COLUMN')}"
+                    f"{say_which('tag', 'COLUMN', self.options)}"
                 )
             tag = None if tag == word else tag
         self.places = word, tag
@@ -286,7 +288,7 @@ class SentenceReader:
         raise InputError(
             f"{line.where}: no column {asked!r} for the {what}."
             f"{did_you_mean(asked, self.names)} Found {plural(self.count, 'column')}{named}.{plain}"
-            f"{say_in_training(f'--data.{what} NUMBER, from 1, or --data.columns NAME …')}"
+            f"{say_which(what, 'NUMBER', self.options)}"
         )
 
 

@@ -10,14 +10,16 @@ file's name without its ending is the label.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..ground.errors import InputError
+from ..ground.errors import InputError, did_you_mean
+from ..ground.wording import say_which
 from .conditions import ALONE, Condition, check_value
 from .files import find_files
-from .lines import json_object, read_lines
+from .left_out import LeftOut
+from .lines import Line, json_object, read_lines
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,64 @@ class Example:
     events: bool = False
 
 
-def read_examples(patterns: list[str], longest: int | None = None) -> list[Example]:
-    """All examples of the files. Errors: `InputError` names the file and the line."""
-    found: list[Example] = []
-    for path in find_files(patterns):
+@dataclass(frozen=True)
+class ExampleReader:
+    """How files become examples.
+
+    `format` is jsonl or files (one for each class); auto: by the file's name. `condition` and
+    `sequence` are keys of an object; `options` those settings that the verb at hand has options
+    for. Blank lines are left out, and counted.
+    """
+
+    format: str = "auto"
+    condition: str = "condition"
+    sequence: str = "sequence"
+    longest: int | None = None
+    options: Collection[str] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def read(self, patterns: list[str]) -> list[Example]:
+        """All examples of the files. Errors: `InputError` names the file and the line."""
+        found: list[Example] = []
+        for path in find_files(patterns):
+            before = len(found)
+            found += self.json_lines(path) if self.is_json(path) else self.class_file(path)
+            if len(found) == before:
+                raise InputError(f"{path}: empty. Expected a sequence on each line.")
+        return found
+
+    def is_json(self, path: Path) -> bool:
+        """Whether a file holds JSON lines, by what was asked for, else by its name."""
         name = path.name.removesuffix(".gz")
-        read = json_lines if name.endswith((".jsonl", ".ndjson")) else class_file
-        before = len(found)
-        found += read(path, longest)
-        if len(found) == before:
-            raise InputError(f"{path}: empty. Expected a sequence on each line.")
-    return found
+        by_name = "jsonl" if name.endswith((".jsonl", ".ndjson")) else "files"
+        return (by_name if self.format == "auto" else self.format) == "jsonl"
+
+    def lines(self, path: Path) -> Iterator[Line]:
+        """Those that are not blank."""
+        for line in read_lines(path, longest=self.longest):
+            if line.text.strip():
+                yield line
+            else:
+                self.left_out.add(line.source, "blank line")
+
+    def class_file(self, path: Path) -> Iterator[Example]:
+        """Every line, with the file's name as its label."""
+        label = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+        for line in self.lines(path):
+            yield Example({ALONE: label}, line.text.strip(), line.where)
+
+    def json_lines(self, path: Path) -> Iterator[Example]:
+        """One object a line, with a condition and a sequence."""
+        for line in self.lines(path):
+            values = json_object(line)
+            for what, key in (("condition", self.condition), ("sequence", self.sequence)):
+                if key not in values:
+                    raise InputError(
+                        f"{line.where}: no {key!r}.{did_you_mean(key, values)} Found: "
+                        f"{', '.join(values)[:200] or 'nothing'}."
+                        f"{say_which(what, 'NAME', self.options)}"
+                    )
+            yield example_of(values[self.condition], values[self.sequence], line.where)
 
 
 def hold_out(
@@ -63,28 +112,6 @@ def hold_out(
             "Give --valid."
         )
     return [example for example, turn in zip(examples, turns) if turn not in held], valid
-
-
-def class_file(path: Path, longest: int | None) -> Iterator[Example]:
-    """Every line that is not empty, with the file's name as its label."""
-    label = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    for line in read_lines(path, longest=longest):
-        if text := line.text.strip():
-            yield Example({ALONE: label}, text, line.where)
-
-
-def json_lines(path: Path, longest: int | None) -> Iterator[Example]:
-    """One object a line, with a condition and a sequence."""
-    for line in read_lines(path, longest=longest):
-        if not line.text.strip():
-            continue
-        values = json_object(line)
-        if not {"condition", "sequence"} <= values.keys():
-            raise InputError(
-                f'{line.where}: expected {{"condition": …, "sequence": …}}, got '
-                f"{line.text.strip()[:60]}"
-            )
-        yield example_of(values["condition"], values["sequence"], line.where)
 
 
 def example_of(condition: object, sequence: object, where: str) -> Example:

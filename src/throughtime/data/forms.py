@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..ground import terminal
 from .batches import Ragged
-from .vocabulary import UNK, Vocabulary
+from .vocabulary import SPECIALS, UNK, Vocabulary
 
 
 class Words(NamedTuple):
@@ -76,3 +78,27 @@ class Forms:
         else:
             characters, counts = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1).long()
         return Words(torch.from_numpy(ids), torch.from_numpy(forms), characters, counts, lengths)
+
+
+def vocabularies(
+    sentences: Iterable[Sequence[str]], size: int, min_count: int, *, lowercase: bool
+) -> tuple[Vocabulary, Vocabulary]:
+    """Of words, at most `size` of those that occur `min_count` times, and of their characters."""
+    words: Counter[str] = Counter()
+    characters: Counter[str] = Counter()
+    for form, count in Counter(word for words in sentences for word in words).items():
+        words[form.lower() if lowercase else form] += count
+        for character in form:
+            characters[character] += count
+    kept = frequent(words, min_count)
+    if not kept:
+        terminal.warn(f"no word occurs {min_count} times: all but one are <unk>.")
+        kept, size = words, len(SPECIALS) + 1
+    vocabulary = Vocabulary.of_counts(kept, size=size, lowercase=lowercase)
+    # characters seen once become <unk>, so that it is learned
+    return vocabulary, Vocabulary.of_counts(frequent(characters, 2) or characters, "char")
+
+
+def frequent(counts: Counter[str], least: int) -> Counter[str]:
+    """What occurs so often."""
+    return Counter({token: n for token, n in counts.items() if n >= least})

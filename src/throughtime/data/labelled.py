@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
-from ..ground.wording import plural, say_in_training
+from ..ground.wording import plural, say_in_training, say_which
 from .files import find_files
+from .left_out import LeftOut
 from .lines import Line, WrongEncoding, json_object, read_lines, whole_number
 from .records import CsvRecords
 
@@ -40,23 +40,24 @@ def format_of(path: Path, asked: str = "auto") -> str:
 
 
 def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -> list[Record]:
-    """All records of the files. Blank lines are left out, with a warning that counts them.
+    """All records of the files. Blank lines are left out, and counted in `rows.left_out`.
 
     `labels` are those known already: for one file a class, they tell which part of a name is meant.
     """
     files = find_files(patterns)
     names = class_names(files, set(labels)) if rows.format == "files" else {}
     found: list[Record] = []
-    blank: Counter[str] = Counter()
     doubtful: list[Record] = []
     for path in files:
         if path.suffix == ".npz":
-            raise InputError(f"{path}: sequences of numbers, not texts: --level numbers.")
+            raise InputError(
+                f"{path}: sequences of numbers, not texts.{say_in_training('--level numbers')}"
+            )
         reader, before = rows.of_file(path, names.get(path)), len(found)
         try:
             for line in read_lines(path, rows.encoding, rows.longest):
                 if not line.text.strip() and not reader.unfinished:
-                    blank[line.source] += 1
+                    rows.left_out.add(line.source, "blank line")
                 elif record := reader.push(line):
                     found.append(record)
         except WrongEncoding as error:
@@ -64,15 +65,15 @@ def read_labelled(patterns: list[str], rows: Rows, labels: Iterable[str] = ()) -
         reader.close()
         if reader.implied and not reader.header and reader.format in ("tsv", "csv"):
             doubtful += found[before : before + 1]
-    for source, count in blank.items():
-        terminal.warn(f"{source}: {plural(count, 'blank line')} left out.")
     if not found:
         raise InputError(f"{' '.join(patterns)}: no examples.")
-    check_first_lines(doubtful, found, labels)
+    check_first_lines(doubtful, found, labels, rows.options)
     return found
 
 
-def check_first_lines(first: list[Record], found: list[Record], known: Iterable[str]) -> None:
+def check_first_lines(
+    first: list[Record], found: list[Record], known: Iterable[str], options: Collection[str]
+) -> None:
     """Ask whether a first line is a header where its label is that of no other."""
     counts = Counter(record.label for record in found)
     for record in first:
@@ -80,7 +81,11 @@ def check_first_lines(first: list[Record], found: list[Record], known: Iterable[
             raise InputError(
                 f"{record.where}: is this a header? Columns are told by number, which implies that "
                 f"there is none, but no other line has the label {record.label!r}. Say "
-                "--data.header true or --data.header false when training."
+                + (
+                    "--header yes or --header no."
+                    if "header" in options
+                    else "--data.header true or --data.header false when training."
+                )
             )
 
 
@@ -116,6 +121,9 @@ class Rows:
     longest: int | None = None
     implied: bool = False
     """Whether nobody said if there is a header."""
+    options: Collection[str] = ()
+    """The settings of these that the verb at hand has options for."""
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __post_init__(self) -> None:
         self.columns: list[str] | None = None
@@ -163,7 +171,7 @@ class Rows:
         if name not in values:
             raise InputError(
                 f"{line.where}: no {name!r}.{did_you_mean(name, values)} Found: "
-                f"{', '.join(values) or 'nothing'}.{say_in_training(f'--data.{what} NAME')}"
+                f"{', '.join(values) or 'nothing'}.{say_which(what, 'NAME', self.options)}"
             )
         return values[name]
 
@@ -205,9 +213,9 @@ class Rows:
         if not self.header and not name.isdecimal():
             raise InputError(
                 f"{line.where}: without a header a column is told by its number, from 1."
-                f"{say_in_training(f'--data.{what} NUMBER')}"
+                f"{say_which(what, 'NUMBER', self.options)}"
             )
         raise InputError(
             f"{line.where}: no column {name!r}.{did_you_mean(name, columns)} Found "
-            f"{len(columns)}: {', '.join(columns)[:200]}.{say_in_training(f'--data.{what} NAME')}"
+            f"{len(columns)}: {', '.join(columns)[:200]}.{say_which(what, 'NAME', self.options)}"
         )

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean
-from ..ground.wording import plural, say_in_training
+from ..ground.wording import say_in_training
 from .archives import read_arrays
 from .files import find_files
 from .labelled import Record
+from .left_out import LeftOut
 from .limits import LARGEST
 from .lines import Line, csv_fields, read_lines
 
@@ -78,7 +78,7 @@ def read_numbers(patterns: list[str], columns: Columns) -> list[Record]:
                 raise InputError(f"{path}: arrays have no names: data.features is for CSV.")
             found += read_npz(path, labelled=columns.labelled)
         else:
-            found += columns.read(read_lines(path), str(path))
+            found += columns.read(read_lines(path, longest=columns.longest), str(path))
     if not found:
         raise InputError(f"{' '.join(patterns)}: no sequences.")
     widths = {}
@@ -141,7 +141,8 @@ class Columns:
     Column `sequence` tells sequences apart (without it a file is one), column `label` is that of
     the whole sequence. The numbers of a step are the columns `features`, in that order; if none
     are chosen, those `known` from training, no more and no less; at first all others, as the first
-    file has them: further files may have them in another order.
+    file has them: further files may have them in another order. A line has at most `longest` bytes
+    (a setting); blank ones are left out, and counted in `left_out`.
     """
 
     def __init__(
@@ -152,9 +153,12 @@ class Columns:
         *,
         known: Sequence[str] = (),
         labelled: bool = True,
+        longest: int | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
         self.sequence, self.label, self.features = sequence, label, tuple(features)
-        self.known, self.labelled = tuple(known), labelled
+        self.known, self.labelled, self.longest = tuple(known), labelled, longest
+        self.left_out = LeftOut() if left_out is None else left_out
 
     def read(self, lines: Iterable[Line], source: str) -> list[Record]:
         """The sequences of a file, in the order in which they begin."""
@@ -214,7 +218,6 @@ class Table:
         self.steps: dict[str, array[float]] = {}
         self.labels: dict[str, tuple[str, str]] = {}
         self.taken: set[str] = set()
-        self.blank = 0
         self.latest = ""
 
     def push(self, line: Line) -> None:
@@ -223,7 +226,7 @@ class Table:
             self._begin(line)
             return
         if not line.text.strip():
-            self.blank += 1
+            self.columns.left_out.add(self.source, "blank line")
             return
         row = csv_fields(line.text, line)
         if len(row) != len(self.names):
@@ -267,8 +270,6 @@ class Table:
         """The sequences that were not taken yet."""
         if not self.names:
             raise InputError(f"{self.source}: empty: expected a header and one row per step.")
-        if self.blank:
-            terminal.warn(f"{self.source}: {plural(self.blank, 'blank line')} left out.")
         return [self._record(key) for key in list(self.steps)]
 
     def _record(self, key: str) -> Record:

@@ -136,7 +136,8 @@ def read_spans(tags: Sequence[str], places: Sequence[str], scheme: str) -> tuple
         if not TAG.fullmatch(tag) or tag[0] not in allowed:
             raise InputError(
                 f"{place}: expected a tag of {scheme}, O or {', '.join(allowed[1:])} with -TYPE; "
-                f"got {tag!r}. For classes that are no spans: --data.scheme none."
+                f"got {tag!r}. Tags that are no spans, but classes, are told when training: "
+                "--data.scheme none."
             )
     spans = spans_of(tags)
     return spans, sum(a != b for a, b in zip(tags, tags_of(spans, len(tags), scheme)))

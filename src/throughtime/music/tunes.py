@@ -148,5 +148,5 @@ def representation_of(patterns: list[str]) -> str:
                 return name
     raise InputError(
         f"{patterns[0]}: neither ABC (.abc), MIDI (.mid) nor piano rolls (.mat, .npz) by its name. "
-        "Say which with --data.representation."
+        "Say which when training: --data.representation."
     )

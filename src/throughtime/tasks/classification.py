@@ -22,6 +22,7 @@ from ..data.lines import Inputs
 from ..data.splits import also_in, hold_out
 from ..ground import terminal
 from ..ground.errors import InputError, one_of
+from ..ground.wording import plural
 from ..layers.mode import evaluating
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
@@ -80,7 +81,8 @@ class Classification(ExampleTask):
     def settle(self) -> None:
         """Where sequences come from, and the score."""
         config = self.config
-        self.source = NumberSource(config) if config.level == "numbers" else TextSource(config)
+        source = NumberSource if config.level == "numbers" else TextSource
+        self.source = source(config, self.left_out)
         self.score = Score(
             config.score,
             higher_is_better=config.score != "loss",
@@ -93,9 +95,15 @@ class Classification(ExampleTask):
         """Labelled texts or sequences of numbers."""
         return self.source.read(patterns)
 
-    def read_more(self, patterns: list[str]) -> list[Record]:
+    def read_more(
+        self, patterns: list[str], options: ClassifierScoringOptions | None = None
+    ) -> list[Record]:
         """The same, with the labels and columns of training known."""
-        return self.source.read(patterns, self.labels.names)
+        return self.source.read(patterns, self.labels.names, options)
+
+    def counted(self, examples: LabelledSequences) -> str:
+        """Examples, and what they hold."""
+        return f"{plural(len(examples), 'example')} ({self.source.describe(examples.sequences)})"
 
     def doubt(self, examples: list[Record]) -> None:
         """Say so where labels are so many that they may be something else."""
@@ -251,7 +259,7 @@ class Classification(ExampleTask):
         options: ClassifierScoringOptions | None = None,
     ) -> ClassifierEvaluation:
         """Metrics of labelled examples."""
-        examples = self.read_to_measure(data, options.changes() if options else {})
+        examples = self.to_measure(data, options)
         if bool((examples.labels >= len(self.labels)).all()):
             known = ", ".join(self.labels.names[:LABELS_SHOWN])
             terminal.warn(
@@ -268,14 +276,6 @@ class Classification(ExampleTask):
             labels=self.labels.names,
             confusion=found.confusion.tolist(),
         )
-
-    def read_to_measure(self, data: list[str] | None, changes: dict[str, Any]) -> LabelledSequences:
-        """Files as numbers, read with `changes` of the settings of training."""
-        if not changes:
-            return self.to_measure(data)
-        if data is None:
-            raise InputError(f"--{next(iter(changes))} is how --data is read: give it too.")
-        return self.encode(self.source.read(data, self.labels.names, changes))
 
     def predict(
         self, model: Classifier, inputs: Inputs, options: LabellingOptions

@@ -7,18 +7,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
-from ..config.classification import LabellingOptions
+from ..config.classification import ClassifierScoringOptions, LabellingOptions
 from ..config.settings import WIDEST
 from ..data.affixes import affixes_of
 from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
+from ..data.left_out import LeftOut, files_said
 from ..data.lines import Inputs, check_encoding
 from ..data.numbers import Columns, Scale, read_numbers
 from ..data.vectors import Vectors, vectors_as_wide
@@ -27,8 +27,6 @@ from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.whole import read_text
 from ..layers.inputs import NumberInput, TokenInput
-
-NONE: Mapping[str, Any] = MappingProxyType({})
 
 FORMS = {
     "text": "a text a line",
@@ -49,8 +47,8 @@ class TextSource:
 
     vocabulary: Vocabulary
 
-    def __init__(self, config: ClassifierConfig) -> None:
-        self.config = config
+    def __init__(self, config: ClassifierConfig, left_out: LeftOut) -> None:
+        self.config, self.left_out = config, left_out
 
     def go_on(self, folder: RunFolder) -> None:
         """What is learned of the same data again is the same."""
@@ -76,15 +74,19 @@ class TextSource:
         self.vocabulary = Vocabulary.load(folder.tokenizer, self.config.level)
 
     def read(
-        self, patterns: list[str], labels: Iterable[str] = (), changes: Mapping[str, Any] = NONE
+        self,
+        patterns: list[str],
+        labels: Iterable[str] = (),
+        options: ClassifierScoringOptions | None = None,
     ) -> list[Record]:
-        """Labelled texts; `labels` are those known already, `changes` of the data's settings."""
-        data = replace(self.config.data, **changes)
+        """Labelled texts; `labels` are those known already, `options` of how files are read."""
+        data = replace(self.config.data, **(options.changes() if options else {}))
         check_encoding(data.encoding)
         encoding, longest = data.encoding, data.max_bytes
         rows = Rows(
             data.format, data.text, data.label, data.has_header, encoding, longest=longest,
-            implied=data.header is None,
+            implied=data.header is None, options=vars(options) if options else (),
+            left_out=self.left_out,
         )  # fmt: skip
         return read_labelled(patterns, rows, labels)
 
@@ -137,19 +139,24 @@ class TextSource:
     ) -> Iterator[list[Record]]:
         """Texts to label, as they come. A blank line is nothing, but for `text` an empty one."""
         data = replace(self.config.data, **options.changes())
-        rows = Rows("text", data.text, "", data.has_header, data.encoding, labelled=False)
+        rows = Rows(
+            "text", data.text, "", data.has_header, data.encoding, labelled=False,
+            longest=data.max_bytes, options=vars(options),
+        )  # fmt: skip
         inputs = inputs.read_as(data.encoding, data.max_bytes)
+        forms = {path: self.form_of(path, options.format) for path in inputs.paths or ()}
+        for form in dict.fromkeys(forms.values()):
+            files = files_said([path for path, its in forms.items() if its == form])
+            terminal.say(f"{files}: read as {FORMS[form]} (--format {form}).")
+        sure = options.format == "lines"
         for path in inputs.paths or [None]:
             of_path = replace(inputs, paths=(path,)) if path else inputs
-            rows.format = self.form_of(path, options.format)
-            if path:
-                terminal.say(f"{path}: read as {FORMS[rows.format]} (--format {rows.format}).")
-            sure, blank = options.format == "lines", 0
+            rows.format = forms[path] if path else self.form_of(None, options.format)
             for lines in of_path.chunks(options.batch_size):
                 records: list[Record] = []
                 for line in lines:
                     if rows.format != "text" and not line.text.strip() and not rows.unfinished:
-                        blank += 1
+                        rows.left_out.add(line.source, "blank line")
                     elif record := rows.push(line):
                         if rows.format == "lines" and not sure and record.label not in labels:
                             raise no_label(record, labels)
@@ -157,8 +164,8 @@ class TextSource:
                 if records:
                     yield records
             rows.close()
-            if blank:
-                terminal.warn(f"{path or 'standard input'}: {blank:,} blank lines left out.")
+        if rows.left_out:
+            terminal.warn(rows.left_out.warning())
 
 
 class NumberSource:
@@ -177,8 +184,8 @@ class NumberSource:
     """Mean and deviation; None in a run of release 0.1, whose model has its own in float32."""
     standardises = True
 
-    def __init__(self, config: ClassifierConfig) -> None:
-        self.config = config
+    def __init__(self, config: ClassifierConfig, left_out: LeftOut) -> None:
+        self.config, self.left_out = config, left_out
 
     def go_on(self, folder: RunFolder) -> None:
         """Take a run's columns, and leave standardising to its model where that does it."""
@@ -216,18 +223,22 @@ class NumberSource:
         folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
 
     def read(
-        self, patterns: list[str], labels: Iterable[str] = (), changes: Mapping[str, Any] = NONE
+        self,
+        patterns: list[str],
+        labels: Iterable[str] = (),
+        options: ClassifierScoringOptions | None = None,
     ) -> list[Record]:
         """Labelled sequences, with the columns of training where those are known."""
-        self.refuse(changes)
+        self.refuse(options.changes() if options else {})
         return read_numbers(patterns, self.table())
 
     def table(self, *, labelled: bool = True) -> Columns:
         """A reader of tables with the columns of training."""
         data = self.config.data
         return Columns(
-            data.sequence, data.label, data.features, known=self.columns, labelled=labelled
-        )
+            data.sequence, data.label, data.features, known=self.columns, labelled=labelled,
+            longest=data.max_bytes, left_out=self.left_out,
+        )  # fmt: skip
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """The sequences end to end, as many steps as the configuration lets through."""
@@ -276,13 +287,17 @@ class NumberSource:
         """Sequences to label: of files, or of CSV that comes in, each as soon as it has ended."""
         self.refuse(options.changes())
         columns = self.table(labelled=False)
+        self.left_out.clear()
         if inputs.paths is None:
-            found = columns.arriving(inputs.chunks(options.batch_size), "standard input")
+            chunks = inputs.read_as(inputs.encoding, self.config.data.max_bytes).chunks
+            found = columns.arriving(chunks(options.batch_size), "standard input")
             yield from filter(None, found)
-            return
-        records = iter(read_numbers([str(path) for path in inputs.paths], columns))
-        while some := list(islice(records, options.batch_size)):
-            yield some
+        else:
+            records = iter(read_numbers([str(path) for path in inputs.paths], columns))
+            while some := list(islice(records, options.batch_size)):
+                yield some
+        if self.left_out:
+            terminal.warn(self.left_out.warning())
 
 
 def no_label(record: Record, labels: Collection[str]) -> InputError:

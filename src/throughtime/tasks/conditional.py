@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checkpoint import RunFolder
-from ..config.conditional import ConditionalWritingOptions
+from ..config.conditional import ConditionalScoringOptions, ConditionalWritingOptions
 from ..data.batches import Ragged
 from ..data.conditions import Conditions
-from ..data.examples import Example, hold_out, read_examples
+from ..data.examples import Example, ExampleReader, hold_out
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..ground.errors import InputError
+from ..ground.wording import plural
 from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
 from .endings import Ends
@@ -89,7 +90,23 @@ class Conditional(ExampleTask):
 
     def read(self, patterns: list[str]) -> list[Example]:
         """The examples of files."""
-        return read_examples(patterns, self.config.data.max_bytes)
+        return self.read_more(patterns)
+
+    def read_more(
+        self, patterns: list[str], options: ConditionalScoringOptions | None = None
+    ) -> list[Example]:
+        """The same, but for what `options` say of how files are read."""
+        data = replace(self.config.data, **(options.changes() if options else {}))
+        return ExampleReader(
+            data.format, data.condition, data.sequence, data.max_bytes,
+            options=vars(options) if options else (), left_out=self.left_out,
+        ).read(patterns)  # fmt: skip
+
+    def counted(self, examples: ConditionedSequences) -> str:
+        """Sequences and tokens."""
+        return (
+            f"{plural(len(examples), 'sequence')}, {plural(len(examples.tokens.values), 'token')}"
+        )
 
     @property
     def level(self) -> str:
@@ -217,7 +234,7 @@ class Conditional(ExampleTask):
 
     def evaluate(self, model: Any, data: list[str] | None, options: Any = None) -> Evaluation:
         """The exact likelihood of sequences given their conditions."""
-        sequences = self.to_measure(data)
+        sequences = self.to_measure(data, options)
         nats, tokens = self.nats(model, sequences)
         per_char = nats / max(sequences.characters, 1)
         return ConditionalEvaluation(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +18,12 @@ from torch import Tensor
 
 from ..checkpoint import RunFolder
 from ..data.batches import Batches, by_length
+from ..data.files import find_files
+from ..data.left_out import LeftOut, files_said, read_said
 from ..data.vocabulary import BOS
+from ..ground import terminal
+from ..ground.errors import InputError
+from ..ground.wording import plural
 from ..layers.mode import evaluating
 from .endings import Ends
 from .task import Loss, Task
@@ -72,8 +78,10 @@ class ExampleTask(Task):
     def read(self, patterns: list[str]) -> Any:
         """The examples of training files."""
 
-    def read_more(self, patterns: list[str]) -> Any:
-        """The examples of other files, read as those of training were."""
+    def read_more(self, patterns: list[str], options: Any = None) -> Any:
+        """The examples of other files, read as those of training were, but for what `options` of
+        `evaluate` say of that.
+        """
         return self.read(patterns)
 
     @abstractmethod
@@ -90,6 +98,10 @@ class ExampleTask(Task):
     def doubt(self, examples: Any) -> None:
         """Say what is odd about all that was read to train on, or refuse it."""
 
+    def counted(self, examples: Any) -> str:
+        """How many encoded examples there are, as a person reads it."""
+        return plural(len(examples), "example")
+
     def look_over(self, train: Any, valid: Any) -> None:
         """Say what is odd about both parts, encoded by now as `self.train` and `self.valid`."""
 
@@ -105,6 +117,8 @@ class ExampleTask(Task):
         self.learn(train)
         if config.valid:
             valid = self.read_more(config.valid)
+        if self.left_out:
+            terminal.warn(self.left_out.warning())
         self.train, self.valid = self.encode(train, training=True), self.encode(valid)
         self.look_over(train, valid)
         self.batches = Batches(
@@ -162,15 +176,37 @@ class ExampleTask(Task):
                 for _, inputs in self.in_batches(examples, chosen)
             )
 
-    def raw_to_measure(self, data: list[str] | None) -> Any:
-        """The examples of files; None: the run's own for validation."""
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """What readers of this task have left out."""
+        return LeftOut()
+
+    def raw_to_measure(self, data: list[str] | None, options: Any = None) -> Any:
+        """The examples of files; None: the run's own for validation.
+
+        `options` are those of `evaluate` that say how files are read.
+        """
+        self.left_out.clear()
+        default = vars(type(options)()) if options else {}
+        said = [name for name, value in default.items() if getattr(options, name) != value]
+        if data is None and said:
+            raise InputError(f"--{said[0]} is how --data is read: give it too.")
         if data is None and not self.config.valid:
             return self.split(self.read(self.config.train))[1]
-        return self.read_more(data or self.config.valid)
+        return self.read_more(data or self.config.valid, options)
 
-    def to_measure(self, data: list[str] | None) -> Any:
-        """The same as numbers."""
-        return self.encode(self.raw_to_measure(data))
+    def to_measure(self, data: list[str] | None, options: Any = None) -> Any:
+        """The same as numbers; a line says what was read."""
+        examples = self.encode(self.raw_to_measure(data, options))
+        self.tell_read(data, examples)
+        return examples
+
+    def tell_read(self, data: list[str] | None, examples: Any) -> None:
+        """Say what examples were read: from which files, how many, and what was left out."""
+        patterns = data or self.config.valid
+        source = files_said(find_files(patterns or self.config.train))
+        source = source if patterns else f"what is held out of {source}"
+        terminal.say(read_said(source, self.counted(examples), self.left_out))
 
     # ---- what inspect asks --------------------------------------------------------------------
 

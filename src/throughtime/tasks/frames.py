@@ -16,6 +16,7 @@ from ..decoding import check_numbers
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.paths import typed_path
+from ..ground.wording import plural
 from ..layers.mode import evaluating
 from ..models.frames import FrameModel
 from ..music.recital import Recital
@@ -70,6 +71,10 @@ class Frames(ExampleTask):
         if rolls.outside:
             terminal.warn(f"left out {rolls.outside} notes beyond the 88 keys.")
         return rolls.parts
+
+    def counted(self, examples: Ragged) -> str:
+        """Sequences and frames."""
+        return f"{plural(len(examples), 'sequence')}, {plural(len(examples.values), 'frame')}"
 
     def doubt(self, examples: dict[str, list[np.ndarray]]) -> None:
         """There must be something to train on."""
@@ -169,16 +174,19 @@ class Frames(ExampleTask):
         self, model: FrameModel, data: list[str] | None, options: MusicEvaluateOptions
     ) -> FramesEvaluation:
         """The likelihood of sequences."""
-        return self.measure(model, self.to_measure(data, options.part))
+        return self.measure(model, self.to_measure(data, options))
 
-    def to_measure(self, data: list[str] | None, part: str = "auto") -> Ragged:
+    def to_measure(
+        self, data: list[str] | None, options: MusicEvaluateOptions | None = None
+    ) -> Ragged:
         """A part of files, auto: the test part where there is one, else all; None: the run's own
         sequences for validation.
         """
         if data is None:
             return super().to_measure(None)
+        self.left_out.clear()
         parts = self.read(data)
-        name = part
+        name = options.part if options else "auto"
         if name == "auto":
             name = "test" if parts.get("test") else "all"
         everything = [sequence for sequences in parts.values() for sequence in sequences]
@@ -187,7 +195,9 @@ class Frames(ExampleTask):
             raise InputError(
                 f"{data[0]}: no part {name!r}; it has {', '.join(parts) or 'no sequence'}."
             )
-        return ragged(chosen)
+        examples = ragged(chosen)
+        self.tell_read(data, examples)
+        return examples
 
     # ---- writing ------------------------------------------------------------------------------
 

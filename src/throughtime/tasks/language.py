@@ -17,6 +17,7 @@ from ..config.language import WritingOptions
 from ..data import corpus as corpora
 from ..data.affixes import affixes_of
 from ..data.corpus import Corpus
+from ..data.left_out import files_said, read_said
 from ..data.streams import Streams
 from ..data.text import Text
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
@@ -347,11 +348,14 @@ class LanguageEvaluation(Evaluation):
 def evaluate_text(task: Language, model: LanguageModel, text: Text) -> LanguageEvaluation:
     """Exact likelihood of `text`, read as one stream."""
     corpus = corpora.encode(text, task.vocabulary, task.config.data.eos)
+    c = corpus.counts
+    part = "a part of " if (text.start, text.stop) != (0, None) else ""
+    items = f"{c.tokens:,} tokens, {c.characters:,} characters"
+    terminal.say(read_said(part + files_said(text.files), items))
     started = time.perf_counter()
     with terminal.progress("evaluating", len(corpus)) as advance:
         nats, tokens = stream_nats(model, corpus, 1, min(1024, len(corpus)), advance=advance)
     took = time.perf_counter() - started
-    c = corpus.counts
     found = scores(nats / tokens, c.tokens, c.characters)
     return LanguageEvaluation(
         nats_per_token=found.pop("loss"),

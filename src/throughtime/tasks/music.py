@@ -66,6 +66,10 @@ class Written(Conditional):
     between = ""
     """What stands between the tokens of a sequence."""
 
+    def read_more(self, patterns: list[str], options: Any = None) -> list[Example]:
+        """Music has no columns."""
+        return self.read(patterns)
+
     @abstractmethod
     def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:
         """The condition of a file's first tune or piece, and its tokens."""

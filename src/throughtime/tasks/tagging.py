@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -16,19 +15,25 @@ from torch.nn import functional as F
 
 from ..cells.base import Cell
 from ..checkpoint import RunFolder
-from ..config.tagging import TaggerDataConfig, TaggingOptions
+from ..config.tagging import (
+    TagColumnOptions,
+    TaggerConfig,
+    TaggerScoringOptions,
+    TaggingOptions,
+)
 from ..data.batches import Ragged
 from ..data.conll import Sentence, SentenceReader, format_of, of_words, read_tagged
-from ..data.forms import Forms, Words
+from ..data.forms import Forms, Words, vocabularies
 from ..data.labelled import Record
 from ..data.labels import UNSEEN, Labels
 from ..data.lines import Inputs, check_encoding, read_lines
 from ..data.spans import spans_of
 from ..data.splits import hold_out
 from ..data.vectors import Vectors, vectors_as_wide
-from ..data.vocabulary import SPECIALS, Vocabulary
+from ..data.vocabulary import Vocabulary
 from ..ground import terminal
 from ..ground.errors import InputError
+from ..ground.wording import plural
 from ..layers.mode import evaluating
 from ..models.tagger import Tagger
 from .endings import Ends
@@ -87,8 +92,18 @@ class Tagging(ExampleTask):
 
     def read(self, patterns: list[str]) -> list[Sentence]:
         """Tagged sentences."""
+        return self.read_more(patterns)
+
+    def read_more(
+        self, patterns: list[str], options: TaggerScoringOptions | None = None
+    ) -> list[Sentence]:
+        """The same, but for what `options` say of how files are read."""
         check_encoding(self.config.data.encoding)
-        return read_tagged(patterns, reader(self.config.data))
+        return read_tagged(patterns, reader(self.config, options))
+
+    def counted(self, examples: TaggedSentences) -> str:
+        """Sentences and words."""
+        return f"{plural(len(examples), 'sentence')}, {plural(len(examples.tags.values), 'word')}"
 
     def doubt(self, examples: list[Sentence]) -> None:
         """All words in one sentence are hardly meant."""
@@ -120,7 +135,12 @@ class Tagging(ExampleTask):
             )
         width = self.config.model.embedding_size
         self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
-        self.words, self.characters = vocabularies(data, train)
+        self.words, self.characters = vocabularies(
+            (sentence.words for sentence in train),
+            data.vocab_size,
+            data.min_count,
+            lowercase=data.lowercase,
+        )
         if self.vectors is not None:
             self.covered = self.vectors.covering(self.words)
             self.words = self.vectors.extend(self.words)
@@ -254,10 +274,10 @@ class Tagging(ExampleTask):
         return found, nats / count if count else None
 
     def evaluate(
-        self, model: Tagger, data: list[str] | None, options: None = None
+        self, model: Tagger, data: list[str] | None, options: TaggerScoringOptions | None = None
     ) -> TaggerEvaluation:
         """Metrics of tagged sentences."""
-        examples = self.to_measure(data)
+        examples = self.to_measure(data, options)
         predicted, loss = self.predicted(model, examples.words, examples.tags)
         found = self.tags.measure(examples.truth, predicted)
         return TaggerEvaluation(
@@ -293,13 +313,12 @@ class Tagging(ExampleTask):
         """Sentences as they come, a pipe's not held back until there are more; and the scheme to
         write theirs in: that of the tags replaced in a file, else that of training.
         """
-        data = self.config.data
-        asked = data.format if options.format == "auto" else options.format
+        data, as_asked = self.config.data, reader(self.config, options)
         inputs = inputs.read_as(data.encoding, data.max_bytes)
         for path in inputs.paths or [None]:
             of_path = replace(inputs, paths=(path,)) if path else inputs
-            form = format_of(path or self.config.train[0], asked)
-            rows = replace(reader(data), format=form, tagged=False)
+            form = format_of(path or self.config.train[0], as_asked.format)
+            rows = replace(as_asked, format=form, tagged=False)
             scheme = self.tags.scheme
             if path and path.is_file() and options.replace and form != "text":
                 given = replace(rows).read(read_lines(path, data.encoding, data.max_bytes))
@@ -313,35 +332,15 @@ class Tagging(ExampleTask):
                 yield [last], scheme
 
 
-def reader(data: TaggerDataConfig) -> SentenceReader:
-    """What reads files as the configuration says."""
+def reader(config: TaggerConfig, options: TagColumnOptions | None = None) -> SentenceReader:
+    """What reads files as the configuration says, but for what `options` say."""
+    data, asked = config.data, options or TaggerScoringOptions()
+    trained = format_of(config.train[0], data.format) if config.train else data.format
+    said = asked.read_as(data, getattr(asked, "format", "auto"), trained)
     return SentenceReader(
-        data.format, data.word, data.tag, data.columns, data.encoding, longest=data.max_bytes
-    )
-
-
-def vocabularies(
-    data: TaggerDataConfig, train: Sequence[Sentence]
-) -> tuple[Vocabulary, Vocabulary]:
-    """Of words and of characters."""
-    words: Counter[str] = Counter()
-    characters: Counter[str] = Counter()
-    for form, count in Counter(word for sentence in train for word in sentence.words).items():
-        words[form.lower() if data.lowercase else form] += count
-        for character in form:
-            characters[character] += count
-    kept, size = frequent(words, data.min_count), data.vocab_size
-    if not kept:
-        terminal.warn(f"no word occurs {data.min_count} times: all but one are <unk>.")
-        kept, size = words, len(SPECIALS) + 1
-    vocabulary = Vocabulary.of_counts(kept, size=size, lowercase=data.lowercase)
-    # characters seen once become <unk>, so that it is learned
-    return vocabulary, Vocabulary.of_counts(frequent(characters, 2) or characters, "char")
-
-
-def frequent(counts: Counter[str], least: int) -> Counter[str]:
-    """What occurs so often."""
-    return Counter({token: n for token, n in counts.items() if n >= least})
+        **said, encoding=data.encoding, longest=data.max_bytes,
+        options=vars(options) if options else (),
+    )  # fmt: skip
 
 
 def numbers(found: Tagged, loss: float | None) -> dict[str, float]:

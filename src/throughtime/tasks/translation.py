@@ -46,7 +46,7 @@ class Translation(ExampleTask):
     decoder_cell: Cell
     source: Vocabulary
     target: Vocabulary
-    left_out = 0
+    too_long = 0
     """Training pairs longer than `data.max_length`."""
 
     config: TranslatorConfig
@@ -91,7 +91,7 @@ class Translation(ExampleTask):
             ]
             if not keep:
                 raise InputError(f"no training pair has at most {limit} tokens (data.max_length).")
-            self.left_out = len(source) - len(keep)
+            self.too_long = len(source) - len(keep)
             source, target = ([side[i] for i in keep] for side in (source, target))
             sources, references = ([side[i] for i in keep] for side in (sources, references))
         return Pairs(Ragged.of(source), Ragged.of(target), sources, references)
@@ -119,9 +119,9 @@ class Translation(ExampleTask):
         text = f"{len(train.source):,} training pairs: {counts}"
         text += ", one vocabulary for both" if self.config.data.joint else ""
         text += f"; {len(valid.source):,} pairs for validation"
-        if self.left_out:
+        if self.too_long:
             limit = self.config.data.max_length
-            text += f"; {self.left_out:,} training pairs of more than {limit} tokens left out"
+            text += f"; {self.too_long:,} training pairs of more than {limit} tokens left out"
         return text
 
     def build_model(self) -> Translator:
@@ -272,6 +272,7 @@ class Translation(ExampleTask):
         self.check_options(model, o)
         sources, references = texts = self.raw_to_measure(data)
         pairs = self.encode(texts)
+        self.tell_read(data, pairs)
         score(["a"], ["a"], tokenize=o.bleu_tokenize)  # mistakes before the work
         nats, tokens = self.nats(model, pairs)
         words = sum(len(text.split()) + 1 for text in references)
@@ -293,11 +294,13 @@ class Translation(ExampleTask):
 
     def check_options(self, model: Translator, options: SearchOptions) -> None:
         """Raise `InputError` where attention is asked for and there is none."""
-        asked = options.unk_replace or getattr(options, "attention_plot", None)
-        if asked and model.attention is None:
+        asked = {"unk-replace": options.unk_replace}
+        asked |= {"attention-plot": getattr(options, "attention_plot", None)}
+        if model.attention is None and any(asked.values()):
+            option = next(name for name, value in asked.items() if value)
             raise InputError(
                 "this model has no attention (model.attention none): nothing tells which source "
-                "token a word comes from, so there is no --unk-replace and no --attention-plot."
+                f"token a word comes from, so there is no --{option}."
             )
 
     def predict(

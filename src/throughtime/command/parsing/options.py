@@ -8,7 +8,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
 from ...config.settings import check, from_dict, hints_of
@@ -45,7 +45,10 @@ class Parser(argparse.ArgumentParser):
                 raise InputError(f"unknown option {option}.{nearest(option[2:], names)}")
         given, more = self.parse_known_args(words)
         if more:
-            raise InputError(f"unexpected {more[0]!r}. {self.prog} --help tells the options.")
+            takes = where_to(more[0], known, lines=" predict " in self.prog)
+            raise InputError(
+                f"unexpected {more[0]!r}.{takes} {self.prog} --help tells the options."
+            )
         values: dict[str, Any] = {}
         for name, said in vars(given).items():
             *sections, last = name.split(".")
@@ -64,6 +67,17 @@ def options_of(cls: type, verb: str, about: str, words: Sequence[str]) -> Any:
         options = from_dict(cls, parser.read(words))
         check(options)
     return options
+
+
+def where_to(word: str, known: Collection[str], *, lines: bool) -> str:
+    """How a verb with these options takes what a word that stands by itself may be.
+
+    `lines`: it reads lines on standard input.
+    """
+    takers = (("--data", "files"), ("--train", "files"), ("--pairs", "files"), ("--prime", "text"))
+    found = next((f"{kind}: {name} {word}" for name, kind in takers if name in known), None)
+    found = f"{found}, or lines on standard input" if found and lines else found
+    return "" if word.startswith("-") or not found else f" It takes {found}."
 
 
 def nearest(given: str, names: list[str]) -> str:
