@@ -14,6 +14,7 @@ from . import config as configs
 from .cells.names import is_own
 from .checkpoint import RunFolder
 from .config import RunConfig
+from .config.located import lost, piped
 from .config.verbs import ModelOptions
 from .data.lines import Inputs
 from .ground import machine, terminal
@@ -128,8 +129,8 @@ class Run:
             return
         config: Any = self.config
         held_out = not config.valid
-        said = configs.lost(paths := config.train if held_out else config.valid)
-        if said:
+        paths = config.train if held_out else config.valid
+        if said := lost(paths) or piped(paths):
             more = " All of them are then measured, not a part held out." if held_out else ""
             raise InputError(
                 f"{self.given}: its validation data are not found: {said}. Give data anew with "

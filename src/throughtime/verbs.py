@@ -13,7 +13,7 @@ from typing import Any
 from . import config as configs
 from .checkpoint import RunFolder
 from .config.agreement import AgreementOptions, CorpusOptions
-from .config.located import paths
+from .config.located import lost, paths
 from .examination import check as check
 from .findings import doctor as doctor
 from .ground import machine, terminal
@@ -145,7 +145,7 @@ def check_resumable(folder: RunFolder, task: str, config: Any) -> None:
             "they were, or start a new run with another --out."
         )
     for name, now in are.items():
-        if now == were.get(name) and (said := configs.lost(now)):
+        if now == were.get(name) and (said := lost(now)):
             files = config.files if name in paths(config, "data") else "FILE"
             raise InputError(
                 f"{folder.path} cannot go on: {said}. Give it anew with --{name} {files}."

@@ -1,6 +1,7 @@
 """What the program meets around it: streams that are closed or narrow, folders that are gone."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,31 @@ def test_a_runs_data_are_found_from_another_folder_and_after_a_move(
     capsys.readouterr()
     assert main([*again, "5", "--train", f"{tmp_path}/other.txt"]) == 2
     assert "the data have changed" in capsys.readouterr().err
+
+
+def test_below_a_folder_whose_name_is_no_text_a_run_is_used_where_it_is(tmp_path, monkeypatch):
+    from throughtime.command.cli import main
+
+    here = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(here)
+    monkeypatch.chdir(os.fsdecode(here))
+    Path("text.txt").write_text("the cat sat. " * 99)
+    flags = "--device cpu --threads 1 --model.hidden_size 3 --loop.batch_size 2 --loop.window 9"
+    train = ["train", "lm", *flags.split(), "--out", "run", "--train", "text.txt", "--max-steps"]
+    assert main([*train, "2"]) == 0
+    assert main(["evaluate", "run", "--device", "cpu"]) == 0
+    assert main([*train, "3", "--resume"]) == 0
+
+
+def test_what_came_through_a_pipe_is_not_waited_for(tmp_path, monkeypatch, capsys):
+    from throughtime.command.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    shutil.copytree(RUNS / "classify-text", run)
+    os.mkfifo("pipe")
+    settings = (run / "config.yaml").read_text().replace("data/labelled.txt", "pipe")
+    (run / "config.yaml").write_text(settings)
+    for verb in ("evaluate", "inspect"):
+        assert main([verb, "run"]) == 2
+        assert "pipe is a pipe or a device" in capsys.readouterr().err

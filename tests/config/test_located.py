@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from throughtime.config import changes, followed, from_dict, located, lost, to_dict
-from throughtime.config.located import paths
+from throughtime.config import changes, followed, from_dict, located, to_dict
+from throughtime.config.located import lost, paths
 from throughtime.config.settings import PATH, hints_of
 from throughtime.tasks import TASKS
 

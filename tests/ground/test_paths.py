@@ -1,5 +1,6 @@
 """Paths as they were typed: told where no file can have such a name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,11 @@ def test_where_a_path_leads(tmp_path):
         assert leads(str(tmp_path / there)), there
     for gone in ("b", "a [1]/c.txt", "b/*.txt", "a [1]/b/*.txt", "a\0b"):
         assert not leads(str(tmp_path / gone)), gone
+
+
+def test_below_a_folder_whose_name_is_no_text_a_path_stays_relative(tmp_path, monkeypatch):
+    here = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(here)
+    monkeypatch.chdir(os.fsdecode(here))
+    assert absolute("text.txt") == "text.txt"
+    assert absolute("/text.txt") == "/text.txt"

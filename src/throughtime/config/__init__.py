@@ -17,7 +17,6 @@ from .language import ModelConfig as ModelConfig
 from .located import changes as changes
 from .located import followed as followed
 from .located import located as located
-from .located import lost as lost
 from .music import MusicConfig as MusicConfig
 from .run import DEVICES as DEVICES
 from .run import WEIGHTS as WEIGHTS

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..ground.paths import absolute, leads
+from ..ground.paths import absolute, is_text, leads
 from .settings import PATH, from_dict, to_dict
 
 
@@ -39,7 +39,7 @@ def followed(config: Any, folder: Path) -> Any:
         way = os.path.relpath(path, old)
         start = glob.escape(new) if glob.has_magic(way) else new
         beside = os.path.normpath(os.path.join(start, way))
-        return beside if leads(beside) else path
+        return beside if is_text(beside) and leads(beside) else path
 
     return with_paths(config, follow)
 
@@ -68,6 +68,14 @@ def paths(config: Any, *kinds: str, section: str = "") -> dict[str, list[str]]:
         elif setting.metadata.get(PATH) in kinds and value:
             found[name] = value if isinstance(value, list) else [value]
     return found
+
+
+def piped(some: list[str]) -> str:
+    """What is to be said of the first path that is there, and neither a file nor a folder."""
+    for path in some:
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            return f"{path} is a pipe or a device, read as it came when the run was trained"
+    return ""
 
 
 def lost(some: list[str]) -> str:

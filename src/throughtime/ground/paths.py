@@ -35,16 +35,22 @@ def absolute(given: str | Path) -> str:
     """The path from the root of the file system, so that it leads to the same from any folder.
 
     A glob stays one; what the current folder's own name has of a glob's signs means itself. Links
-    are not followed: the name is that which was typed.
+    are not followed: the name is that which was typed. It stays relative where the current folder's
+    name is no text in UTF-8, which no file of settings could hold.
     """
     path, here = typed_path(given), os.getcwd()
-    if path.is_absolute():
+    if path.is_absolute() or not is_text(here):
         return str(path)
     parts = path.parts
     while parts[:1] == ("..",):
         here, parts = os.path.dirname(here), parts[1:]
     is_glob = glob.has_magic(str(path)) and not os.path.lexists(path)
     return os.path.join(glob.escape(here) if is_glob else here, *parts)
+
+
+def is_text(path: str) -> bool:
+    """Whether a path is text in UTF-8; the system's own names need not be."""
+    return path.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in path)
 
 
 def leads(path: str) -> bool:
