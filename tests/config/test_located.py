@@ -13,7 +13,7 @@ from throughtime.tasks import TASKS
 NO_PATHS = {
     *("cell", "char_cell", "decoder_cell"),  # a run has its own copy of a cell's file
     *("backend", "initial", "encoding"),
-    *("text", "label", "sequence", "features", "columns", "word", "tag"),  # columns
+    *("text", "label", "sequence", "condition", "features", "columns", "word", "tag"),  # columns
     *("conditions", "class_weights"),
 }
 """Settings of text that are none; one of neither kind fails the test below."""
