@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class Problem:
     lengths: Tensor | None = None
     reset: Tensor | None = None
     layout: str = "contiguous"
+    inputs: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def padding(self) -> Tensor:
@@ -130,7 +131,12 @@ def problem(
             where[t, b] = True
         reset = where
     lengths = None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64)
-    return Problem(cell, w, x, start, lengths, reset, layout)
+    kinds = ((T, B, n), False), ((T, B, n), True), ((T, B, 1), False), ((min(T, 1), B, n), True)
+    inputs = {}
+    for name, (shape, truths) in zip(cell.inputs, kinds * 4):
+        stream = normal(generator, *shape)
+        inputs[name] = stream > 0 if truths else stream
+    return Problem(cell, w, x, start, lengths, reset, layout, inputs)
 
 
 NAMED: dict[str, dict[str, Any]] = {
@@ -202,13 +208,18 @@ def outcome(
     leaves = {"x": p.x, "W_x": p.w.W_x, "W_a": p.w.W_a, "b": p.w.b, **p.w.vectors}
     if p.state is not None:
         leaves |= {f"initial {name}": part for name, part in p.state._asdict().items()}
+    truths = {name: part for name, part in p.inputs.items() if part.dtype == torch.bool}
+    leaves |= {name: part for name, part in p.inputs.items() if name not in truths}
     leaves = {name: leaf.detach().to(dtype).requires_grad_() for name, leaf in leaves.items()}
     at = {name: laid_out(leaf.to(device), p.layout) for name, leaf in leaves.items()}
     w = tt.Weights(at["W_x"], at["W_a"], at["b"], {v: at[v] for v in p.cell.vectors})
     state = None
     if p.state is not None:
         state = p.cell.State(*(at[f"initial {name}"] for name in p.cell.state))
-    y, final = tt.scan(p.cell, w, at["x"], state, lengths=p.lengths, reset=p.reset, backend=backend)
+    at |= {name: laid_out(part.to(device), p.layout) for name, part in truths.items()}
+    inputs = {name: at[name] for name in p.inputs}
+    options = {"lengths": p.lengths, "reset": p.reset, "inputs": inputs, "backend": backend}
+    y, final = tt.scan(p.cell, w, at["x"], state, **options)
     results = {"y": y, **{f"final {name}": part for name, part in final._asdict().items()}}
     results = {name: result.cpu() for name, result in results.items()}
     generator = torch.Generator().manual_seed(99)

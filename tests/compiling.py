@@ -152,3 +152,18 @@ class Still(tt.Cell):
 
     def step(self, w, x, s):
         return self.State(0.5 * s.a, torch.ones_like(s.b))
+
+
+class Timed(tt.Cell):
+    """A step decays the memory with the time that has passed; reads inputs in both stages."""
+
+    gates = ("c", "u")
+    state = ("a", "c")
+    vectors = ("rate",)
+    inputs = ("drive", "keep", "time", "on")  # numbers, truths, one number a sequence, one mask
+
+    def step(self, w, x, s):
+        decayed = torch.exp(-(w.rate**2) * w.time**2) * s.c + 0.1 * w.drive
+        gate_u = sigmoid(w.u(w.on * s.a, x) + w.drive)
+        c = w.keep * s.c + (1 - w.keep) * (gate_u * tanh(w.c(gate_u * decayed, x)) + decayed)
+        return self.State(a=tanh(c) * (w.on + w.keep * w.drive), c=c)

@@ -8,6 +8,7 @@ from torch import sigmoid, tanh
 
 import throughtime as tt
 from cases import ALL_CELLS, MINIMAL
+from compiling import Timed
 from throughtime import examination
 from throughtime.command.cli import main
 from throughtime.scans import compiled
@@ -150,3 +151,9 @@ def test_a_backend_that_differs_is_wrong(part, monkeypatch):
     monkeypatch.setattr(compiled, "run", off)
     said = wrong(tt.GRU)["compiled"]
     assert ("y is off by" if part == 0 else "gradient of ") in said
+
+
+def test_a_cell_with_inputs_is_looked_over_with_some():
+    report = tt.check(Timed())
+    assert report.fine, report
+    assert {"compiled", "speed"} <= {finding.name for finding in report.findings}

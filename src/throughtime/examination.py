@@ -112,6 +112,7 @@ class StandIns:
             "b": torch.randn(G * n) / n**0.5,
             **{name: torch.randn(cell.vector_size(name, n)) / n**0.5 for name in cell.vectors},
             **{f"initial {name}": torch.randn(B, n) / 2 for name in cell.state},
+            **{f"input {name}": torch.rand(T, B, n) for name in cell.inputs},
         }
         self.lengths = torch.tensor([T, 2, 0])
         self.reset = torch.zeros(T, B, dtype=torch.bool)
@@ -129,7 +130,8 @@ class StandIns:
         """y, and the final state."""
         at, w = dict(zip(self.leaves, leaves)), self.weights(leaves)
         state = self.cell.State(*(at[f"initial {name}"] for name in self.cell.state))
-        more = {"lengths": self.lengths, "reset": self.reset} if ragged else {}
+        more: dict[str, Any] = {"lengths": self.lengths, "reset": self.reset} if ragged else {}
+        more["inputs"] = {name: at[f"input {name}"] for name in self.cell.inputs}
         y, final = scans.scan(self.cell, w, at["x"], state, backend=backend, **more)
         return y, *final
 
@@ -178,7 +180,7 @@ def is_function(problem: StandIns) -> Finding:
             return Finding("function", said, False)
         others = [leaf.clone() for leaf in leaves]
         for name, leaf in zip(problem.leaves, others):
-            if name == "x":
+            if name == "x" or name.startswith("input "):
                 leaf[:, 1:] += 1
             elif name.startswith("initial "):
                 leaf[1:] += 1
@@ -309,10 +311,11 @@ def stepper(cell: Cell, n_x: int, n: int) -> Callable[[], float]:
     steps, batch, _ = SIZES
     w, x = cell.weights(n_x, n), torch.randn(steps, batch, n_x)
     leaves = [*w[:3], *w.vectors.values()]
+    inputs = {name: torch.rand(steps, batch, n) for name in cell.inputs}
 
     def once() -> float:
         started = time.perf_counter()
-        y, _ = scans.scan(cell, w, x)
+        y, _ = scans.scan(cell, w, x, inputs=inputs)
         torch.autograd.grad(y.sum(), leaves, allow_unused=True)
         return time.perf_counter() - started
 

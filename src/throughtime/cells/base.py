@@ -120,15 +120,17 @@ class Cell:
     `initial_bias = {"f": 1.0}` is short for that). `chrono` names the gates whose biases chrono
     initialisation sets: 1 for those that keep, -1 for those that take in. `scalars` names those of
     the vectors that are one number for all units. `derived` may make the weights that `step` reads
-    from the parameters, once a scan. A malformed declaration raises `InputError` when the class is
-    made; what `step` returns is looked at when the cell is
-    first used, and must be `self.State(…)`.
+    from the parameters, once a scan. `inputs` names what `step` reads at each step beside x, as
+    `w.m`, [B, n]: masks, time stamps; `tt.scan` takes them. A malformed declaration raises
+    `InputError` when the class is made; what `step` returns is looked at when the cell is first
+    used, and must be `self.State(…)`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[tuple[str, ...]] = ()
     vectors: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
+    inputs: ClassVar[tuple[str, ...]] = ()
     initial: ClassVar[Mapping[str, Any]] = {}
     initial_bias: ClassVar[Mapping[str, float]] = {}
     chrono: ClassVar[Mapping[str, int]] = {}
@@ -139,7 +141,7 @@ class Cell:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for field in ("gates", "state", "vectors", "scalars"):
+        for field in ("gates", "state", "vectors", "scalars", "inputs"):
             names = getattr(cls, field)
             if not isinstance(names, tuple) or not all(
                 isinstance(n, str) and n.isidentifier() and n[0] != "_" and not iskeyword(n)
@@ -151,9 +153,9 @@ class Cell:
                 )
         if not cls.gates or not cls.state:
             raise InputError(f"{cls.__name__} must name at least one gate and one state.")
-        parameters = cls.gates + cls.vectors
-        if len(set(parameters)) < len(parameters) or len(set(cls.state)) < len(cls.state):
-            raise InputError(f"{cls.__name__} names a gate, a vector or a state twice.")
+        read = cls.gates + cls.vectors + cls.inputs
+        if len(set(read)) < len(read) or len(set(cls.state)) < len(cls.state):
+            raise InputError(f"{cls.__name__} names a gate, a vector, an input or a state twice.")
         if unknown := set(cls.scalars) - set(cls.vectors):
             raise InputError(f"{cls.__name__}.scalars names no vector: {sorted(unknown)}.")
         for field in ("initial_bias", "chrono"):

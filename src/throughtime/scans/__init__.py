@@ -11,6 +11,7 @@ What a backend is: `contract.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from ..ground.tracing import jit_tracing
 from . import compiled, native, reference
 from .checks import as_cell as as_cell
 from .checks import check_finite as check_finite
+from .checks import check_inputs as check_inputs
 from .checks import check_kind as check_kind
 from .checks import check_reset as check_reset
 from .checks import check_shapes as check_shapes
@@ -50,13 +52,16 @@ def scan(
     *,
     lengths: Tensor | None = None,
     reset: Tensor | None = None,
+    inputs: Mapping[str, Tensor] | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Any]:
     """Carry `cell` through time: for t = 1…T, state<t> = step(w, x<t>, state<t-1>).
 
     Shapes: x [T, B, n_x]; w as `cell.weights(n_x, n)` makes them; each part of `state` [B, n];
     lengths [B], integers on any device, zero allowed; reset [T, B], boolean, true where a new
-    sequence starts inside a stream (the state before that step is the initial one).
+    sequence starts inside a stream (the state before that step is the initial one); inputs, what
+    the cell reads at each step beside x, by name: [T, B, n] or 1 in place of a size, of x's dtype,
+    or boolean, which is read as 1 and 0.
     Returns y [T, B, n], the first part of the state at each step, zero beyond a sequence's length;
     and the state after each sequence's own last step (the initial one for length 0).
     Initial state: the cell's `initial_state`, zeros as a rule, where `state` is None; plus
@@ -72,12 +77,13 @@ def scan(
     if lengths is not None:
         lengths = ragged.check(lengths, T, B, x.device)
     reset = check_reset(reset, T, B, x.device)
+    streams = check_inputs(cell, inputs, x, n)
     check_finite(x, lengths)
     if state is None:
         state = first_state(cell, w, B, x.dtype, x.device)
     else:
         state = check_state(cell, state, (B, n))
-    return run(cell, w, x, state, lengths, reset, backend)
+    return run(cell, w, x, state, lengths, reset, backend, streams)
 
 
 def run(
@@ -88,13 +94,14 @@ def run(
     lengths: Tensor | None,
     reset: Tensor | None,
     backend: str,
+    streams: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Any]:
     """`scan` without its checks, for callers that have made them."""
     restart = None
     if reset is not None and not starts_at_zero(cell, w):
         restart = first_state(cell, w, x.shape[1], x.dtype, x.device)
     w = derived(cell, w)
-    problem = plain(Problem(cell, w, x, state, lengths, reset, restart))
+    problem = plain(Problem(cell, w, x, state, lengths, reset, restart, streams))
     if not jit_tracing():
         cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
     way = choose(backend, problem)
@@ -112,8 +119,8 @@ def plain(problem: Problem) -> Problem:
     """The problem with views that negate their numbers (`torch._neg_view`) made numbers."""
     if torch.compiler.is_compiling():
         return problem  # torch does it
-    cell, w, x, state, lengths, reset, restart = problem
-    parts = (x, *w[:3], *w.vectors.values(), *state, *(restart or ()))
+    cell, w, x, state, lengths, reset, restart, streams = problem
+    parts = (x, *w[:3], *w.vectors.values(), *state, *(restart or ()), *streams)
     if not any(part.is_neg() for part in parts):
         return problem
     vectors = {name: vector.resolve_neg() for name, vector in w.vectors.items()}
@@ -121,7 +128,8 @@ def plain(problem: Problem) -> Problem:
     state, restart = (
         given and cell.State(*(part.resolve_neg() for part in given)) for given in (state, restart)
     )
-    return Problem(cell, w, x.resolve_neg(), state, lengths, reset, restart)
+    streams = [stream.resolve_neg() for stream in streams]
+    return Problem(cell, w, x.resolve_neg(), state, lengths, reset, restart, streams)
 
 
 def rounded_to(dtype: torch.dtype, cell: Cell, state: Any) -> Any:

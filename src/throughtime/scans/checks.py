@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -140,6 +141,38 @@ def check_reset(reset: Tensor | None, T: int, B: int, device: torch.device) -> T
             f"reset must be boolean [{T}, {B}]; got {reset.dtype} {list(reset.shape)}."
         )
     return reset.to(device)
+
+
+def check_inputs(
+    cell: Cell, inputs: Mapping[str, Tensor] | None, x: Tensor, n: int
+) -> list[Tensor]:
+    """What the cell reads at each step beside x, in its order.
+
+    Raises `InputError` for one that is missing, unknown or of another kind, `ShapeError` unless it
+    is [T, B, n] or has 1 in place of a size.
+    """
+    inputs = inputs or {}
+    if inputs.keys() != set(cell.inputs):
+        expected = ", ".join(cell.inputs) or "none"
+        raise InputError(
+            f"{cell!r} reads these inputs beside x: {expected}; got {', '.join(inputs) or 'none'}."
+        )
+    T, B, _ = x.shape
+    for name, stream in inputs.items():
+        fits = stream.dim() == 3 and all(
+            came in (size, 1) for came, size in zip(stream.shape, (T, B, n))
+        )
+        if not fits:
+            raise ShapeError(
+                f"input {name} must be [{T}, {B}, {n}], or 1 in place of a size; got "
+                f"{list(stream.shape)}."
+            )
+        if stream.dtype not in (x.dtype, torch.bool) or stream.device != x.device:
+            raise InputError(
+                f"input {name} must be {x.dtype} as x is, or boolean, on {x.device}; got "
+                f"{stream.dtype} on {stream.device}."
+            )
+    return [inputs[name] for name in cell.inputs]
 
 
 def check_finite(x: Tensor, lengths: Tensor | None) -> None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -17,8 +17,10 @@ from ..cells import Cell, Weights
 class Problem(NamedTuple):
     """One scan: shapes as in `scan`, checked, time-major.
 
-    `restart` is the state [B, n] that a `reset` goes to, where it is not zero. To ask whether a
-    backend can run, `state` and what follows may be left out.
+    `restart` is the state [B, n] that a `reset` goes to, where it is not zero. `streams` are the
+    cell's inputs beside x in its order, [T, B, n] or 1 in place of a size: of x's dtype, or truths,
+    which are read as 1 and 0. To ask whether a backend can run, `state` and what follows may be
+    left out.
     """
 
     cell: Cell
@@ -28,6 +30,7 @@ class Problem(NamedTuple):
     lengths: Tensor | None = None
     reset: Tensor | None = None
     restart: Any = None
+    streams: Sequence[Tensor] = ()
 
 
 class Runnable(NamedTuple):

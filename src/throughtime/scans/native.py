@@ -66,7 +66,7 @@ def has_half_lstm() -> bool:
 
 def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`."""
-    cell, w, x, state, lengths, reset, _ = problem
+    cell, w, x, state, lengths, reset, *_ = problem
     T, B, _ = x.shape
     if T == 0:
         return x.new_zeros(0, B, w.W_a.shape[-1]), state
@@ -77,7 +77,7 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
 
 def in_pieces(problem: Problem) -> tuple[Tensor, Any]:
     """Cut time where a sequence ends or is reset; run each piece on the sequences alive in it."""
-    cell, w, x, state, lengths, reset, restart = problem
+    cell, w, x, state, lengths, reset, restart, _ = problem
     T, B, _ = x.shape
     lengths = torch.full((B,), T, device=x.device) if lengths is None else lengths
     order = lengths.argsort(descending=True, stable=True)

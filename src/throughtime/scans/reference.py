@@ -22,7 +22,7 @@ def prepare(problem: Problem) -> Runnable:
 
 def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`."""
-    cell, w, x, state, lengths, reset, restart = problem
+    cell, w, x, state, lengths, reset, restart, streams = problem
     T, B, _ = x.shape
     if jit_tracing():
         warnings.warn(
@@ -31,9 +31,10 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
             torch.jit.TracerWarning,  # pyright: ignore[reportPrivateImportUsage]
             stacklevel=2,
         )
+    streams = [stream.expand(T, B, w.W_a.shape[-1]) for stream in streams]
     alive = None
     if lengths is not None:
-        x = ragged.zero_padding(x, lengths)
+        x, *streams = (ragged.zero_padding(part, lengths) for part in (x, *streams))
         alive = ragged.mask(lengths, T)[..., None]
     bound = cell.bind(w)
     zeros = (x.new_zeros(()),) * len(cell.state)
@@ -43,6 +44,8 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
         if reset is not None:
             new = reset[t][:, None]
             before = cell.State(*(torch.where(new, r, s) for r, s in zip(restart or zeros, state)))
+        for name, stream in zip(cell.inputs, streams):
+            setattr(bound, name, stream[t].to(x.dtype))
         after = cell.step(bound, x[t], before)
         if alive is None:
             state = after

@@ -18,7 +18,7 @@ from .contract import Problem
 
 def by_rows(run: Callable[[Problem], tuple[Tensor, Any]], problem: Problem) -> tuple[Tensor, Any]:
     """`run` on the pieces of `problem` as rows of one ragged batch; results as of the whole."""
-    cell, w, x, state, lengths, reset, restart = problem
+    cell, w, x, state, lengths, reset, restart, streams = problem
     T, B, _ = x.shape
     if T == 0 or B == 0 or reset is None:
         return run(problem._replace(reset=None, restart=None))
@@ -32,9 +32,13 @@ def by_rows(run: Callable[[Problem], tuple[Tensor, Any]], problem: Problem) -> t
     sizes = torch.bincount(row[alive], minlength=len(owner))
     longest = int(sizes.max())
     at = step[alive], row[alive]
-    rows = x.new_zeros(longest, len(owner), x.shape[-1]).index_put(at, x[alive])
+
+    def in_rows(part: Tensor) -> Tensor:
+        return part.new_zeros(longest, len(owner), part.shape[-1]).index_put(at, part[alive])
+
+    pieces = [in_rows(stream.expand(T, B, -1)) for stream in streams]
     fresh = resets[begin, owner][:, None]
     first = cell.State(*(torch.where(fresh, r[owner], s[owner]) for r, s in zip(restart, state)))
-    y, final = run(Problem(cell, w, rows, first, sizes))
+    y, final = run(Problem(cell, w, in_rows(x), first, sizes, streams=pieces))
     whole = y.new_zeros(T, B, y.shape[-1]).index_put(alive.nonzero(as_tuple=True), y[at])
     return whole, cell.State(*(part[row[-1]] for part in final))

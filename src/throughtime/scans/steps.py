@@ -32,7 +32,10 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
     if key in _known:
         return
     B = 3 if n == 2 else 2  # so that units are not taken for sequences
-    w = _Reads(cell.bind(_zero_weights(cell, n_x, n, dtype)))
+    bound = cell.bind(_zero_weights(cell, n_x, n, dtype))
+    for name in cell.inputs:
+        setattr(bound, name, torch.zeros(B, n, dtype=dtype, device="cpu"))
+    w = _Reads(bound)
     quiet = (torch.no_grad(), torch.autocast("cpu", enabled=False), torch.random.fork_rng([]))
     with _disable_current_modes(), quiet[0], quiet[1], quiet[2]:
         try:
@@ -47,7 +50,7 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
             return
     check_made("step", cell, made, (B, n), (dtype,))
     _known.add(key)
-    unread = [name for name in (*cell.gates, *cell.vectors) if name not in w.read]
+    unread = [name for name in (*cell.gates, *cell.vectors, *cell.inputs) if name not in w.read]
     if unread and key[0] not in _told:
         _told.add(key[0])
         terminal.warn(

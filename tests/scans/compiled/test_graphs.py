@@ -7,6 +7,7 @@ import torch
 
 import throughtime as tt
 from cases import TwoMemories, assert_same, problem
+from compiling import Timed
 from throughtime.scans.compiled import operator, programs  # noqa: F401 - defines the operators
 
 T, B, N_X, N = 6, 3, 4, 5
@@ -96,15 +97,16 @@ def test_an_exported_stack_gives_the_same_also_from_a_file(strict):
 def arguments(cell, keep: bool, n: int, **kind):
     p = problem(cell, n=n, **kind)
     vectors = [p.w.vectors[name] for name in cell.vectors]
-    leaves = [p.x, *p.w[:3], *vectors, *p.state]
+    streams = [part.expand(*p.x.shape[:2], n) for part in p.inputs.values()]
+    leaves = [p.x, *p.w[:3], *vectors, *p.state, *(s for s in streams if s.dtype != torch.bool)]
     if keep:
         for leaf in leaves:
             leaf.requires_grad_()
-    inputs = (p.x, *p.w[:3], vectors, list(p.state), p.lengths, p.reset)
+    inputs = (p.x, *p.w[:3], vectors, list(p.state), streams, p.lengths, p.reset)
     return (programs.find(cell), *inputs, keep)
 
 
-@pytest.mark.parametrize("cell", [tt.GRU(), tt.PeepholeLSTM(), TwoMemories()], ids=repr)
+@pytest.mark.parametrize("cell", [tt.GRU(), tt.PeepholeLSTM(), TwoMemories(), Timed()], ids=repr)
 def test_the_operators_keep_the_laws_of_torch(cell):
     # n fills the vectors of any processor and no sequence ends early: what lies beyond is not
     # written, so that two runs of the same differ there.

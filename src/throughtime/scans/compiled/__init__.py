@@ -64,7 +64,7 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`. Autocast rounds x and the matrices, not the bias or the state."""
     if problem.restart is not None:
         return by_rows(run, problem)
-    cell, w, x, state, lengths, reset, _ = problem
+    cell, w, x, state, lengths, reset, _, streams = problem
     x, *matrices = (part.to(autocast_dtype(part)) for part in (x, w.W_x, w.W_a))
     parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
     check_kinds(x, parts)
@@ -72,9 +72,10 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     inside = library_dtype(dtype)
     if inside != dtype:
         x, *parts = (part.to(inside) for part in (x, *parts))
-    W_x, W_a, b, *rest = parts
-    V = len(cell.vectors)
-    inputs = Inputs(x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset)
+    real, shape = call.real_dtype(inside), (*x.shape[:2], w.W_a.shape[-1])
+    given = (s if s.dtype == torch.bool else s.to(real) for s in streams)
+    leaves = [x, *parts, *(stream.expand(shape) for stream in given)]
+    inputs = Inputs.made(leaves, (len(cell.vectors), len(state)), lengths, reset)
     y, *final = operator.apply(cell.ask(programs.find), inputs)
     return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
 

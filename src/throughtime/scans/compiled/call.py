@@ -15,9 +15,18 @@ from . import build, programs
 from .inputs import Inputs
 
 MOST = 16
-"""States, operands or vectors of a cell, as in `runtime/plan.h`."""
+"""States, operands, vectors or streams of a cell, as in `runtime/plan.h`."""
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
+
+
+class Stream(ctypes.Structure):
+    """`struct Stream` of `runtime/plan.h`."""
+
+    _fields_ = [
+        ("at", _pointer),
+        *((name, _integer) for name in ("time", "batch", "unit", "truths")),
+    ]
 
 
 class Call(ctypes.Structure):
@@ -29,6 +38,7 @@ class Call(ctypes.Structure):
         *((name, _integer) for name in ("x_time", "x_batch")),
         *((name, _pointer) for name in ("W_x", "W_a", "b")),
         *((name, _pointer * MOST) for name in ("vectors", "start", "start_operand")),
+        ("streams", Stream * MOST),
         ("y", _pointer),
         ("final", _pointer * MOST),
         ("z", _pointer),
@@ -37,7 +47,7 @@ class Call(ctypes.Structure):
         *((name, _integer) for name in ("dy_time", "dy_batch")),
         ("dfinal", _pointer * MOST),
         *((name, _pointer) for name in ("dx", "dW_x", "dW_a", "db")),
-        *((name, _pointer * MOST) for name in ("dvectors", "dstart")),
+        *((name, _pointer * MOST) for name in ("dvectors", "dstart", "dstreams")),
         ("scratch", _pointer),
     ]
 
@@ -129,12 +139,14 @@ def scan_backward(
 
     `given`: those of a loss by y and by each final state.
     """
-    x, V = inputs.x, len(inputs.vectors)
+    x, V, K = inputs.x, len(inputs.vectors), len(inputs.state)
     real = real_dtype(x.dtype)
     gradients = [
         t.new_empty(t.shape if want else (0,), dtype=x.dtype if t is x else real)
         for t, want in zip(inputs.leaves, wanted, strict=True)
     ]
+    for gradient in gradients[4 + V + K :]:
+        gradient.zero_()  # where nothing reads it
     held: list[Any] = []
     run = native(program, x.dtype)
     call = describe(held, run, inputs, y, kept, True)
@@ -149,7 +161,8 @@ def scan_backward(
     for name, gradient in zip(("dx", "dW_x", "dW_a", "db"), asked):
         setattr(call, name, None if gradient is None else gradient.data_ptr())
     fill(call.dvectors, asked[4 : 4 + V])
-    fill(call.dstart, asked[4 + V :])
+    fill(call.dstart, asked[4 + V : 4 + V + K])
+    fill(call.dstreams, asked[4 + V + K :])
     carry(run.backward, call, scratch(run.backward_scratch(ctypes.byref(call)), real))
     return [gradient.to(t.dtype) for gradient, t in zip(gradients, inputs.leaves)]
 
@@ -197,7 +210,7 @@ def describe(
             held.append(tensor)
         return tensor.data_ptr()
 
-    x, W_x, W_a, b, vectors, state, lengths, reset = inputs
+    x, W_x, W_a, b, vectors, state, streams, lengths, reset = inputs
     T, B, n_x = x.shape
     x = as_numbers(x)
     if x.stride(-1) != 1:
@@ -216,6 +229,13 @@ def describe(
     for k, tensor in enumerate(state):
         call.start[k] = dense(tensor, real)
         call.start_operand[k] = dense(tensor, x.dtype)
+    for i, tensor in enumerate(streams):
+        tensor = as_numbers(tensor)
+        if tensor.stride(-1) not in (0, 1):
+            tensor = tensor.contiguous()
+        held.append(tensor)
+        truths = tensor.dtype == torch.bool
+        call.streams[i] = Stream(tensor.data_ptr(), *tensor.stride(), truths)
     call.y, call.z = y.data_ptr(), kept.data_ptr()
     z, states, operands = kept_sizes(run.facts, T, B, call.n, x.dtype, keep)
     at = kept.data_ptr() + z * real.itemsize

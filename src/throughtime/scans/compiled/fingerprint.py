@@ -68,7 +68,7 @@ def fingerprint(cell: Cell) -> str:
     Raises `Opaque`, and what `step` raises.
     """
     logs = [_logged(cell, stand_in) for stand_in in STAND_INS]
-    named = cell.gates, cell.state, cell.vectors, torch.get_default_dtype()
+    named = cell.gates, cell.state, cell.vectors, cell.inputs, torch.get_default_dtype()
     return "\n".join([repr(named), *logs])
 
 
@@ -84,6 +84,7 @@ def _logged(cell: Cell, stand_in: StandIn) -> str:
     with torch.no_grad(), log:
         x, states = stand_in.zeros(), [stand_in.zeros() for _ in cell.state]
         vectors = [stand_in.zeros()[0] for _ in cell.vectors]
-        log.lines.append(log.name([x, states, vectors], made=True))
-        log.lines.append(f"return {log.name(step(cell, half, x, states, vectors))}")
+        streams = [stand_in.zeros() for _ in cell.inputs]
+        log.lines.append(log.name([x, states, vectors, streams], made=True))
+        log.lines.append(f"return {log.name(step(cell, half, x, states, vectors, streams))}")
     return "\n".join(log.lines)

@@ -24,7 +24,7 @@ from .inputs import Inputs
 _library = torch.library.Library("throughtime", "DEF")
 _inputs = (
     "Tensor x, Tensor W_x, Tensor W_a, Tensor b, Tensor[] vectors, Tensor[] state, "
-    "Tensor? lengths, Tensor? reset"
+    "Tensor[] streams, Tensor? lengths, Tensor? reset"
 )
 _library.define(f"scan(str program, {_inputs}, bool keep) -> Tensor[]")
 _library.define(
@@ -68,20 +68,25 @@ class _Scan(torch.autograd.Function):
     """Both operators as one differentiable function, without torch's machinery for operators."""
 
     @staticmethod
-    def forward(ctx: Any, program: str, V: int, lengths: Any, reset: Any, *leaves: Tensor) -> Any:
-        x, W_x, W_a, b, *rest = leaves
-        inputs = Inputs(x, W_x, W_a, b, rest[:V], rest[V:], lengths, reset)
+    def forward(ctx: Any, program: str, lengths: Any, reset: Any, *leaves: Tensor) -> Any:
+        inputs = Inputs.made(leaves, _sizes(program), lengths, reset)
         *made, kept = scan(program, inputs, True)
         _save(ctx, program, inputs, made[0], kept)
         return tuple(made)
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> Any:
-        return (None, None, None, None, *_differentiate(ctx, given, ctx.needs_input_grad[4:]))
+        return (None, None, None, *_differentiate(ctx, given, ctx.needs_input_grad[3:]))
+
+
+def _sizes(program: str) -> tuple[int, int]:
+    """How many vectors and states its cell has."""
+    told = programs.facts(program)
+    return told["vectors"], told["states"]
 
 
 def _save(ctx: Any, program: str, inputs: Inputs, y: Tensor, kept: Tensor) -> None:
-    ctx.program, ctx.V = program, len(inputs.vectors)
+    ctx.program = program
     ctx.set_materialize_grads(False)  # zeros cost time, and mostly y alone has a gradient
     ctx.save_for_backward(*inputs.leaves, y, kept, inputs.lengths, inputs.reset)
 
@@ -89,9 +94,9 @@ def _save(ctx: Any, program: str, inputs: Inputs, y: Tensor, kept: Tensor) -> No
 def _differentiate(
     ctx: Any, given: Sequence[Tensor | None], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """The gradients by x, W_x, W_a, b, the vectors and the states."""
-    x, W_x, W_a, b, *rest, y, kept, lengths, reset = ctx.saved_tensors
-    inputs = Inputs(x, W_x, W_a, b, rest[: ctx.V], rest[ctx.V :], lengths, reset)
+    """The gradients by x, W_x, W_a, b, the vectors, the states and the streams."""
+    x, *rest, y, kept, lengths, reset = ctx.saved_tensors
+    inputs = Inputs.made([x, *rest], _sizes(ctx.program), lengths, reset)
     if torch.is_grad_enabled() or transformed() or any(map(batched, given)):
         # the derivative of this derivative may be asked for, or many gradients at once
         return _by_reference(ctx.program, given, inputs, wanted)
@@ -110,10 +115,13 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _gradients(ctx: Any, given: list[Tensor | None]) -> tuple[Any, ...]:
-    V, K, needs = ctx.V, programs.facts(ctx.program)["states"], ctx.needs_input_grad
-    wanted = [*needs[1:5], *(needs[5] or [False] * V), *(needs[6] or [False] * K)]
-    found = _differentiate(ctx, given[: 1 + K], wanted)
-    return (None, *found[:4], found[4 : 4 + V], found[4 + V :], None, None, None)
+    V, K = _sizes(ctx.program)
+    needs, S = ctx.needs_input_grad, programs.facts(ctx.program)["streams"]
+    several = (need or [False] * count for need, count in zip(needs[5:8], (V, K, S)))
+    found = _differentiate(ctx, given[: 1 + K], [*needs[1:5], *(n for of in several for n in of)])
+    ends = 4 + V, 4 + V + K
+    parts = found[4 : ends[0]], found[ends[0] : ends[1]], found[ends[1] :]
+    return (None, *found[:4], *parts, None, None, None)
 
 
 def _by_reference(
@@ -123,13 +131,13 @@ def _by_reference(
     # Aliases, so that an input which depends on another is not counted twice.
     with torch.enable_grad():
         leaves = [leaf.view_as(leaf) for leaf in inputs.leaves]
-        x, W_x, W_a, b, vectors, state, *rest = inputs.of(
+        x, W_x, W_a, b, vectors, state, streams, *rest = inputs.of(
             [leaf.to(inputs.x.dtype) for leaf in leaves]
         )
     cell = programs.CELLS[program]
     w = Weights(W_x, W_a, b, dict(zip(cell.vectors, vectors)))
     with torch.enable_grad():
-        y, final = reference.run(Problem(cell, w, x, cell.State(*state), *rest))
+        y, final = reference.run(Problem(cell, w, x, cell.State(*state), *rest, streams=streams))
     results = [
         (r, g.to(r.dtype)) for r, g in zip((y, *final), given) if g is not None and r.requires_grad
     ]
@@ -169,6 +177,5 @@ def apply(program: str, inputs: Inputs) -> Sequence[Tensor]:
         made = torch.ops.throughtime.scan(program, *inputs, keep)
         return made[: 1 + len(inputs.state)]
     if keep:
-        V = len(inputs.vectors)
-        return _Scan.apply(program, V, inputs.lengths, inputs.reset, *leaves)
+        return _Scan.apply(program, inputs.lengths, inputs.reset, *leaves)
     return scan(program, inputs, False)

@@ -15,14 +15,14 @@ from ...cells.base import Gate
 
 @dataclass(frozen=True)
 class StandIn:
-    """The size and the kind of the tensors that stand for x, states and vectors."""
+    """The size and the kind of the tensors that stand for x, states, vectors and streams."""
 
     batch: int
     width: int
     dtype: torch.dtype
 
     def zeros(self) -> Tensor:
-        """x, or a state."""
+        """x, a state, or a stream."""
         return torch.zeros(self.batch, self.width, dtype=self.dtype)
 
 
@@ -51,9 +51,15 @@ class StandInGate(Gate):
 
 
 def step(
-    cell: Cell, half: Half, x: Tensor, states: Sequence[Tensor], vectors: Sequence[Tensor]
+    cell: Cell,
+    half: Half,
+    x: Tensor,
+    states: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    streams: Sequence[Tensor],
 ) -> list[Tensor]:
     """The new states that `cell.step` makes of these."""
     gates = {name: StandInGate(name, half) for name in cell.gates}
-    w = SimpleNamespace(**gates, **dict(zip(cell.vectors, vectors)))
+    more = zip((*cell.vectors, *cell.inputs), (*vectors, *streams))
+    w = SimpleNamespace(**gates, **dict(more))
     return list(cell.step(w, x, cell.State(*states)))

@@ -93,6 +93,7 @@ class Trace:
     stages: tuple[Stage | None, ...]
     states: int
     vectors: int
+    streams: int
 
 
 def trace(cell: Cell, stand_in: StandIn = STAND_INS[0]) -> Trace:
@@ -145,7 +146,8 @@ class _Tracing:
         places = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.x = places[0]
         self.states = places[1 : 1 + len(cell.state)]
-        self.vectors = places[1 + len(cell.state) :]
+        streams = 1 + len(cell.state) + len(cell.vectors)
+        self.vectors, self.streams = places[1 + len(cell.state) : streams], places[streams:]
         self.new_states = list(self.graph.output_node().args[0])  # type: ignore[arg-type]
         for number, node in enumerate(self.new_states):
             if not isinstance(node, fx.Node):
@@ -159,8 +161,8 @@ class _Tracing:
         def half(which: str, v: Tensor, gate: str) -> Tensor:
             return halves[which](v, gate)
 
-        def step(x: Tensor, states: list[Tensor], vectors: list[Tensor]) -> list[Tensor]:
-            after = stand_ins.step(cell, half, x, states, vectors)
+        def step(x: Tensor, *more: list[Tensor]) -> list[Tensor]:
+            after = stand_ins.step(cell, half, x, *more)
             shapes = [tuple(part.shape) for part in after]
             if shapes != [self.shape] * len(cell.state):
                 raise Untraceable("its equations change the shape of the state.")
@@ -170,6 +172,7 @@ class _Tracing:
             self.zeros(),
             [self.zeros() for _ in cell.state],
             [self.zeros()[0] for _ in cell.vectors],
+            [self.zeros() for _ in cell.inputs],
         )
         with torch.no_grad():
             try:
@@ -189,11 +192,12 @@ class _Tracing:
         self.find_halves()
         self.order_slots()
         operands = len(self.states) + len(self.values)
-        if max(operands, len(self.vectors)) > MOST or len(self.slots) > MOST_SLOTS:
+        counts = operands, len(self.vectors), len(self.streams)
+        if max(counts) > MOST or len(self.slots) > MOST_SLOTS:
             raise Untraceable(
-                f"it is too large: {operands} states and values that products take, "
-                f"{len(self.vectors)} vectors, {len(self.slots)} affine maps; the most are {MOST}, "
-                f"{MOST}, {MOST_SLOTS}."
+                "it is too large: {} states and values that products take, {} vectors, {} inputs "
+                "beside x, {} affine maps; the most are {MOST} of each, {MOST_SLOTS} of the "
+                "last.".format(*counts, len(self.slots), MOST=MOST, MOST_SLOTS=MOST_SLOTS)
             )
         names = self.names()
         last = max([0, *(product.stage for product in self.products)])
@@ -215,6 +219,7 @@ class _Tracing:
             stages=tuple(stages),
             states=len(self.states),
             vectors=len(self.vectors),
+            streams=len(self.streams),
         )
 
     def find_halves(self) -> None:
@@ -298,10 +303,11 @@ class _Tracing:
         return len(self.states) + self.values.index(node)
 
     def names(self) -> dict[fx.Node, str]:
-        """What the pieces read: slots, states at t-1, vectors."""
+        """What the pieces read: slots, states at t-1, vectors, inputs beside x."""
         names = {node: f"z[{i}]" for i, (node, _) in enumerate(self.slots)}
         names |= {node: f"state[{k}]" for k, node in enumerate(self.states)}
-        return names | {node: f"p[{i}]" for i, node in enumerate(self.vectors)}
+        names |= {node: f"p[{i}]" for i, node in enumerate(self.vectors)}
+        return names | {node: f"q[{i}]" for i, node in enumerate(self.streams)}
 
     def stage(self, makes: dict[str, fx.Node], names: dict[fx.Node, str]) -> Stage:
         """The part of the graph between what is read and `makes`, and its derivative."""

@@ -208,6 +208,7 @@ struct Backward {
             constexpr bool LAST = s == Cell::STAGES;
             vec z[S], state[Cell::STATES], dstate[Cell::STATES] = {}, dz[DS] = {};
             vec p[Cell::VECTORS + 1], *dp = dz + S, dbefore[Cell::STATES] = {}, dvalue[Cell::OPERANDS + 1] = {};
+            vec q[Cell::STREAMS + 1], dq[Cell::STREAMS + 1] = {};
             const real *zs = c.z + (plan.offset[t] + b) * plan.ldz + u * S * W;
             for (int i = 0; i < S; i++) z[i] = load(zs + i * W);
             for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
@@ -222,7 +223,13 @@ struct Backward {
                 dstate[0] += load(c.dy + t * c.dy_time + plan.order[b] * c.dy_batch + u * W, lanes);
             for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                 if (Cell::made[j] == s) dvalue[j] = load(f.dvalue[j] + b * plan.ldn + u * W);
-            Cell::template backward<s>(z, state, p, dvalue, dstate, dz, dbefore, dp);
+            plan.streams(q, t, b, u, lanes);
+            Cell::template backward<s>(z, state, p, q, dvalue, dstate, dz, dbefore, dp, dq);
+            for (int i = 0; i < Cell::STREAMS; i++) {
+                if (!(Cell::stream_touches[s] >> i & 1) || !c.dstreams[i]) continue;
+                real *to = c.dstreams[i] + (t * c.B + plan.order[b]) * c.n + u * W;
+                store(to, load(to, lanes) + dq[i], lanes);
+            }
             for (int i = 0; i < DS; i++) {
                 if (!(Cell::touches[s] >> i & 1)) continue;
                 if (lanes < W)  // beyond the last unit nothing is defined

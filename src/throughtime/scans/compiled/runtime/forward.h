@@ -202,11 +202,12 @@ struct Forward {
         inline __attribute__((always_inline)) void piece(long t, long b, long u, const real *zs,
                                                          const real *const *before, int lanes) {
             vec z[S], state[Cell::STATES], p[Cell::VECTORS + 1], out[Cell::STATES];
-            vec value[Cell::OPERANDS + 1];
+            vec value[Cell::OPERANDS + 1], q[Cell::STREAMS + 1];
             for (int i = 0; i < S; i++) z[i] = load(zs + (u * S + i) * W);
             for (int k = 0; k < Cell::STATES; k++) state[k] = load(before[k] + u * W, lanes);
             for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
-            Cell::template forward<s>(z, state, p, value, out);
+            plan.streams(q, t, b, u, lanes);
+            Cell::template forward<s>(z, state, p, q, value, out);
             for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                 if (Cell::made[j] == s) store(plan.value_row(j, t, b) + u * W, value[j], lanes);
             if constexpr (s == Cell::STAGES) {

@@ -16,7 +16,14 @@
 #include "left.h"
 #include "team.h"
 
-constexpr int MOST = 16;  // states, operands or vectors of a cell
+constexpr int MOST = 16;  // states, operands, vectors or streams of a cell
+
+// What the equations read at each step beside x, n numbers for each sequence: reals, or truths as
+// bytes, which are 1 and 0. Strides are zero where all is the same.
+struct Stream {
+    const void *at;
+    int64_t time, batch, unit, truths;
+};
 
 struct Call {
     int64_t T, B, n_x, n, threads;
@@ -30,6 +37,7 @@ struct Call {
     const real *vectors[MOST];
     const real *start[MOST];          // [B, n] the states before the first step
     const item *start_operand[MOST];  // the same, as operands of products
+    Stream streams[MOST];
     item *y;                          // [T, B, n] the first state
     real *final[MOST];                // [B, n]
     real *z;                          // [rows, ...] where kept
@@ -42,6 +50,7 @@ struct Call {
     real *dW_x, *dW_a, *db;  // null where nobody asks
     real *dvectors[MOST];
     real *dstart[MOST];
+    real *dstreams[MOST];  // [T, B, n], zeros at first
     real *scratch;
 };
 
@@ -126,6 +135,20 @@ struct Plan {
     bool is_reset(long t, long b) const { return c.reset && c.reset[t * c.B + order[b]]; }
     const item *x_row(long t, long b) const { return c.x + t * c.x_time + order[b] * c.x_batch; }
     item *y_row(long t, long b) const { return c.y + (t * c.B + order[b]) * c.n; }
+    // What the equations read beside x, for a vector of units.
+    void streams(vec *q, long t, long b, long u, int lanes) const {
+        for (int i = 0; i < Cell::STREAMS; i++) {
+            const Stream &s = c.streams[i];
+            long at = t * s.time + order[b] * s.batch + u * W * s.unit;
+            if (s.truths) {
+                const uint8_t *from = (const uint8_t *)s.at + at;
+                q[i] = s.unit ? load_truths(from, lanes) : all(real(*from));
+            } else {
+                const real *from = (const real *)s.at + at;
+                q[i] = s.unit ? load(from, lanes) : all(*from);
+            }
+        }
+    }
     // Of a buffer that has a row for every row, or for two steps.
     long state_place(long t, long b) const {
         return (c.keep ? offset[t] + b : (t & 1) * c.B + b) * c.n;

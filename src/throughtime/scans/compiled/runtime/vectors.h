@@ -55,6 +55,13 @@ static inline vec load(const real *p, int lanes) {
     memcpy(&v, p, lanes * sizeof(real));
     return v;
 }
+// Bytes that are 1 or 0, as numbers.
+static inline vec load_truths(const uint8_t *p, int lanes) {
+    typedef uint8_t bytes __attribute__((vector_size(W)));
+    bytes v = {};
+    memcpy(&v, p, lanes);
+    return __builtin_convertvector(v, vec);
+}
 static inline void store(real *p, vec v, int lanes) {
     if (lanes == W)
         store(p, v);

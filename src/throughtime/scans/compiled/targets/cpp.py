@@ -60,12 +60,17 @@ def emit(trace: Trace) -> str:
     lines = [f"// {json.dumps(facts(trace))}", "struct Cell {", *_constants(trace)]
     for direction, given, made in (
         ("forward", "", "vec *value, vec *out"),
-        ("backward", "const vec *dvalue, const vec *dout, ", "vec *dz, vec *dstate, vec *dp"),
+        (
+            "backward",
+            "const vec *dvalue, const vec *dout, ",
+            "vec *dz, vec *dstate, vec *dp, vec *dq",
+        ),
     ):
         lines += [
             "    template <int stage>",
             f"    static inline __attribute__((always_inline)) void {direction}(",
-            f"        const vec *z, const vec *state, const vec *p, {given}{made}) {{",
+            "        const vec *z, const vec *state, const vec *p, const vec *q,",
+            f"        {given}{made}) {{",
         ]
         for number, stage in enumerate(trace.stages):
             if stage:
@@ -81,6 +86,7 @@ def facts(trace: Trace) -> dict[str, object]:
     return {
         "states": trace.states,
         "vectors": trace.vectors,
+        "streams": trace.streams,
         "slots": len(trace.gates),
         "operands": trace.operands,
         "taken": sorted({p.operand for p in trace.products if p.operand < trace.states}),
@@ -91,15 +97,16 @@ def facts(trace: Trace) -> dict[str, object]:
 def _constants(trace: Trace) -> list[str]:
     last = len(trace.stages) - 1
     products = ", ".join(f"{{{p.stage}, {p.operand}, {p.slot}, {p.count}}}" for p in trace.products)
-    touches = []
+    touches, streams = [], []
     for stage in trace.stages:
         reads = stage.reads if stage else ()
         touched = [int(read[2:-1]) for read in reads if read.startswith("z[")]
         touched += [len(trace.gates) + int(r[2:-1]) for r in reads if r.startswith("p[")]
         touches.append(f"{sum(1 << column for column in touched)}ul")
+        streams.append(f"{sum(1 << int(r[2:-1]) for r in reads if r.startswith('q['))}ul")
     return [
         f"    static constexpr int GATES = {trace.all_gates}, STATES = {trace.states};",
-        f"    static constexpr int VECTORS = {trace.vectors};",
+        f"    static constexpr int VECTORS = {trace.vectors}, STREAMS = {trace.streams};",
         f"    static constexpr int SLOTS = {len(trace.gates)}, INPUTS = {trace.inputs};",
         f"    static constexpr int DIRECT = {-1 if trace.direct is None else trace.direct};",
         f"    static constexpr int OPERANDS = {trace.operands}, STAGES = {last};",
@@ -108,6 +115,7 @@ def _constants(trace: Trace) -> list[str]:
         f"    static constexpr int gate[] = {{{', '.join(map(str, trace.gates))}}};",
         f"    static constexpr int made[] = {{{', '.join(map(str, trace.made))}}};",
         f"    static constexpr unsigned long touches[] = {{{', '.join(touches)}}};",
+        f"    static constexpr unsigned long stream_touches[] = {{{', '.join(streams)}}};",
         f"    static constexpr Product products[] = {{{products or '{-1, 0, 0, 0}'}}};",
     ]
 
