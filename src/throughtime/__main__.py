@@ -2,7 +2,10 @@
 
 import sys
 
-from .ground.interrupts import listen
+from .ground.interrupts import leave, listen
+
+INTERRUPTED = (130, 143)
+"""Exit codes after Ctrl-C and SIGTERM."""
 
 
 def program() -> int:
@@ -10,7 +13,10 @@ def program() -> int:
     listen()
     from .command.cli import main
 
-    return main()
+    code = main()
+    if code in INTERRUPTED:
+        leave(code)
+    return code
 
 
 if __name__ == "__main__":

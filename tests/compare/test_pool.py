@@ -119,6 +119,27 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(tmp_path, capsys, reques
     assert float(rows["rnn"][1]) > 0
 
 
+def test_ctrl_c_while_runs_are_loaded_ends_them_at_once(corpus, tmp_path):
+    out = tmp_path / "side"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "throughtime", "compare", "lm", "--train", str(corpus), *SMALL,
+         "--cells", "rnn,gru", "--seeds", "1", "--max-steps", "100000", "--jobs", "2",
+         "--threads", "1", "--out", str(out)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        wait_for(lambda: len([*(out / "logs").glob("*.log")]) == 2)
+        time.sleep(0.2)  # they import
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert time.monotonic() - started < 2
+    assert "stopping: every run saves (Ctrl-C again" in said
+    assert "Traceback" not in said + "".join(p.read_text() for p in (out / "logs").iterdir())
+    assert not (out / "rnn-1").exists()
+
+
 @pytest.mark.parametrize(
     ("end", "said"),
     [

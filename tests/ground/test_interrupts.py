@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 import throughtime as tt
 from runs import same_bits, timeless, weights
@@ -101,7 +102,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     """As Ctrl-C is by a command in a script's background."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts.noticed(), interrupts.asked(lambda: False):
+        with interrupts.noticed(), interrupts.asked(lambda: False, print):
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -109,7 +110,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
 
 def test_handlers_are_as_they_were_afterwards():
     before = [signal.getsignal(number) for number in interrupts.SIGNALS]
-    with interrupts.noticed(), interrupts.at_once(), interrupts.asked(lambda: True):
+    with interrupts.noticed(), interrupts.at_once(), interrupts.asked(lambda: True, print):
         assert signal.getsignal(signal.SIGTERM) not in before
     assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
 
@@ -159,21 +160,65 @@ def test_ctrl_c_breaks_off_a_measurement_that_resuming_makes_again(
     assert timeless(config("whole")) == timeless(config())
 
 
-def test_ctrl_c_during_a_step_waits_for_its_end(config, monkeypatch):
+@pytest.mark.parametrize("part", ["forward", "backward", "optimizer"])
+def test_ctrl_c_breaks_off_a_step_that_resuming_takes_again(config, monkeypatch, capsys, part):
+    """Dropout was drawn for it: the random state is that of before. The optimizer's is ended."""
     tt.train(config("whole"))
-    original = Language.loss
+    loss, calls = Language.loss, iter(range(99))  # the first is the warm-up
 
     def interrupted(self, model, batch, carry):
-        os.kill(os.getpid(), signal.SIGINT)
-        return original(self, model, batch, carry)
+        found, call = loss(self, model, batch, carry), next(calls)
+        if call == 6 and part == "forward":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)  # which a signal ends
+        if call == 6 and part == "backward":
+            found.mean.register_hook(lambda _: os.kill(os.getpid(), signal.SIGINT))
+        return found
+
+    optimize, steps = torch.optim.AdamW.step, iter(range(99))
+
+    def optimizing(self, *rest):
+        if next(steps) == 5 and part == "optimizer":
+            os.kill(os.getpid(), signal.SIGINT)
+        return optimize(self, *rest)
 
     with monkeypatch.context() as m:
         m.setattr(Language, "loss", interrupted)
-        m.setattr("throughtime.training.trainer.Trainer.warm_up", lambda self: None)
-        with pytest.raises(interrupts.Interrupted, match="step 1"):
+        m.setattr(torch.optim.AdamW, "step", optimizing)
+        where = "step 6" if part == "optimizer" else "step 5"
+        with pytest.raises(interrupts.Interrupted, match=where):
             tt.train(config())
+    assert capsys.readouterr().err.count("stopping: the run is being saved") == 1
     tt.train(config(), resume=True)
     assert same_bits(weights(config("whole")), weights(config()))
+    assert timeless(config("whole")) == timeless(config())
+
+
+def test_what_a_signal_does_is_told_at_once_inside_a_long_call_too():
+    code = """
+import hashlib, sys
+from throughtime.ground.interrupts import asked, noticed
+def say():
+    print("stopping", file=sys.stderr, flush=True)
+with noticed(), asked(lambda: True, say):
+    print("now", flush=True)
+    hashlib.pbkdf2_hmac("sha512", b"a", b"b", 6_000_000)
+print("ended", file=sys.stderr, flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "now\n"
+        time.sleep(0.1)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "stopping\n"
+        told = time.monotonic() - started
+        assert process.stderr.read() == "ended\n"
+        ended = time.monotonic() - started
+    assert told < 0.5 < ended
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

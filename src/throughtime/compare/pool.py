@@ -26,6 +26,9 @@ from .plan import PlannedRun
 
 AGAIN = "give the command again"
 """What to do when there is room on the disk again."""
+INTERRUPTED = (130, 143, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM)
+"""Exit codes of runs that were asked to stop or killed."""
+
 LOOK_EVERY = 0.25
 """Seconds between looks at the runs."""
 
@@ -75,13 +78,12 @@ class Working:
             self.stdin.flush()
 
     def ask_to_stop(self, *, at_once: bool = False) -> None:
-        """Let it save and stop, or kill it."""
+        """Let it save and stop, or kill it; one that is not loaded yet just ends."""
         if at_once:
             self.process.kill()
         elif not self.asked_to_stop:
             self.asked_to_stop = True
-            with contextlib.suppress(BrokenPipeError):
-                self.stdin.close()  # which it waits for
+            self.process.terminate()
 
     def ended(self) -> int | None:
         """Its exit code, None while it runs."""
@@ -110,12 +112,16 @@ def run_all(
     def ask() -> bool:
         again = stopping.is_set()
         stopping.set()
-        terminal.say("stopping every run" if again else "stopping: every run saves after this step")
+        if again:
+            terminal.say("stopping every run at once")
         for work in running:
             work.ask_to_stop(at_once=again)
         return True
 
-    with asked(ask), RunsDisplay(len(jobs)) as display:
+    def say() -> None:
+        terminal.say("stopping: every run saves (Ctrl-C again: at once, back to its last save)")
+
+    with asked(ask, say), RunsDisplay(len(jobs)) as display:
         try:
             while running or (waiting and not stopping.is_set()):
                 while waiting and len(running) < at_once and not stopping.is_set():
@@ -127,7 +133,7 @@ def run_all(
                 for work in [work for work in running if work.ended() is not None]:
                     running.remove(work)
                     job, code = work.job, work.ended()
-                    if stopping.is_set() and code in (130, -signal.SIGKILL, -signal.SIGINT):
+                    if stopping.is_set() and code in INTERRUPTED:
                         continue
                     if code != 0:
                         failures[job.run.name] = reason(job, code)
@@ -143,7 +149,7 @@ def run_all(
 
 def reason(job: Job, code: int | None) -> str:
     """Why a run ended with this exit code."""
-    if code == 130:
+    if code in (130, 143):
         return "interrupted; the same command goes on with it"
     if code == -signal.SIGKILL:
         return "killed, for want of memory perhaps; the same command resumes it"

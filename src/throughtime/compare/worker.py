@@ -18,7 +18,7 @@ from .. import config as configs
 from .. import verbs
 from ..checkpoint import RunFolder
 from ..ground.errors import ThroughtimeError
-from ..ground.interrupts import Interrupted
+from ..ground.interrupts import Interrupted, leave, noticed
 from ..ground.whole import write_text
 from ..tasks import entry
 from .horizon import horizon
@@ -32,8 +32,9 @@ def main() -> int:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=stop_with_parent, daemon=True).start()
     try:
-        found = run(job)
-        write_text(Path(job["result"]), json.dumps(found, indent=1), AGAIN)
+        with noticed():
+            found = run(job)
+            write_text(Path(job["result"]), json.dumps(found, indent=1), AGAIN)
     except (Interrupted, KeyboardInterrupt):
         return 130
     except (ThroughtimeError, OSError) as error:
@@ -73,4 +74,4 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 1.5
@@ -17,6 +19,8 @@ PATIENCE = 1.5
 
 _heard = signal.SIGINT
 _first_to_leave = iter((True,))
+_tell: Callable[[], None] | None = None
+"""What to call at the first signal, while `asked` listens."""
 
 
 class Interrupted(Exception):
@@ -102,6 +106,8 @@ def noticed() -> Iterator[None]:
     def watch() -> None:
         while number := os.read(reading, 1):
             listens = signal.getsignal(number[0])
+            if (tell := _tell) is not None:
+                tell()
             if listens is leave_at_once or (listens is heard and not raised.wait(PATIENCE)):
                 leave_at_once(number[0], None)
             raised.clear()
@@ -120,14 +126,37 @@ def noticed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def asked(ask: Callable[[], bool]) -> Iterator[None]:
-    """Inside the block a signal calls `ask`; where that answers False it interrupts at once."""
+def asked(ask: Callable[[], bool], say: Callable[[], None]) -> Iterator[None]:
+    """Inside the block a signal calls `ask`; where that answers False it interrupts at once.
+
+    `say` tells a person what the first signal does: within `noticed` at once, from the thread that
+    watches, though the main thread is inside a long call.
+    """
+    global _tell
+    first = iter((True,))
+
+    def tell() -> None:
+        if next(first, False):
+            say()
 
     def heard(number: int, frame: FrameType | None) -> None:
         global _heard
         _heard = signal.Signals(number)
+        tell()
         if not ask():
             interrupt(number, frame)
 
-    with handled(heard):
-        yield
+    before, _tell = _tell, tell
+    try:
+        with handled(heard):
+            yield
+    finally:
+        _tell = before
+
+
+def leave(code: int) -> NoReturn:
+    """End the process when all is said: taking torch apart takes another second or two."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or a full disk
+            stream.flush()
+    os._exit(code)

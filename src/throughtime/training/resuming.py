@@ -40,12 +40,24 @@ class Training(Protocol):
 
 def of_process(trainer: Training) -> dict[str, Any]:
     """What is each process's own: the carried state and the random state."""
+    carry = None if trainer.carry is None else [part.cpu() for part in tensors(trainer.carry)]
+    return {"carry": carry, **random_state(trainer)}
+
+
+def random_state(trainer: Training) -> dict[str, Any]:
+    """That of torch, in this process."""
     cuda = trainer.device.type == "cuda"
     return {
-        "carry": None if trainer.carry is None else [part.cpu() for part in tensors(trainer.carry)],
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state(trainer.device) if cuda else None,
     }
+
+
+def restore_random(trainer: Training, saved: dict[str, Any]) -> None:
+    """Put back what `random_state` gave."""
+    torch.set_rng_state(saved["random"])
+    if saved["random_cuda"] is not None:
+        torch.cuda.set_rng_state(saved["random_cuda"], trainer.device)
 
 
 def of_run(trainer: Training) -> dict[str, Any]:
@@ -106,6 +118,4 @@ def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
     if mine["carry"] is not None:
         parts = [part.to(trainer.device) for part in mine["carry"]]
         trainer.carry = trainer.task.restore_carry(parts, trainer.model)
-    torch.set_rng_state(mine["random"])
-    if mine["random_cuda"] is not None:
-        torch.cuda.set_rng_state(mine["random_cuda"], trainer.device)
+    restore_random(trainer, mine)

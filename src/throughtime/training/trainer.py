@@ -32,6 +32,7 @@ from .counters import Counters
 from .glance import Glancer
 from .monitor import Display, Metrics, clock, require_tensorboard
 from .optimization import Schedule, clip, make_optimizer
+from .stopping import Stopping
 
 T = TypeVar("T")
 
@@ -59,10 +60,8 @@ class Trainer:
         self.advisor = Advisor(config.optim, task.cell_options)
         looks = self.budget.is_set("inspect") and processes.rank == 0
         self.glancer = Glancer(task, self.model) if looks else None
-        self.asked_to_stop = False  # by a signal, in this process
-        self.measuring = False  # what changes nothing and can be broken off
         self.last_evaluation = 0.0  # seconds; those of the next are expected to be as many
-        self.stopping = False  # agreed by all processes
+        self.stopping = Stopping(alone=processes.world == 1)
         self.saved = ""  # where
         torch.manual_seed(config.seed + processes.rank)  # each process has its own dropout
 
@@ -87,7 +86,7 @@ class Trainer:
                 stack.callback(self.metrics.close)
                 self._tell_what_is_slow()
             stack.enter_context(self.display)
-            stack.enter_context(asked(self._ask_to_stop))
+            stack.enter_context(asked(self.stopping.ask, self.stopping.say))
             if self.metrics_bytes is None:
                 self.save()
             if self.spent():
@@ -147,7 +146,7 @@ class Trainer:
     def _loop(self) -> None:
         while True:
             self._do_what_is_due()  # first: of a resumed run, what was broken off
-            if self.stopping:
+            if self.stopping.agreed:
                 self.save()
                 raise Interrupted(self.saved)
             if self.spent() or self._gave_up():
@@ -177,14 +176,16 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
-        with self._precision():
-            loss, size, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
-        # gradients are averaged over processes as if each had as much: weights mend that
-        (total,) = self.processes.sum(size)
-        weight = self.processes.world * size / total if total else 0.0
-        (loss if weight == 1 else loss * weight).backward()
-        norm, clipped = clip(self.model, self.config.optim)
-        value = self.processes.sum(float(loss.detach()) * weight)[0] / self.processes.world
+        random = resuming.random_state(self)
+        with self.stopping.broken_off(lambda: self._save_before(random)):
+            with self._precision():
+                loss, size, carry = task.loss(self.wrapped, task.batch(epoch, i), self.carry)
+            # gradients are averaged over processes as if each had as much: weights mend that
+            (total,) = self.processes.sum(size)
+            weight = self.processes.world * size / total if total else 0.0
+            (loss if weight == 1 else loss * weight).backward()
+            norm, clipped = clip(self.model, self.config.optim)
+            value = self.processes.sum(float(loss.detach()) * weight)[0] / self.processes.world
         c.step += 1
         c.tokens += round(total)
         c.norm, c.lr = norm, lr
@@ -306,8 +307,8 @@ class Trainer:
     def _clock(self) -> None:
         """Read the clock; with several processes, agree on the time and on whether to stop."""
         now = time.monotonic() - self.began
-        self.counters.elapsed, stop = self.processes.largest(now, float(self.asked_to_stop))
-        self.stopping = bool(stop)
+        self.counters.elapsed, stop = self.processes.largest(now, float(self.stopping.asked))
+        self.stopping.agreed = bool(stop)
 
     def _progress(self) -> float:
         """The share of the budget spent."""
@@ -338,17 +339,8 @@ class Trainer:
 
     def _measure(self, measure: Callable[[], T]) -> T:
         """What changes nothing in the run; asked to stop, it is broken off, and due again."""
-        self.measuring = self.processes.world == 1  # else the others would wait for this one
-        try:
+        with self.stopping.broken_off(self._save_as_due):
             return measure()
-        except KeyboardInterrupt:
-            if not self.stopping:
-                raise
-            self.counters.fired = self.fired_before
-            self.save()
-            raise Interrupted(self.saved) from None
-        finally:
-            self.measuring = False
 
     # ---- saving and going on ------------------------------------------------------------------
 
@@ -366,6 +358,18 @@ class Trainer:
             self.folder.save_weights(self.model)
         self.saved = f"step {self.counters.step}"
 
+    def _save_before(self, random: dict[str, Any]) -> str:
+        """Save a run whose step was broken off, with the random state from before it; say where."""
+        resuming.restore_random(self, random)
+        self.save()
+        return self.saved
+
+    def _save_as_due(self) -> str:
+        """Save a run whose measurement was broken off, so that it is due again; say where."""
+        self.counters.fired = self.fired_before
+        self.save()
+        return self.saved
+
     def resume(self) -> None:
         """Take up the folder's checkpoint."""
         resuming.take_up(self, self.folder.load_trainer())
@@ -376,14 +380,3 @@ class Trainer:
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         bf16 = self.config.loop.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-
-    def _ask_to_stop(self) -> bool:
-        """The first Ctrl-C asks to stop after the step; False: stop at once, as while measuring."""
-        if self.asked_to_stop:
-            return False
-        self.asked_to_stop = True
-        if self.measuring:
-            self.stopping = True
-            return False
-        terminal.say("stopping after this step (Ctrl-C again: at once, back to the last save)")
-        return True
