@@ -16,6 +16,7 @@ from ..cells import initial as initial_weights
 from ..cells.failures import told
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, ShapeError, one_of
+from .frozen import Freezable
 from .states import Layout, layers_of
 
 
@@ -65,7 +66,7 @@ class CellVectors(nn.ParameterDict):
         return dict(self.items())
 
 
-class Stack(nn.Module):
+class Stack(Freezable):
     """Any cell, any depth, one direction or both.
 
         x[0] = x;  y[l] = scan(cell, w[l], x[l]);  x[l+1] = dropout(y[l])  (+ x[l] with skips)
@@ -172,9 +173,9 @@ class Stack(nn.Module):
         """
         # weights as they are: their hooks run once a call
         weights = [CellWeights.forward(w) for w in self.weights]
-        return self.layout.together(self._first_states(weights, batch))
+        return self.layout.together(self.first_states(weights, batch))
 
-    def _first_states(self, weights: list[Weights], batch: int) -> list[Any]:
+    def first_states(self, weights: list[Weights], batch: int) -> list[Any]:
         """Before the first step, the state [batch, n] of each scan."""
         found = []
         for k, w in enumerate(weights):
@@ -224,6 +225,8 @@ class Stack(nn.Module):
                 "a bidirectional stack needs the entire sequence: it cannot step through a stream "
                 "or generate. Build the stack with bidirectional=False."
             )
+        if made := self.frozen_step(x, state, True):
+            return made
         weights = self.current()
         scans.check_kind(x, weights[0].W_x.dtype)
         if x.dim() != 2 or x.shape[-1] != self.input_size:
@@ -238,10 +241,15 @@ class Stack(nn.Module):
         self, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
     ) -> tuple[Tensor, Any]:
         """`forward` without its checks; time-major."""
+        alone = x.shape[0] == 1 and lengths is None and reset is None
+        if alone and (made := self.frozen_step(x, state, False)):
+            return made
         return self._scan(self.current(), x, state, lengths, reset)
 
     def current(self) -> list[Weights]:
         """The weights of one call, after their hooks, dropped where asked for."""
+        if constants := self.frozen_weights():
+            return constants
         weight_drop = self.weight_drop if self.training else 0.0
         return [w(weight_drop) for w in self.weights]
 
@@ -254,7 +262,7 @@ class Stack(nn.Module):
         reset: Tensor | None,
     ) -> tuple[Tensor, Any]:
         if state is None:
-            states = self._first_states(weights, x.shape[1])
+            states = self.first_states(weights, x.shape[1])
         else:
             states = self.layout.apart(state)
 

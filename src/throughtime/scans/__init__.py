@@ -33,6 +33,8 @@ from .checks import check_state as check_state
 from .checks import derived as derived
 from .checks import first_state as first_state
 from .checks import starts_at_zero as starts_at_zero
+from .compiled import packed
+from .compiled.packed import Packed as Packed
 from .contract import Backend, Problem, Runnable
 from .steps import check_step
 
@@ -113,6 +115,26 @@ def run(
     if way.carries_float32:
         return y, final
     return y, cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
+
+
+def pack(
+    cells: Sequence[Cell],
+    weights: Sequence[Weights],
+    places: Sequence[tuple[int, int]],
+    adds_input: Sequence[bool],
+    halves: bool,
+    backend: str,
+) -> Packed | str:
+    """Layers that step in one native call, as `Packed` has them; or why they cannot."""
+    if backend not in ("auto", "compiled"):
+        return f"the backend is {backend!r}."
+    for cell, w in zip(cells, weights):
+        x = w.W_x.new_empty(1, 0, w.W_x.shape[-1])
+        reason = compiled.why_not(Problem(cell, w, x)) or packed.why_not(cell, w, halves)
+        if reason:
+            return reason
+        cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
+    return Packed(cells, weights, places, adds_input, halves)
 
 
 def plain(problem: Problem) -> Problem:

@@ -32,8 +32,15 @@ from ...ground.machine import why_no_tiles
 RUNTIME = Path(__file__).parent / "runtime"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno",
          "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=fast")  # fmt: skip
-KINDS = {"float32": ("float", 1, 0), "float64": ("double", 0, 0), "bfloat16": ("float", 1, 1)}
-"""Of a tensor's dtype: what `real` is in C++, REAL_IS_FLOAT and ITEM_IS_HALF."""
+STORED = "float32, weights in bfloat16"
+KINDS = {
+    "float32": ("float", 1, 0, 0),
+    "float64": ("double", 0, 0, 0),
+    "bfloat16": ("float", 1, 1, 0),
+    STORED: ("float", 1, 0, 1),
+}
+"""Of a tensor's dtype, and how weights are packed beside it: what `real` is in C++, REAL_IS_FLOAT,
+ITEM_IS_HALF and STORED_HALF."""
 TILES = {
     "none": "",
     "amx": "#define TILES 1\n",
@@ -92,11 +99,12 @@ def flags() -> list[str]:
 
 def head(dtype: str) -> str:
     """How a translation unit begins: what `real` and `item` are, and what pieces are made of."""
-    real, is_float, is_half = KINDS[dtype]
+    real, is_float, is_half, stored = KINDS[dtype]
     tiled = TILES[tiles()] if is_half else ""
     return (
         f"typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n"
-        f'#define ITEM_IS_HALF {is_half}\n{tiled}#include "products.h"\n'
+        f"#define ITEM_IS_HALF {is_half}\n#define STORED_HALF {stored}\n"
+        f'{tiled}#include "products.h"\n'
     )
 
 

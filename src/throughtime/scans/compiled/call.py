@@ -48,7 +48,7 @@ class Call(ctypes.Structure):
         ("dfinal", _pointer * MOST),
         *((name, _pointer) for name in ("dx", "dW_x", "dW_a", "db")),
         *((name, _pointer * MOST) for name in ("dvectors", "dstart", "dstreams")),
-        ("scratch", _pointer),
+        *((name, _pointer) for name in ("packed", "scratch")),
     ]
 
 

@@ -2,8 +2,11 @@
 
 #pragma once
 
-#include "backward.h"
 #include "forward.h"
+#include "step.h"
+#if !STORED_HALF
+#include "backward.h"
+#endif
 
 #define VISIBLE __attribute__((visibility("default")))
 
@@ -14,9 +17,28 @@ VISIBLE int64_t call_size() { return sizeof(Call); }
 
 // How many numbers of scratch a call needs.
 VISIBLE int64_t forward_scratch(const Call *c) { return Forward(*c).scratch; }
-VISIBLE int64_t backward_scratch(const Call *c) { return Backward(*c).scratch; }
-
 // From step `first` to a pause; give what to go on with, -1 at the end.
 VISIBLE int64_t forward(const Call *c, int64_t first) { return Forward(*c).run(first); }
+#if !STORED_HALF
+VISIBLE int64_t backward_scratch(const Call *c) { return Backward(*c).scratch; }
 VISIBLE int64_t backward(const Call *c, int64_t first) { return Backward(*c).run(first); }
+#endif
+
+// How many numbers the packed weights of a call without steps take, and the packing.
+VISIBLE int64_t packed_size(const Call *c) { return Forward(*c).packed_size; }
+VISIBLE void pack(const Call *c) { Forward(*c).pack(); }
+
+#if !ITEM_IS_HALF
+// One step of all layers of a stack, and the numbers of scratch for it; see step.h.
+VISIBLE int64_t layer_size() { return sizeof(Layer); }
+VISIBLE void layer_step(const Layer *layer, const Step *s) {
+    LayerStep step(*layer, *s);
+    Forward(step.c).run(0);
+}
+VISIBLE int64_t layer_scratch(const Layer *layer, const Step *s) {
+    return LayerStep(*layer, *s).size();
+}
+VISIBLE int64_t step(const Step *s) { return run_step(*s); }
+VISIBLE int64_t step_scratch(const Step *s) { return size_of_step(*s); }
+#endif
 }

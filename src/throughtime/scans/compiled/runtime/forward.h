@@ -8,21 +8,36 @@ struct Forward {
     const Plan plan;
     real *zeros, *bias, *z, *input, *product[Cell::PRODUCTS + 1];
     long input_words, words;  // of a row of W_x, of W_a
-    long scratch;
+    long packed_size, scratch;
 
     explicit Forward(const Call &c)
         : plan(c), input_words(packed_words(word_count(c.n_x))),
           words(packed_words(word_count(c.n))) {
         Arena arena{c.scratch};
-        zeros = arena.take(std::max(c.n, c.n_x) + W);
-        bias = arena.take(plan.ldz);
-        z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
-        if (!plan.in_place()) {
-            input = arena.take(plan.ldn * Cell::INPUTS * input_words);
-            for (int p = 0; p < Cell::PRODUCTS; p++)
-                product[p] = arena.take(plan.ldn * Cell::products[p].count * words);
+        if (c.packed) {
+            Arena kept{const_cast<real *>(c.packed)};  // written by `pack` alone
+            take_weights(kept);
+        } else {
+            take_weights(arena);
         }
+        packed_size = arena.used;
+        zeros = arena.take(std::max(c.n, c.n_x) + W);
+        z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
         scratch = arena.used;
+    }
+    // Where weights lie in the order of the loops.
+    void take_weights(Arena &arena) {
+        bias = arena.take(plan.ldz);
+        if (plan.in_place()) return;
+        input = arena.take(plan.ldn * Cell::INPUTS * input_words);
+        for (int p = 0; p < Cell::PRODUCTS; p++)
+            product[p] = arena.take(plan.ldn * Cell::products[p].count * words);
+    }
+
+    // The weights, for all calls that have them as `packed`.
+    void pack() const {
+        Barrier barrier;
+        Part(*this, {0, 1, barrier}).prepare();
     }
 
     // From step `first` to a pause; gives the step to go on with, or -1.
@@ -70,7 +85,7 @@ struct Forward {
         }
 
         void run(long first, long last) {
-            if (first == 0) prepare();
+            if (first == 0 && !c.packed) prepare();
             for (auto [from, to] : plan.chunks) {
                 long t = std::max(from, first), end = std::min(to, last);
                 if (t >= end) continue;

@@ -67,8 +67,25 @@ constexpr long word_count(long items) { return (items + PAIR - 1) / PAIR; }
 #undef TILES
 #define TILES 0
 #endif
-// Words along the sum in packed weights: tiles take sixteen at a time, the last of them zeros.
-constexpr long packed_words(long words) { return TILES ? (words + 15) / 16 * 16 : words; }
+// STORED_HALF: packed weights are the upper halves of floats, two along the sum in one word; products
+// and sums stay in float. The weights that are packed hold nothing below. Such a library only steps.
+#ifndef STORED_HALF
+#define STORED_HALF 0
+#endif
+constexpr int STORED = STORED_HALF ? 2 : 1;  // words along the sum in one packed word
+// Packed words along a sum: tiles take sixteen at a time, the last of them zeros.
+constexpr long packed_words(long words) {
+    return TILES ? (words + 15) / 16 * 16 : (words + STORED - 1) / STORED;
+}
+// The packed word of STORED words along the sum, the first in its lower half.
+static inline vec stored(const vec *words) {
+#if STORED_HALF
+    typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
+    return (vec)((bits)words[1] | (bits)words[0] >> 16);
+#else
+    return words[0];
+#endif
+}
 
 // The words of a row from `p` on, in memory; of them, `items` items exist.
 static inline vec load_words(const item *p, long items) {
@@ -97,9 +114,12 @@ static inline vec add_product(vec sum, vec left, vec right) { return fused(left,
 
 // Without such an instruction, the items of a pair are taken one after the other, as reals.
 constexpr int PARTS = HAS_DOT ? 1 : PAIR;
+template <int half> static inline vec half_of(vec word) {
+    return (vec)(half ? (mask)word & ~0xffff : (mask)word << 16);
+}
 template <int part> static inline vec part_of(vec word) {
     if constexpr (PARTS == 1)
         return word;
     else
-        return (vec)(part ? (mask)word & ~0xffff : (mask)word << 16);
+        return half_of<part>(word);
 }

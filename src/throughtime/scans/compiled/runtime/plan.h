@@ -51,6 +51,7 @@ struct Call {
     real *dvectors[MOST];
     real *dstart[MOST];
     real *dstreams[MOST];  // [T, B, n], zeros at first
+    const real *packed;    // the weights as `pack` made them; null: packed in this call
     real *scratch;
 };
 
@@ -115,7 +116,7 @@ struct Plan {
         return done;
     }
     // Weights that are used once are not worth packing.
-    bool in_place() const { return c.T == 1 && !c.keep; }
+    bool in_place() const { return c.T == 1 && !c.keep && !c.packed; }
     // Whether the products of a step, and those of many steps, are made by tiles. Never for one
     // member's rows: the bits would depend on the number of threads.
     bool tiled_steps() const { return TILES && c.B >= LEAST_TILED; }
@@ -194,9 +195,12 @@ struct Share {
         for (int p = 0; p < Cell::PRODUCTS; p++)
             weights += plan.ldn * c.n * Cell::products[p].count * sizeof(real);
         by_rows = m.size > 1 && c.B >= 8 * m.size && weights <= CACHED_WEIGHTS;
-        unit0 = by_rows ? 0 : m.first(plan.nv), unit1 = by_rows ? plan.nv : m.last(plan.nv);
-        pack0 = by_rows ? m.first(groups) * MAX_V : unit0;
-        pack1 = by_rows ? std::min(m.last(groups) * MAX_V, plan.nv) : unit1;
+        // What others packed is cut between its chunks.
+        long whole0 = m.first(groups) * MAX_V, whole1 = std::min(m.last(groups) * MAX_V, plan.nv);
+        unit0 = by_rows ? 0 : c.packed ? whole0 : m.first(plan.nv);
+        unit1 = by_rows ? plan.nv : c.packed ? whole1 : m.last(plan.nv);
+        pack0 = by_rows ? whole0 : unit0;
+        pack1 = by_rows ? whole1 : unit1;
         place0 = by_rows ? m.id : 0, stride = by_rows ? m.size : 1;
     }
     // Of the sequences that run at t, how many are its own, and the place of the i-th.
@@ -233,19 +237,20 @@ static void pack_rows(real *to, const item *weights, long items, long n, long un
     long last = unit1 * count, K = packed_words(word_count(items));
     for (long f0 = unit0 * count; f0 < last; f0 += MAX_V) {
         int V = std::min<long>(MAX_V, last - f0);
-        for (long k0 = 0; k0 < K; k0 += W)
+        for (long k0 = 0; k0 < K * STORED; k0 += W)
             for (int v = 0; v < V; v++) {
                 long unit = (f0 + v) / count * W;
                 const item *from =
                     weights + (Cell::gate[slot0 + (f0 + v) % count] * n + unit) * items;
-                long k1 = std::min(K, k0 + W), left = items - k0 * PAIR;
+                long k1 = std::min(K * STORED, k0 + W), left = items - k0 * PAIR;
                 vec block[W];
                 for (int lane = 0; lane < W; lane++)
                     block[lane] = unit + lane < n
                                       ? load_words(from + lane * items + k0 * PAIR, left)
                                       : vec{};
                 transpose(block);
-                for (long k = k0; k < k1; k++) store(to + (k * V + v) * W, block[k - k0]);
+                for (long k = k0; k < k1; k += STORED)
+                    store(to + (k / STORED * V + v) * W, stored(block + (k - k0)));
             }
         to += K * V * W;
     }

@@ -66,6 +66,23 @@ static inline __attribute__((always_inline)) void add_words(vec (*sum)[V], Left 
     if constexpr (part + 1 < PARTS) add_words<R, V, part + 1>(sum, left, w);
 }
 
+#if STORED_HALF
+// The same with one half of V packed words.
+template <int R, int V, int half>
+static inline __attribute__((always_inline)) void add_half(vec (*sum)[V], const item *const *row,
+                                                           long i, const real *w) {
+    vec right[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) right[v] = half_of<half>(load(w + v * W));
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+        vec one = all_bits(row[r] + i + half, 1);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) sum[r][v] = fused(one, right[v], sum[r][v]);
+    }
+}
+#endif
+
 // to[r][v] = from[r][v] + sum over k of a[r][k] * w[k][v]. On the way it fetches into the cache what
 // comes next: a line for each k, `step` numbers apart.
 template <int R, int V>
@@ -83,6 +100,14 @@ static void tile(Stretch k, const item *const *a, long at, const real *w, Rows c
         }
     }
     for (long o = 0; o < k.outer; o++) {
+#if STORED_HALF
+        for (long i = 0; i < k.run; i += 2, w += V * W) {
+            __builtin_prefetch(next);
+            next += step;
+            add_half<R, V, 0>(sum, row, i, w);
+            if (i + 1 < k.run) add_half<R, V, 1>(sum, row, i, w);
+        }
+#else
         long run = PAIR > 1 && k.lone && o == k.outer - 1 ? k.run - 1 : k.run;
         for (long i = 0; i < run; i++, w += V * W) {
             __builtin_prefetch(next);
@@ -91,6 +116,7 @@ static void tile(Stretch k, const item *const *a, long at, const real *w, Rows c
         }
         if (PAIR > 1 && run < k.run)
             add_words<R, V>(sum, [&](int r) { return all_bits(row[r] + run * PAIR, 1); }, w);
+#endif
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) row[r] += k.jump * PAIR;
     }
@@ -142,8 +168,8 @@ static void chunk_product(int V, Stretch k, const item *const *a, const real *w,
             Stretch block = {std::min(outer_step, k.outer - o), std::min(run_step, k.run - i),
                              k.jump};
             block.lone = k.lone && o + block.outer == k.outer && i + block.run == k.run;
-            const real *weights = w + (o * k.run + i) * V * W;
-            const real *next = weights + block.outer * block.run * V * W;
+            const real *weights = w + (o * k.run + i) / STORED * V * W;
+            const real *next = weights + block.outer * block.run / STORED * V * W;
             for (long t = 0; t < tiles; t++) {
                 long first = rows * t / tiles, last = rows * (t + 1) / tiles;
                 long part = t + V - tiles;  // the last tiles fetch the weights that follow
