@@ -20,6 +20,7 @@ import throughtime as tt
 from throughtime.config import ModelConfig
 from throughtime.decoding import sample
 from throughtime.ground import machine
+from throughtime.layers.mode import frozen
 from throughtime.models.language import LanguageModel
 
 CHARACTERS = 400
@@ -75,8 +76,9 @@ def against_bare(
     bare = Bare(model).eval()
 
     def ours() -> str:
-        tokens = sample(model, [0], CHARACTERS, generator=seeded())
-        return "".join(LETTERS[token] for token in tokens)
+        with frozen(model):  # as `Run.generate` does: the weights are packed for each text anew
+            tokens = sample(model, [0], CHARACTERS, generator=seeded())
+            return "".join(LETTERS[token] for token in tokens)
 
     def theirs() -> str:
         return bare.write(seeded())

@@ -29,6 +29,7 @@ from layer import CELLS, INFERENCE, MODES, TRAINING, Layer, Options, Shape, agre
 from peak import Peak
 from peers import LOOPS, OnnxLayer, onnx_model, torch_layer
 from processes import compile_times, peak_memory
+from steps import step
 from timing import Bar, Section, Times, geometric_mean, take_turns
 
 SHAPES: tuple[Shape, ...] = (
@@ -333,6 +334,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     "onnx": onnx,
     "threads": threads,
     "bfloat16": bfloat16,
+    "step": step,
     "peak": peak,
     "memory": peak_memory,
     "compile": compile_times,

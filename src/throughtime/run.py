@@ -19,6 +19,8 @@ from .config.verbs import ModelOptions
 from .data.lines import Inputs
 from .ground import machine, terminal
 from .ground.errors import InputError
+from .layers.frozen import Frozen
+from .layers.mode import evaluating, frozen
 from .tasks import entry, task_class, verb_options
 from .tasks.task import Evaluation, Prediction, Task
 
@@ -185,12 +187,15 @@ class Run:
         self,
         prime: str | None = None,
         *,
+        weights: str = "float32",
         on_text: Callable[[int, str], None] | None = None,
         options: object | None = None,
         **named: Any,
     ) -> list[str]:
         """Novel sequences, one for each sample, `prime` included where one is given.
 
+        `weights` says how those of the stacks are stored: as they are, or "bf16", in half the
+        memory (`Stack.frozen`): each step reads all of them.
         `options` are those that the task has for this verb, as its dataclass (of a language model,
         `config.language.WritingOptions`) or `named` one by one. `on_text(sample, piece)` hears each
         piece as it is written. Errors: `InputError` for a task that writes nothing, and for an
@@ -201,10 +206,13 @@ class Run:
         chosen = self.choose("generate", options, named)
         task, model = self.loaded
         texts: dict[int, list[str]] = {}
-        for k, piece in task.generate(model, chosen):
-            texts.setdefault(k, []).append(piece)
-            if on_text:
-                on_text(k, piece)
+        with evaluating(model, inference=False), frozen(model, weights) as stacks:
+            if weights != "float32":
+                tell_slow(stacks)
+            for k, piece in task.generate(model, chosen):
+                texts.setdefault(k, []).append(piece)
+                if on_text:
+                    on_text(k, piece)
         return ["".join(pieces) for pieces in texts.values()]
 
     def choose(self, verb: str, options: object | None, named: dict[str, Any]) -> Any:
@@ -223,6 +231,12 @@ class Run:
         chosen = configs.from_dict(cls, named, defaults=options)
         configs.check(chosen)
         return chosen
+
+
+def tell_slow(stacks: Iterable[Frozen]) -> None:
+    """Warn where weights that were to be stored otherwise are only rounded."""
+    for reason in {stack.why_not for stack in stacks} - {None}:
+        terminal.warn(f"weights are rounded, but steps are no faster for it: {reason}")
 
 
 def shapes_of(task: Task) -> dict[str, tuple[int, ...]]:

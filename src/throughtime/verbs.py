@@ -203,12 +203,13 @@ def generate(
     checkpoint: str = "best",
     threads: int | None = None,
     trust: bool = False,
+    weights: str = "float32",
     on_text: Callable[[int, str], None] | None = None,
     **options: Any,
 ) -> list[str]:
     """`Run.generate` of a run that is used once."""
     opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
-    return opened.generate(prime, on_text=on_text, **options)
+    return opened.generate(prime, weights=weights, on_text=on_text, **options)
 
 
 def agreement(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..ground.errors import SettingError
 from .run import DEVICES, MOST_THREADS, WEIGHTS
 from .settings import SEEDS, limited
+
+STORED = Literal["float32", "bf16"]
+"""How weights are stored while a model is used."""
 
 
 @dataclass
@@ -100,8 +104,12 @@ class GenerateOptions(JsonOption, ModelOptions):
     """Write novel sequences with a run's model.
 
     Args:
+        weights: How those of the stacks are stored: float32, as they are, or bf16, rounded, in half
+            the memory, which is what limits the speed of large models.
         json: What would be printed as JSON, an object for each sample, when all are written.
     """
+
+    weights: STORED = "float32"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Evaluation mode that is left again, whatever happens."""
+"""Evaluation mode and frozen weights, left again whatever happens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+
+from .frozen import Freezable, Frozen
 
 
 @contextlib.contextmanager
@@ -23,3 +25,11 @@ def evaluating(model: nn.Module, *, inference: bool = True) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module, weights: str = "float32") -> Iterator[list[Frozen]]:
+    """While the block runs, every stack of a model is `frozen`; what each of them gives."""
+    with contextlib.ExitStack() as held:
+        stacks = [module for module in model.modules() if isinstance(module, Freezable)]
+        yield [held.enter_context(stack.frozen(weights)) for stack in stacks]

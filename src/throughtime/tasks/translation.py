@@ -21,7 +21,7 @@ from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
 from ..decoding import BeamSearch, Hypothesis
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..layers.mode import evaluating
+from ..layers.mode import evaluating, frozen
 from ..metrics.likelihood import perplexity
 from ..metrics.translation import score
 from ..models.translator import Translator
@@ -218,7 +218,7 @@ class Translation(ExampleTask):
         found: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
         order = np.argsort(ids.lengths, kind="stable")
         order = order[ids.lengths[order] > 0]
-        with evaluating(model):
+        with evaluating(model), frozen(model):
             for k in range(0, len(order), options.batch_size):
                 some = order[k : k + options.batch_size]
                 source, lengths = (part.to(self.device) for part in ids.pad(some, PAD))

@@ -51,6 +51,23 @@ def test_named_problems(cell, dtype, tiles, monkeypatch):
         assert_close(outcome(p, "compiled", dtype), outcome(p), dtype, 3 if half else ROUNDINGS)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("weights", ["float32", "bf16"])
+@pytest.mark.parametrize("cells", [[cell] for cell in CELLS] + [CELLS], ids=str)
+def test_steps_of_frozen_stacks(cells, weights):
+    for n, B in ((1, 1), (19, 1), (19, 40), (48, 3)):
+        stack = tt.Stack(cells, n, [n] * len(cells), skips=len(cells) > 1, backend="compiled")
+        x = torch.randn(3, B, n)
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            with stack.eval().frozen(weights) as frozen:
+                assert frozen.why_not is None
+                right, state = stack(x)[0], None
+                for t in range(3):
+                    y, state = stack.step(x[t], state)
+                    assert torch.equal(y, right[t])
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_a_scan_without_gradients_equals_one_with(cell):
     for threads in (1, 3):
