@@ -80,7 +80,7 @@ struct Forward {
             return {packed + mine.unit0 * count * W * K, K};
         }
         void pack(real *to, const item *weights, long K, int slot, int count) const {
-            pack_rows(to + mine.pack0 * count * W * packed_words(word_count(K)), weights, K, c.n, mine.pack0,
+            pack_rows(plan.vectors(), to + mine.pack0 * count * W * packed_words(word_count(K)), weights, K, c.n, mine.pack0,
                       mine.pack1, slot, count);
         }
 
@@ -149,12 +149,12 @@ struct Forward {
                         }
                 return;
             }
-            long unit0 = mine.unit0, column[MAX_V];
+            long unit0 = mine.unit0, most = plan.vectors(), column[std::max(MAX_V, STEP_V)];
             Packed w = own(packed, count, packed_words(word_count(K)));
             long first = (u0 - unit0) * count, last = (u1 - unit0) * count;
             for (long g = 0; g < rows_at.groups(); g++)
-                for (long i = first; i < last; i += MAX_V) {
-                    int V = std::min<long>(MAX_V, last - i);
+                for (long i = first; i < last; i += most) {
+                    int V = std::min<long>(most, last - i);
                     for (int v = 0; v < V; v++)
                         column[v] = ((unit0 + (i + v) / count) * S + slot + (i + v) % count) * W;
                     rows_at.multiply(g, V, w.chunk(i), column);

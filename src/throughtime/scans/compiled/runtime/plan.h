@@ -117,13 +117,16 @@ struct Plan {
     }
     // Weights that are used once are not worth packing.
     bool in_place() const { return c.T == 1 && !c.keep && !c.packed; }
+    // Vectors of a chunk of packed weights.
+    int vectors() const { return c.packed ? STEP_V : MAX_V; }
     // Whether the products of a step, and those of many steps, are made by tiles. Never for one
     // member's rows: the bits would depend on the number of threads.
     bool tiled_steps() const { return TILES && c.B >= LEAST_TILED; }
     bool tiled_chunks() const { return TILES && offset[c.T] >= LEAST_TILED; }
-    // As many threads as have a vector of units each, and enough to do between two barriers.
+    // As many threads as have a vector of units each, and enough to do between two barriers; for one
+    // step, enough to be worth waking up.
     int threads() const {
-        long work = c.B * c.n * c.n * S / 16384;
+        long work = c.B * c.n * S * (c.packed ? (c.n + c.n_x) / 2 : c.n) / (c.packed ? 65536 : 16384);
         return std::max(1l, std::min({(long)c.threads, nv, work}));
     }
     // Zero beyond the end of each sequence.
@@ -191,12 +194,12 @@ struct Share {
 
     Share(const Plan &plan, Member m) : plan(plan), m(m) {
         const Call &c = plan.c;
-        long weights = 0, groups = (plan.nv + MAX_V - 1) / MAX_V;
+        long weights = 0, V = plan.vectors(), groups = (plan.nv + V - 1) / V;
         for (int p = 0; p < Cell::PRODUCTS; p++)
             weights += plan.ldn * c.n * Cell::products[p].count * sizeof(real);
         by_rows = m.size > 1 && c.B >= 8 * m.size && weights <= CACHED_WEIGHTS;
         // What others packed is cut between its chunks.
-        long whole0 = m.first(groups) * MAX_V, whole1 = std::min(m.last(groups) * MAX_V, plan.nv);
+        long whole0 = m.first(groups) * V, whole1 = std::min(m.last(groups) * V, plan.nv);
         unit0 = by_rows ? 0 : c.packed ? whole0 : m.first(plan.nv);
         unit1 = by_rows ? plan.nv : c.packed ? whole1 : m.last(plan.nv);
         pack0 = by_rows ? whole0 : unit0;
@@ -232,11 +235,11 @@ struct Packed {  // the units of one member, chunk by chunk: [chunk][k][vector][
 };
 
 // w[chunk][k][v][lane] = row[unit of v, lane][k]: weights whose rows belong to the result's units.
-static void pack_rows(real *to, const item *weights, long items, long n, long unit0, long unit1,
-                      int slot0, int count) {
+static void pack_rows(int most, real *to, const item *weights, long items, long n, long unit0,
+                      long unit1, int slot0, int count) {
     long last = unit1 * count, K = packed_words(word_count(items));
-    for (long f0 = unit0 * count; f0 < last; f0 += MAX_V) {
-        int V = std::min<long>(MAX_V, last - f0);
+    for (long f0 = unit0 * count; f0 < last; f0 += most) {
+        int V = std::min<long>(most, last - f0);
         for (long k0 = 0; k0 < K * STORED; k0 += W)
             for (int v = 0; v < V; v++) {
                 long unit = (f0 + v) / count * W;

@@ -22,6 +22,7 @@ constexpr int GRAD_R = 4, GRAD_V = 3;
 constexpr int MAX_R = 6, MAX_V = 4, REGISTERS = 25;
 constexpr int GRAD_R = 4, GRAD_V = 4;
 #endif
+constexpr int STEP_V = 4;        // of weights that are packed for steps: more sums at once for few rows
 constexpr int BLOCK_UNITS = 12;  // vectors of units whose products and pieces follow each other
 constexpr int BLOCK_K = VECTOR_BYTES == 64 ? 128 : 256;  // words of packed rows that stay in the nearest cache
 
@@ -83,6 +84,13 @@ static inline __attribute__((always_inline)) void add_half(vec (*sum)[V], const 
 }
 #endif
 
+// One row alone is as fast as the weights of a step come: they are asked for early.
+template <int V> static inline void fetch_ahead(const real *w) {
+    constexpr int BYTES = 8192;
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) __builtin_prefetch((const char *)w + BYTES + v * VECTOR_BYTES);
+}
+
 // to[r][v] = from[r][v] + sum over k of a[r][k] * w[k][v]. On the way it fetches into the cache what
 // comes next: a line for each k, `step` numbers apart.
 template <int R, int V>
@@ -104,6 +112,7 @@ static void tile(Stretch k, const item *const *a, long at, const real *w, Rows c
         for (long i = 0; i < k.run; i += 2, w += V * W) {
             __builtin_prefetch(next);
             next += step;
+            if (R == 1 && V > MAX_V) fetch_ahead<V>(w);
             add_half<R, V, 0>(sum, row, i, w);
             if (i + 1 < k.run) add_half<R, V, 1>(sum, row, i, w);
         }
@@ -112,6 +121,7 @@ static void tile(Stretch k, const item *const *a, long at, const real *w, Rows c
         for (long i = 0; i < run; i++, w += V * W) {
             __builtin_prefetch(next);
             next += step;
+            if (R == 1 && V > MAX_V) fetch_ahead<V>(w);
             add_words<R, V>(sum, [&](int r) { return all_bits(row[r] + i * PAIR, PAIR); }, w);
         }
         if (PAIR > 1 && run < k.run)
@@ -131,7 +141,7 @@ typedef void (*Tile)(Stretch, const item *const *, long, const real *, Rows, con
                      const real *, long);
 
 template <int V, int R> constexpr Tile tile_or_null() {
-    if constexpr (R <= tile_rows(V) && V <= MAX_V)
+    if constexpr (R <= tile_rows(V) && V <= std::max(MAX_V, STEP_V))
         return tile<R, V>;
     else
         return nullptr;
