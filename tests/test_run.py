@@ -133,6 +133,39 @@ def test_a_model_that_was_put_into_training_answers_in_evaluation(trained):
     assert run.model.training  # as the user left it
 
 
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_it_writes_with_frozen_weights_and_in_evaluation(name, trained):
+    run = tt.Run.open(trained(name).out)
+    stacks = [m for m in run.model.modules() if isinstance(m, tt.Stack)]
+    asked = {"max_new_tokens": 8, "seed": 3}
+    seen = []
+    expected = run.generate(**asked, on_text=lambda *_: seen.append([s._frozen for s in stacks]))
+    assert all(s._frozen is None for s in stacks)
+    assert all(frozen and not frozen.why_not for some in seen for frozen in some)
+    run.model.train()
+    assert run.generate(**asked) == expected
+    assert run.model.training
+
+
+def test_it_writes_with_weights_in_half_the_memory(trained):
+    run = tt.Run.open(trained("lm").out)
+    halves = run.generate(weights="bf16", max_new_tokens=30, seed=3)
+    with torch.no_grad():
+        for w in run.model.stack.weights:
+            for part in (w.W_x, w.W_a):
+                part.copy_(part.to(torch.bfloat16))
+    assert run.generate(max_new_tokens=30, seed=3) == halves
+    with pytest.raises(InputError, match="unknown weights 'int8'"):
+        run.generate(weights="int8")
+
+
+def test_it_tells_why_weights_in_half_the_memory_are_no_faster(trained, capsys):
+    run = tt.Run.open(trained("lm").out)
+    run.model.stack.backend = "reference"
+    run.generate(weights="bf16", max_new_tokens=3, seed=3)
+    assert "weights are rounded, but steps are no faster" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["classify", "lm", "adding"])
 def test_a_verb_that_the_task_has_not_is_told_with_those_that_it_has(name, trained):
     run = tt.Run.open(trained(name).out)

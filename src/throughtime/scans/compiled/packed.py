@@ -141,6 +141,8 @@ def why_not(cell: Cell, w: Weights, halves: bool) -> str | None:
     dtype = w.W_a.dtype
     if dtype not in (torch.float32, torch.float64):
         return f"weights are packed in float32 and float64; they are {dtype}."
+    if cell.inputs:
+        return f"{cell!r} reads {', '.join(cell.inputs)} at each step, which a step is not given."
     if halves and type(cell).derived is not Cell.derived:
         return f"{cell!r} derives its matrices, which are then not those stored in bfloat16."
     return cell.ask(programs.why_not, kind_of(dtype, halves))
