@@ -1,6 +1,7 @@
 """What a run folder holds, damaged in every way: told by file, never read as something else."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -167,6 +168,24 @@ STRUCTURES = {
     "advice of numbers": lambda s: s.update(advisor=7),
     "bytes of text": lambda s: s.update(metrics_bytes="many"),
     "another format": lambda s: s.update(format=99),
+    "a schedule of no numbers": lambda s: s["schedule"].update(scale="x"),
+    "a schedule without end": lambda s: s["schedule"].update(scale=1e300),
+    "a schedule of less": lambda s: s["schedule"].pop("stale"),
+    "counters of text": lambda s: s["counters"].update(step="many"),
+    "counters below nothing": lambda s: s["counters"].update(tokens=-3),
+    "counters without end": lambda s: s["counters"].update(step=10**40),
+    "intervals of text": lambda s: s["counters"].update(fired={"log": "x"}),
+    "averages elsewhere": lambda s: s["counters"].update(averaged=["../x"]),
+    "advice of less than nothing": lambda s: s["advisor"].update(best="x"),
+    "weights of text": lambda s: s["model"].update(more="x"),
+    "weights that are no numbers": lambda s: next(iter(s["model"].values())).fill_(math.nan),
+    "checksums of numbers": lambda s: s.update(files=7),
+    "a carry of another width": lambda s: s["processes"][0].update(
+        carry=[part[..., :3] for part in s["processes"][0]["carry"]]
+    ),
+    "a carry of more rows": lambda s: s["processes"][0].update(
+        carry=[part[:, [0, 0, 1, 1, 2]] for part in s["processes"][0]["carry"]]
+    ),
     "a list": lambda s: [1],
 }
 
@@ -181,6 +200,40 @@ def test_a_checkpoint_of_another_shape_is_told_by_file(trained, run, name, tmp_p
     with pytest.raises(InputError, match=r"trainer\.pt: ") as told:
         tt.train(config, resume=True)
     assert "\n" not in str(told.value)
+
+
+def shrunk(state):
+    state["exp_avg"] = state["exp_avg"][:1]
+
+
+def without_memory(state):
+    state["exp_avg"] = torch.zeros(1).expand(state["exp_avg"].shape)
+
+
+MOMENTS = {
+    "smaller": (shrunk, r"exp_avg is \[1.*\], expected \["),
+    "of whole numbers": (lambda s: s.update(step=torch.tensor([1, 2])), "step is"),
+    "of text": (lambda s: s.update(exp_avg_sq="x"), "exp_avg_sq is no tensor"),
+    "of nothing": (lambda s: s.update(exp_avg_sq=None), "exp_avg_sq is no tensor"),
+    "fewer": (lambda s: s.pop("exp_avg_sq"), "step, exp_avg"),
+    "one for all": (without_memory, "shares its memory"),
+    "before the beginning": (lambda s: s.update(step=torch.tensor(-1.0)), "step is -1.0"),
+    "below nothing": (lambda s: s["exp_avg_sq"].neg_().sub_(1), "exp_avg_sq is below 0"),
+    "never": (lambda s: s.update(step=torch.tensor(float("nan"))), "step holds what is no number"),
+}
+"""Changes of the optimizer's state of a parameter, and what is said."""
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_an_optimizers_state_that_its_kernels_cannot_take_is_told(trained, run, name):
+    change, said = MOMENTS[name]
+    saved = torch.load(run / "trainer.pt", weights_only=True)
+    change(saved["optimizer"]["state"][1])
+    torch.save(saved, run / "trainer.pt")
+    config = small_run("lm", Path(trained.out).parent, out=str(run))
+    config.max_steps = 10**4
+    with pytest.raises(InputError, match=rf"trainer\.pt: damaged .*\(optimizer's state of .*{said}"):
+        tt.train(config, resume=True)
 
 
 # ---- links, pipes -------------------------------------------------------------------------------

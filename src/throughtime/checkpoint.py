@@ -248,8 +248,7 @@ class RunFolder:
                 if wrong := archive.testzip():  # torch writes checksums and reads none
                     raise ValueError(f"the checksum of {wrong} is wrong")
             saved = torch.load(self.trainer, map_location="cpu", weights_only=True)
-            if not isinstance(saved, dict) or not isinstance(saved["model"], dict):
-                raise TypeError("not what a training saves")
+            check_parts(saved)
         except Exception as error:  # what torch meets in damage is of any kind
             raise self.no_checkpoint(error) from error
         return saved
@@ -312,6 +311,20 @@ class RunFolder:
             model.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise InputError(f"{path} does not fit the model: {misfit(error)}") from error
+
+
+def check_parts(saved: Any) -> None:
+    """Raise unless a checkpoint has weights, and what verbs read of it is of its kind."""
+    if not isinstance(saved, dict) or not isinstance(saved["model"], dict):
+        raise TypeError("not what a training saves")
+    if not all(isinstance(part, torch.Tensor) for part in saved["model"].values()):
+        raise TypeError("weights that are no numbers")
+    counters, files = saved["counters"], saved.get("files") or {}
+    averaged = counters.get("averaged", []) if isinstance(counters, dict) else None
+    if not isinstance(averaged, list) or not all(type(step) is int for step in averaged):
+        raise TypeError("counters that are none")
+    if not isinstance(files, dict) or not all(isinstance(k, str) for k in files):
+        raise TypeError("checksums that are none")
 
 
 def digest(text: str) -> str:

@@ -71,8 +71,11 @@ def class_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """How far confidence and accuracy lie apart, over bins of equal width."""
-    if not len(confidence):
+    """How far confidence and accuracy lie apart, over bins of equal width.
+
+    NaN where there is nothing to measure, or a model whose weights are no numbers.
+    """
+    if not len(confidence) or not np.isfinite(confidence).all():
         return float("nan")
     bins = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, right.astype(float) - confidence, CALIBRATION_BINS)

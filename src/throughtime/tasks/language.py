@@ -25,7 +25,7 @@ from ..decoding import Sampling, sample
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.mode import evaluating
-from ..layers.states import each, like
+from ..layers.states import each, like, tensors
 from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
@@ -160,7 +160,11 @@ class Language(Task):
 
     def restore_carry(self, parts: list[Tensor], model: Any) -> Any:
         """The stack's state, or the last tokens that a fixed window looks back on."""
-        return like(model.initial_state(1), parts)
+        fresh = model.initial_state(self.streams[0][0].shape[1])
+        for part, other in zip(parts, tensors(fresh)):
+            if part.shape != other.shape or part.is_floating_point() != other.is_floating_point():
+                raise ValueError(f"a carry of {list(part.shape)}, expected {list(other.shape)}")
+        return like(fresh, parts)
 
     def validate(self, model: Any, *, quick: bool) -> dict[str, float]:
         """Validation metrics over parallel streams, as many as in training."""

@@ -74,7 +74,7 @@ class Advisor:
         """Take up what `state` gave; empty for a run that kept nothing."""
         for name in KEPT:
             setattr(self, name, state.get(name, getattr(self, name)))
-        self.told = set(state.get("told", ()))
+        self.told = set(map(str, state.get("told", ())))
 
     def after_step(self, step: int, norm: float, loss: float) -> str | None:
         """Hear the gradient's norm before clipping and the loss, once a step; what to say."""

@@ -17,6 +17,7 @@ from .advice import Advisor
 from .counters import Counters
 from .monitor import Metrics
 from .optimization import Schedule
+from .saved import check_counters, check_like, check_mapping, check_optimizer, check_schedule, check_weights
 
 CHECKPOINT_FORMAT = 1
 
@@ -105,15 +106,23 @@ def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
             f"{trainer.processes.world}. Start as many as before."
         )
     trainer.folder.load_state(trainer.model, saved["model"], where)
+    check_weights(trainer.model)
     groups = trainer.optimizer.param_groups
     wanted = [{k: v for k, v in group.items() if k != "params"} for group in groups]
     trainer.optimizer.load_state_dict(saved["optimizer"])
     for group, settings in zip(trainer.optimizer.param_groups, wanted):
         group.update(settings)  # a resumed run may change them
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    check_optimizer(trainer.optimizer, names, every=not trainer.task.unused_parameters)
+    check_schedule(saved["schedule"], trainer.schedule.state)
     trainer.schedule.state = saved["schedule"]
+    check_counters(saved["counters"], trainer.counters)
     trainer.counters = Counters(**saved["counters"])
-    trainer.advisor.resume(saved.get("advisor", {}))
-    trainer.metrics_bytes = int(saved["metrics_bytes"])
+    told = saved.get("advisor", {})
+    check_mapping(told, trainer.advisor.state(), "advisor", whole=False)
+    trainer.advisor.resume(told)
+    check_like(saved["metrics_bytes"], 0, "metrics_bytes")
+    trainer.metrics_bytes = max(0, saved["metrics_bytes"])
     mine = saved["processes"][trainer.processes.rank]
     if mine["carry"] is not None:
         parts = [part.to(trainer.device) for part in mine["carry"]]
