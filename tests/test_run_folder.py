@@ -232,7 +232,9 @@ def test_an_optimizers_state_that_its_kernels_cannot_take_is_told(trained, run, 
     torch.save(saved, run / "trainer.pt")
     config = small_run("lm", Path(trained.out).parent, out=str(run))
     config.max_steps = 10**4
-    with pytest.raises(InputError, match=rf"trainer\.pt: damaged .*\(optimizer's state of .*{said}"):
+    with pytest.raises(
+        InputError, match=rf"trainer\.pt: damaged .*\(optimizer's state of .*{said}"
+    ):
         tt.train(config, resume=True)
 
 
@@ -268,6 +270,14 @@ def test_a_pipe_is_refused_at_once(run, name):
 
 
 # ---- two at work, and files that go away --------------------------------------------------------
+
+
+def test_a_pipe_in_place_of_the_lock_is_told_at_once(trained, run):
+    os.mkfifo(run / ".lock")
+    config = small_run("lm", Path(trained.out).parent, out=str(run))
+    config.max_steps = 10**4
+    with pytest.raises(InputError, match=r"run/\.lock is a pipe"):
+        tt.train(config, resume=True)
 
 
 def test_a_second_training_is_refused_and_reading_is_not(trained, tmp_path):

@@ -246,3 +246,13 @@ def test_every_task_asks(mine):
         with pytest.raises(InputError, match="--trust"):
             tt.load(config.out)
     assert not ran(mine)
+
+
+def test_settings_that_the_weights_have_not_are_told_as_for_a_built_in_cell(mine):
+    config = trained("lm", mine)
+    path = Path(config.out) / "config.yaml"
+    size = "hidden_size: 8"
+    assert size in path.read_text()
+    path.write_text(path.read_text().replace(size, "hidden_size: 9"))
+    with pytest.raises(InputError, match=r"does not fit config\.yaml: .* would be \[.*9.*by the s"):
+        tt.load(config.out, trust=True)

@@ -106,11 +106,13 @@ class Run:
         stored = {} if own else self.folder.shapes(which)
         with torch.random.fork_rng(devices=[]):  # weights are drawn, and then read
             task: Task = task_class(self.kind).load(self.config, self.folder, device)
-            if own:  # trusted, as it was loaded; it may need numbers where there are shapes only
-                self.folder.shapes(which)
+            if own:  # trusted, as it was loaded
+                stored = self.folder.shapes(which)
             else:
                 self.folder.compare(stored, shapes_of(task))
             model: nn.Module = task.build_model()
+            if own:  # its code may need numbers: there is no model of shapes alone
+                self.folder.compare(stored, shapes_in(model))
         self.folder.load_weights(model, which)
         return task, model.eval()
 
@@ -244,6 +246,11 @@ def shapes_of(task: Task) -> dict[str, tuple[int, ...]]:
     device, task.device = task.device, torch.device("meta")
     try:
         with task.device:
-            return {k: tuple(v.shape) for k, v in task.build_model().state_dict().items()}
+            return shapes_in(task.build_model())
     finally:
         task.device = device
+
+
+def shapes_in(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's tensors."""
+    return {name: tuple(part.shape) for name, part in model.state_dict().items()}

@@ -90,6 +90,21 @@ def test_a_damaged_cache_is_told_and_made_again(text, kind, damage, capsys):
     assert not capsys.readouterr().err
 
 
+def test_a_folder_that_others_may_write_is_not_believed(text, tmp_path, monkeypatch, capsys):
+    vocabulary = Vocabulary.build(text, "char")
+    right = np.asarray(corpora.encode(text, vocabulary, "none").ids)
+    shared = tmp_path / "shared" / "corpora"
+    monkeypatch.setenv("THROUGHTIME_CACHE", str(shared.parent))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    corpora.encode(text, vocabulary, "none")
+    shared.chmod(0o777)  # whoever may write could have put other ids there, and their checksum
+    found = corpora.encode(text, vocabulary, "none")
+    assert shared not in found.ids.path.parents
+    assert (np.asarray(found.ids) == right).all()
+    assert "the cache is not trusted: others may write" in capsys.readouterr().err
+
+
 def test_counts_of_an_earlier_release_are_counted_anew_without_a_word(text, capsys):
     vocabulary = Vocabulary.build(text, "char")
     first = corpora.encode(text, vocabulary, "none")

@@ -14,11 +14,13 @@ from throughtime.data.examples import ExampleReader
 from throughtime.data.labelled import Rows, read_labelled
 from throughtime.data.labels import Labels
 from throughtime.data.lines import Inputs, check_encoding, read_lines
+from throughtime.data.numbers import Columns, read_numbers
 from throughtime.data.parallel import read_parallel
 from throughtime.data.text import Text
 from throughtime.data.vectors import read_vectors
 from throughtime.data.vocabulary import Vocabulary
 from throughtime.ground.errors import InputError
+from throughtime.inspect.agreement.pairs import read_pairs
 from throughtime.music.abc.book import read_tunes
 
 LONG = "x" * 3000
@@ -56,10 +58,16 @@ def test_every_reader_with_a_setting_names_its_long_line(tmp_path):
         lambda: read_labelled([write("a.txt", f"A b\nA {LONG}\n")], Rows(longest=2000)),
         lambda: read_parallel([write("a.x", f"b\n{LONG}\n"), write("a.y", "b\nc\n")],
                               longest=2000),
+        lambda: read_vectors(write("a.vec", f"b 1\n{LONG} 1\n"), longest=2000),
+        lambda: read_numbers([write("a.csv", f"x,label\n1,{LONG}\n")],
+                             Columns("sequence", "label", longest=2000)),
         lambda: ExampleReader(longest=2000).read([write("b.txt", f"b\n{LONG}\n")]),
     ):  # fmt: skip
         with pytest.raises(InputError, match=r":2: a line of more than 2,000 bytes"):
             read()
+    long = f"the cat is\tthe cat are\n{LONG}\t{LONG}\n"
+    with pytest.raises(InputError, match=r":2: a line of .* bytes.*say --max-bytes NUMBER"):
+        read_pairs([write("pairs.tsv", long)], longest=2000)
     corpus = Text.of([write("c.tsv", f"{LONG}\t{LONG}\n")], column=2)
     assert sum(len(chunk) for chunk, _ in corpus.chunks()) == 3001  # of a corpus there is none
 

@@ -48,6 +48,15 @@ def test_a_link_in_its_place_is_not_followed(tmp_path):
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / NAME).symlink_to(tmp_path / "precious")
-    with pytest.raises(InputError, match="cannot be locked"), locked(tmp_path / "folder", "busy"):
+    with pytest.raises(InputError, match="is a symbolic link"), locked(tmp_path / "folder", "busy"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_in_its_place_is_told_at_once(tmp_path, kind):
+    path = tmp_path / NAME
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    with pytest.raises(InputError, match=rf"\{NAME} is a {kind}"), locked(tmp_path, "busy"):
+        pass
+    assert path.exists()

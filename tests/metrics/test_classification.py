@@ -1,11 +1,13 @@
 """Figures of a classifier against counting by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from throughtime.metrics.classification import by_class, measure
+from throughtime.metrics.classification import by_class, calibration_error, measure
 
 
 @given(st.integers(1, 40), st.integers(2, 5), st.integers(0, 2), st.integers(0, 10**6))
@@ -44,3 +46,8 @@ def test_a_class_that_no_label_of_training_names_has_no_right_answer():
     assert [c["recall"] for c in classes] == [1, 1, 0]
     assert classes[0]["precision"] == 0.5
     assert classes[2]["examples"] == 1
+
+
+def test_probabilities_that_are_no_numbers_have_no_calibration():
+    with np.errstate(all="raise"):
+        assert math.isnan(calibration_error(np.array([0.5, np.nan]), np.array([True, False])))

@@ -57,6 +57,7 @@ class AgreementOptions(GrammarOptions):
         form: What the files are, --format too: LM_syneval's TSV, BLiMP's JSONL, Linzen's or
             Gulordava's tab-separated form, gold for their .text and .gold, or two columns, good and
             bad; auto looks at what the first line holds.
+        max_bytes: Most bytes of a line of those files; a longer one is an error that names it.
         scoring: Compare the whole sentences, or only the first word that differs, given what both
             have before it.
         items: Most items of each construction, or of each distance and number of attractors;
@@ -70,6 +71,7 @@ class AgreementOptions(GrammarOptions):
 
     pairs: list[str] = field(default_factory=list)
     form: FORMS = field(default="auto", metadata={"also": ("format",)})
+    max_bytes: int = limited(1 << 20, 1)
     scoring: Literal["sentence", "target"] = "sentence"
     items: int | None = limited(None, 1)
     end: str = ""

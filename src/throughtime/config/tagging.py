@@ -28,7 +28,8 @@ class TaggerDataConfig(HoldoutConfig, LinesConfig, VectorsConfig):
         spans_as: What the model learns of spans; its predictions are written in the scheme of the
             data.
         encoding: Encoding of the text.
-        max_bytes: Most bytes of a line, which holds a word; a longer one is an error that names it.
+        max_bytes: Most bytes of a line, which holds a word or a word's vector; a longer one is an
+            error that names it.
         vocab_size: Most words in the vocabulary.
         min_count: Words seen less often become <unk>; their characters are still read.
         lowercase: Fold words to lower case; characters keep theirs.

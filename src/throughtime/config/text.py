@@ -57,7 +57,8 @@ class LinesConfig:
     """What is read as lines.
 
     Args:
-        max_bytes: Most bytes of a line; a longer one is an error that names it.
+        max_bytes: Most bytes of a line, of word vectors too; a longer one is an error that names
+            it.
     """
 
     max_bytes: int = limited(1 << 24, 1)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..ground import terminal
-from ..ground.cache import cache_folder
+from ..ground.cache import cache_folder, private
 from ..ground.errors import InputError, ThroughtimeError
 from .limits import parse_json
 from .stored import StoredIds
@@ -51,9 +51,13 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
     """The corpus of `text`, from the cache if the same files were encoded before.
 
     `eos`: "line" puts <eos> in place of each newline, "file" after each file, "none" nowhere.
+    The folder is one that nobody else may write: a text that is trained on is as good as code.
     The cache key holds each file's path, size and modification time, and the vocabulary.
     """
-    folder = cache_folder() / "corpora"
+    try:
+        folder = private("corpora")
+    except OSError as error:
+        raise cannot_write(cache_folder() / "corpora", error) from error
     key = cache_key(text, vocabulary, eos)
     ids_path, counts_path = folder / f"{key}.ids", folder / f"{key}.json"
     dtype = dtype_for(vocabulary)
@@ -68,10 +72,15 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
         counts = write(text, vocabulary, eos, ids_path, counts_path, quiet)
         return Corpus(StoredIds(ids_path, dtype), counts)
     except OSError as error:
-        raise ThroughtimeError(
-            f"cannot write the encoded text into {folder}: {error}. Make room, or set "
-            "THROUGHTIME_CACHE to another folder."
-        ) from error
+        raise cannot_write(folder, error) from error
+
+
+def cannot_write(folder: Path, error: OSError) -> ThroughtimeError:
+    """What to say where the cache takes no file."""
+    return ThroughtimeError(
+        f"cannot write the encoded text into {folder}: {error}. Make room, or set "
+        "THROUGHTIME_CACHE to another folder."
+    )
 
 
 def stored(ids_path: Path, counts_path: Path, dtype: type, quiet: bool) -> Corpus | None:

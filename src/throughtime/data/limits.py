@@ -31,11 +31,14 @@ RATIO, UNPACKED = 100, 1 << 25
 which packs to a fifth."""
 
 
-def too_long(where: str, longest: int | None) -> InputError:
-    """The error about a line of more bytes than `longest`, which a setting says."""
+def too_long(where: str, longest: int | None, option: str = "") -> InputError:
+    """The error about a line of more bytes than `longest`, which `option` or a setting says."""
     what = f"{where}: a line of more than {longest or LONGEST_LINE:,} bytes."
-    option = say_in_training("--data.max_bytes NUMBER") if longest else " Is it a text file?"
-    return InputError(what + option)
+    if not longest:
+        return InputError(f"{what} Is it a text file?")
+    if option:
+        return InputError(f"{what} Is it a text file? If so, say {option} NUMBER.")
+    return InputError(f"{what}{say_in_training('--data.max_bytes NUMBER')}")
 
 
 def unpacking(path: Path, pieces: Iterable[bytes]) -> Iterator[bytes]:

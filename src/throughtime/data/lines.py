@@ -96,27 +96,34 @@ def whole_lines(arriving: Iterable[bytes], longest: int = LONGEST_LINE) -> Itera
         yield [bytes(rest)]
 
 
-def read_lines(path: Path, encoding: str = "utf-8", longest: int | None = None) -> Iterator[Line]:
+def read_lines(
+    path: Path, encoding: str = "utf-8", longest: int | None = None, option: str = ""
+) -> Iterator[Line]:
     """The lines of a file, .gz too.
 
     Errors: `InputError` names the line that is not in the encoding, or has more bytes than
-    `longest` (a setting; None: 64 MiB).
+    `longest` (None: 64 MiB), which `option` or a setting of training says.
     """
     with open_bytes(path) as file:
         lines = whole_lines(unpacking(path, pieces(file)), longest or LONGEST_LINE)
         try:
             for number, data in enumerate(chain.from_iterable(lines), 1):
-                yield line_of(data, str(path), number, encoding, longest)
+                yield line_of(data, str(path), number, encoding, longest, option)
         except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}: cannot be read: {error}.") from error
 
 
 def line_of(
-    data: bytes, source: str, number: int, encoding: str = "utf-8", longest: int | None = None
+    data: bytes,
+    source: str,
+    number: int,
+    encoding: str = "utf-8",
+    longest: int | None = None,
+    option: str = "",
 ) -> Line:
     """A line from its bytes, without a byte-order mark."""
     if len(data) > (longest or LONGEST_LINE):
-        raise too_long(f"{source}:{number}", longest)
+        raise too_long(f"{source}:{number}", longest, option)
     if number == 1:
         data = data.removeprefix(codecs.BOM_UTF8)
     text = data.rstrip(b"\r\n")

@@ -61,11 +61,13 @@ class Vectors:
         return f"vectors for {found:,} of {len(words):,} words ({found / max(1, len(words)):.1%})"
 
 
-def vectors_as_wide(path: str | None, limit: int, width: int) -> Vectors | None:
+def vectors_as_wide(
+    path: str | None, limit: int, width: int, longest: int | None = None
+) -> Vectors | None:
     """The vectors of a configuration's file, if it names one; as wide as its embedding."""
     if path is None:
         return None
-    vectors = read_vectors(path, limit)
+    vectors = read_vectors(path, limit, longest)
     if vectors.width != width:
         raise InputError(
             f"{path}: the vectors have {vectors.width} numbers, but model.embedding_size is "
@@ -74,12 +76,13 @@ def vectors_as_wide(path: str | None, limit: int, width: int) -> Vectors | None:
     return vectors
 
 
-def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
+def read_vectors(path: str | Path, limit: int | None = None, longest: int | None = None) -> Vectors:
     """The vectors of a file (.gz too), no more than `limit`; the first of equal words is kept.
 
     A first line of two whole numbers is word2vec's header; without it the first line tells the
-    width, as in GloVe. A word may have spaces in it. Errors: `InputError` names file and line of a
-    vector of another width and of what is no finite number.
+    width, as in GloVe. A word may have spaces in it. A line has at most `longest` bytes.
+    Errors: `InputError` names file and line of a vector of another width and of what is no finite
+    number.
     """
     path = typed_path(path)
     if not path.is_file():
@@ -89,7 +92,7 @@ def read_vectors(path: str | Path, limit: int | None = None) -> Vectors:
     width, because = 0, ""
     promised: int | None = None
     again: list[str] = []
-    for line in read_lines(path):
+    for line in read_lines(path, longest=longest):
         text = line.text.rstrip()
         fields = text.split(" ")
         header = [whole_number(field) for field in fields] if line.number == 1 else []

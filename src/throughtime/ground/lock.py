@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import terminal
 from .errors import InputError
+from .whole import refuse_special
 
 NAME = ".lock"
 """The lock's file in its folder; what matters is who holds it, not that it is there."""
@@ -27,7 +28,8 @@ def locked(
     The kernel lets go of it with the last process that has it, however that ends: the file of a
     dead one is taken over. It is removed at the end unless `keep`, as where children inherit it and
     hold it longer. `patience` are seconds to wait, `waiting` what is said meanwhile. Errors:
-    `InputError` with `at_work` and the other's process id. Where the file system knows no locks,
+    `InputError` with `at_work` and the other's process id, and for a link, a pipe, a device or a
+    folder in the place of the lock's file. Where the file system knows no locks,
     that is said, and nothing is locked.
     """
     path = folder / NAME
@@ -52,7 +54,9 @@ def locked(
 def _take(path: Path) -> int | None:
     """The open file, locked; None while another has it."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        refuse_special(path, links=False)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(path, flags, 0o666)
     except OSError as error:
         raise InputError(f"{path}: cannot be locked: {error.strerror}.") from error
     try:

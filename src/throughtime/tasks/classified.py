@@ -57,7 +57,7 @@ class TextSource:
         """The vocabulary of the training examples; words that have a vector are in it."""
         data = self.config.data
         width = self.config.model.embedding_size
-        self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
+        self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width, data.max_bytes)
         self.vocabulary = Vocabulary.of_texts(
             (record.content for record in train), self.config.level, **data.vocabulary()
         )

@@ -134,7 +134,7 @@ class Tagging(ExampleTask):
                 f"{self.tags.labels.names[0]!r}: there is nothing to tell apart."
             )
         width = self.config.model.embedding_size
-        self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width)
+        self.vectors = vectors_as_wide(data.vectors, data.vectors_limit, width, data.max_bytes)
         self.words, self.characters = vocabularies(
             (sentence.words for sentence in train),
             data.vocab_size,

@@ -17,7 +17,14 @@ from .advice import Advisor
 from .counters import Counters
 from .monitor import Metrics
 from .optimization import Schedule
-from .saved import check_counters, check_like, check_mapping, check_optimizer, check_schedule, check_weights
+from .saved import (
+    check_counters,
+    check_like,
+    check_mapping,
+    check_optimizer,
+    check_schedule,
+    check_weights,
+)
 
 CHECKPOINT_FORMAT = 1
 

@@ -80,7 +80,7 @@ def check_weights(model: nn.Module) -> None:
 
 
 def check_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], *, every: bool
+    optimizer: torch.optim.Optimizer, names: Mapping[Any, str], *, every: bool
 ) -> None:
     """The state that an optimizer has taken from a checkpoint, before its kernels read it.
 
@@ -89,7 +89,7 @@ def check_optimizer(
     `every`: each step has a gradient for all of them.
     """
     expected = state_after_a_step(optimizer)
-    momenta = {name: optimizer.state[p].get("momentum_buffer") for p, name in names.items()}
+    momenta = {name: optimizer.state.get(p, {}).get("momentum_buffer") for p, name in names.items()}
     without = [name for name, momentum in momenta.items() if momentum is None]
     if every and 0 < len(without) < len(momenta):  # a kernel takes all of them or none
         raise ValueError(f"optimizer's state of {without[0]}: no momentum_buffer")
@@ -120,6 +120,7 @@ def state_after_a_step(optimizer: torch.optim.Optimizer) -> set[str]:
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     settings = {k: v for k, v in optimizer.param_groups[0].items() if k in optimizer.defaults}
-    one = type(optimizer)([{**settings, "params": [parameter]}])
+    kind: Any = type(optimizer)
+    one = kind([{**settings, "params": [parameter]}])
     one.step()
     return set(one.state[parameter])

@@ -53,14 +53,18 @@ def is_gold(fields: list[str]) -> bool:
     return len(fields) == 12 and all(fields[i].isdecimal() for i in (1, 2, 3, 9))
 
 
-def aligned_pairs(gold: Path, golds: Iterator[Line]) -> Found:
+def aligned_pairs(gold: Path, golds: Iterator[Line], longest: int | None = None) -> Found:
     """The pairs of a .gold file and the .text beside it, each with its place in the former."""
     text = aligned_with(gold, ".text")
     if text is None or text == gold:
         raise InputError(
             f"{gold}: it holds the forms of verbs; expected their sentences in {stem(gold)}.text."
         )
-    sentences = (line for line in read_lines(text) if line.text.strip())
+    sentences = (
+        line
+        for line in read_lines(text, longest=longest, option="--max-bytes")
+        if line.text.strip()
+    )
     for line, sentence in zip_longest(golds, sentences):
         if line is None or sentence is None:
             more, short = (line, text) if line is not None else (sentence, gold)

@@ -95,7 +95,7 @@ def measure(task: Any, model: LanguageModel, options: AgreementOptions) -> Agree
 
 def file_pairs(options: AgreementOptions) -> tuple[list[Pair], str]:
     """The pairs of the files; of each construction `items` at most, drawn."""
-    read = read_pairs(options.pairs, options.form)
+    read = read_pairs(options.pairs, options.form, options.max_bytes)
     pairs = read.pairs
     total = len(pairs)
     if options.items:

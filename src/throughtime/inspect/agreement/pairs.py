@@ -40,17 +40,18 @@ class Collection:
     identical: int
 
 
-def read_pairs(patterns: list[str], form: str = "auto") -> Collection:
+def read_pairs(patterns: list[str], form: str = "auto", longest: int | None = None) -> Collection:
     """The pairs of files, globs and directories; two sentences that are the same are no pair.
 
-    Errors: `InputError` for a file without pairs, and for one that could be read in several ways.
+    A line has at most `longest` bytes. Errors: `InputError` for a file without pairs, and for one
+    that could be read in several ways.
     """
     found: list[Pair] = []
     forms: dict[str, None] = {}
     identical = 0
     for path in sources(find_files(patterns), form):
         before = len(found)
-        chosen, pairs = open_pairs(path, form)
+        chosen, pairs = open_pairs(path, form, longest)
         forms[chosen] = None
         for pair, where in pairs:
             if not pair.good.strip() or not pair.bad.strip():
@@ -89,16 +90,17 @@ def sources(paths: list[Path], form: str) -> list[Path]:
     return list(chosen)
 
 
-def open_pairs(path: Path, form: str) -> tuple[str, Found]:
+def open_pairs(path: Path, form: str, longest: int | None = None) -> tuple[str, Found]:
     """What a file is, and its pairs with the place of each."""
-    lines = (line for line in read_lines(path) if line.text.strip())
+    read = read_lines(path, longest=longest, option="--max-bytes")
+    lines = (line for line in read if line.text.strip())
     first = next(lines, None)
     if first is None:
         raise InputError(f"{path}: no pairs: the file is empty.")
     chosen = detect(first) if form == "auto" else form
     lines = chain([first], lines)
     if chosen == "gold":
-        return chosen, aligned_pairs(path, lines)
+        return chosen, aligned_pairs(path, lines, longest)
     return chosen, READERS[chosen](lines, path.name.removesuffix(".gz"))
 
 
