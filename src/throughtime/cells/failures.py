@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType, SimpleNamespace
 from typing import Any
@@ -27,19 +26,22 @@ def told() -> contextlib.AbstractContextManager[None]:
     Left as they are: errors of others, this package's own, torch's own types (with which it also
     steers, as `checkpoint` does), a want of memory, and all that torch.compile meets as it traces.
     """
-    return contextlib.nullcontext() if torch.compiler.is_compiling() else _told()
+    return contextlib.nullcontext() if torch.compiler.is_compiling() else _TOLD
 
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
+class _Told(contextlib.AbstractContextManager[None]):
+    """A class, since a generator takes longer than a short scan has."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception):
+            return
         ours = isinstance(error, ThroughtimeError) or type(error).__module__.startswith("torch")
         message = None if ours or no_memory(error) else failure(error)
-        if message is None:
-            raise
-        raise CellError(message) from error
+        if message is not None:
+            raise CellError(message) from error
+
+
+_TOLD = _Told()
 
 
 def failure(error: Exception) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,6 +123,9 @@ def first_state(cell: Cell, w: Weights, B: int, dtype: torch.dtype, device: torc
 
     It is checked where the cell itself says what it is.
     """
+    if starts_at_zero(cell, w):
+        n = w.W_a.shape[-1]
+        return cell.State(*(torch.zeros(B, n, dtype=dtype, device=device) for _ in cell.state))
     with told():
         state = cell.first_state(w, B, dtype=dtype, device=device)
     if not cell.starts_at_zero:
@@ -182,7 +186,7 @@ def check_finite(x: Tensor, lengths: Tensor | None) -> None:
     """
     if x.requires_grad or x.device.type != "cpu" or numbers_hidden():
         return
-    if x.numel() == 0 or bool(torch.isfinite(x.sum())):
+    if x.numel() == 0 or math.isfinite(x.sum()):
         return
     bad = ~torch.isfinite(x)
     if lengths is not None:

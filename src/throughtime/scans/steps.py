@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from ..cells import Bound, Cell, Weights
 from ..cells.failures import defined
 from ..ground import terminal
 from ..ground.errors import InputError, ShapeError
+from .identity import key_of
 
 _known: set[Any] = set()
 """Cells, widths and dtypes whose `step` has been looked at."""
@@ -27,8 +27,7 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
     Raises `InputError` or `ShapeError` where it does not return the state; warns of gates and
     vectors that it does not read. What `step` itself raises is left to the scan, which says where.
     """
-    plain = all(isinstance(v, Hashable) and not isinstance(v, Tensor) for v in vars(cell).values())
-    key = (cell if plain else type(cell), n_x, n, dtype)
+    key = (key_of(cell) or type(cell), n_x, n, dtype)
     if key in _known:
         return
     B = 3 if n == 2 else 2  # so that units are not taken for sequences

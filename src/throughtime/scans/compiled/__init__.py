@@ -65,19 +65,24 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     if problem.restart is not None:
         return by_rows(run, problem)
     cell, w, x, state, lengths, reset, _, streams = problem
-    x, *matrices = (part.to(autocast_dtype(part)) for part in (x, w.W_x, w.W_a))
+    matrices = [w.W_x, w.W_a]
+    if torch.is_autocast_enabled("cpu"):
+        x, *matrices = (part.to(autocast_dtype(part)) for part in (x, *matrices))
     parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
     check_kinds(x, parts)
     dtype = x.dtype
     inside = library_dtype(dtype)
     if inside != dtype:
         x, *parts = (part.to(inside) for part in (x, *parts))
-    real, shape = call.real_dtype(inside), (*x.shape[:2], w.W_a.shape[-1])
-    given = (s if s.dtype == torch.bool else s.to(real) for s in streams)
-    leaves = [x, *parts, *(stream.expand(shape) for stream in given)]
+    leaves = [x, *parts]
+    if streams:
+        real, shape = call.real_dtype(inside), (*x.shape[:2], w.W_a.shape[-1])
+        given = (s if s.dtype == torch.bool else s.to(real) for s in streams)
+        leaves += [stream.expand(shape) for stream in given]
     inputs = Inputs.made(leaves, (len(cell.vectors), len(state)), lengths, reset)
     y, *final = operator.apply(cell.ask(programs.find), inputs)
-    return y.to(dtype), cell.State(*(new.to(old.dtype) for new, old in zip(final, state)))
+    final = (call.in_dtype(new, old.dtype) for new, old in zip(final, state))
+    return call.in_dtype(y, dtype), cell.State(*final)
 
 
 def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
@@ -86,9 +91,10 @@ def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
     Beside matrices in half precision, the bias, the vectors and the state may be in float32.
     """
     real = call.real_dtype(x.dtype)
+    dtype, device = x.dtype, x.device
     for k, part in enumerate(parts):
-        fits = part.dtype == x.dtype or (k > 1 and part.dtype == real)
-        if not fits or part.device != x.device:
+        fits = part.dtype is dtype or (k > 1 and part.dtype is real)
+        if not fits or part.device != device:
             raise InputError(
                 f"weights and state must be {x.dtype} on {x.device}, as x is; one is "
                 f"{part.dtype} on {part.device}."

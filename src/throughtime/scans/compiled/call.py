@@ -57,8 +57,6 @@ class Native:
 
     def __init__(self, program: str, dtype: torch.dtype) -> None:
         cell = programs.CELLS.get(program)
-        told = programs.facts(program)
-        self.facts = told
         library = build.load(program, str(dtype).removeprefix("torch."), repr(cell or "a cell"))
         theirs, ours = library.call_size(), ctypes.sizeof(Call)
         if theirs != ours:
@@ -70,7 +68,8 @@ class Native:
         self.backward_scratch = library.backward_scratch
         for run in (self.forward, self.backward):
             run.argtypes, run.restype = (_pointer, _integer), _integer
-        self.forward_scratch.restype = self.backward_scratch.restype = _integer
+        for size in (self.forward_scratch, self.backward_scratch):
+            size.argtypes, size.restype = (_pointer,), _integer
 
 
 native = functools.cache(Native)
@@ -78,7 +77,7 @@ native = functools.cache(Native)
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """What sums, pieces and carried states are in: half precision is rounded from float32."""
-    return torch.float32 if dtype == torch.bfloat16 else dtype
+    return torch.float32 if dtype is torch.bfloat16 else dtype
 
 
 def kept_sizes(
@@ -109,21 +108,37 @@ def kept_size(program: str, T: Any, B: Any, n: Any, dtype: torch.dtype, keep: bo
     return z + sum(states.values()) + sum(operands.values())
 
 
+@functools.lru_cache(1024)
+def kept_places(
+    program: str, T: int, B: int, n: int, dtype: torch.dtype, keep: bool
+) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
+    """The size of all, and behind z where each state and each operand begins, by its number."""
+    z, *buffers = kept_sizes(programs.facts(program), T, B, n, dtype, keep)
+    places: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    at = z
+    for sizes, found in zip(buffers, places):
+        for number, size in sizes.items():
+            found.append((number, at))
+            at += size
+    return at, *places
+
+
 def scan(program: str, inputs: Inputs, keep: bool) -> list[Tensor]:
     """y, the final states, and what the backward needs, in one buffer."""
     x, state = inputs.x, inputs.state
     T, B, _ = x.shape
     n = inputs.W_a.shape[-1]
     real = real_dtype(x.dtype)
+    like = x if real is x.dtype else x.new_empty(0, dtype=real)
     y = x.new_empty(T, B, n)
-    finals = [x.new_empty(B, n, dtype=real) for _ in state]
-    kept = x.new_empty(kept_size(program, T, B, n, x.dtype, keep), dtype=real)
+    finals = [like.new_empty(B, n) for _ in state]
+    kept = like.new_empty(kept_places(program, T, B, n, x.dtype, keep)[0])
     run = native(program, x.dtype)
     held: list[Any] = []
-    call = describe(held, run, inputs, y, kept, keep)
+    call = describe(held, program, inputs, y, kept, keep)
     fill(call.final, finals)
-    carry(run.forward, call, scratch(run.forward_scratch(ctypes.byref(call)), real))
-    finals = [final.to(start.dtype) for final, start in zip(finals, state)]
+    carry(run.forward, call, scratch(run.forward_scratch(ctypes.addressof(call)), real))
+    finals = [in_dtype(final, start.dtype) for final, start in zip(finals, state)]
     return [y, *finals, kept] if keep else [y, *finals]
 
 
@@ -149,7 +164,7 @@ def scan_backward(
         gradient.zero_()  # where nothing reads it
     held: list[Any] = []
     run = native(program, x.dtype)
-    call = describe(held, run, inputs, y, kept, True)
+    call = describe(held, program, inputs, y, kept, True)
     dy, *dfinal = given
     if dy is not None:
         dy = as_numbers(dy).to(x.dtype)
@@ -163,15 +178,15 @@ def scan_backward(
     fill(call.dvectors, asked[4 : 4 + V])
     fill(call.dstart, asked[4 + V : 4 + V + K])
     fill(call.dstreams, asked[4 + V + K :])
-    carry(run.backward, call, scratch(run.backward_scratch(ctypes.byref(call)), real))
+    carry(run.backward, call, scratch(run.backward_scratch(ctypes.addressof(call)), real))
     return [gradient.to(t.dtype) for gradient, t in zip(gradients, inputs.leaves)]
 
 
 def carry(run: Any, call: Call, scratch: int) -> None:
     """From the first step to the last, with pauses in a long call: there Python hears Ctrl-C."""
-    call.scratch, step = scratch, 0
+    call.scratch, step, at = scratch, 0, ctypes.addressof(call)
     while step >= 0:
-        step = run(ctypes.byref(call), step)
+        step = run(at, step)
 
 
 class _Buffers(threading.local):
@@ -197,11 +212,14 @@ def scratch(size: int, dtype: torch.dtype) -> int:
 
 
 def describe(
-    held: list[Any], run: Native, inputs: Inputs, y: Tensor, kept: Tensor, keep: bool
+    held: list[Any], program: str, inputs: Inputs, y: Tensor, kept: Tensor, keep: bool
 ) -> Call:
     """What both directions read; `held` keeps contiguous copies alive as long as the call."""
 
     def dense(tensor: Tensor, dtype: torch.dtype | None = None) -> int:
+        fits = dtype is None or tensor.dtype is dtype
+        if fits and tensor.is_contiguous() and not (tensor.is_neg() or tensor._is_zerotensor()):
+            return tensor.data_ptr()
         given = tensor
         tensor = as_numbers(tensor)
         if dtype not in (None, tensor.dtype) or not tensor.is_contiguous():
@@ -226,9 +244,10 @@ def describe(
     call.W_x, call.W_a, call.b = dense(W_x), dense(W_a), dense(b, real)
     for i, tensor in enumerate(vectors):
         call.vectors[i] = dense(tensor, real)
+    starts, operands = call.start, call.start_operand
     for k, tensor in enumerate(state):
-        call.start[k] = dense(tensor, real)
-        call.start_operand[k] = dense(tensor, x.dtype)
+        starts[k] = at = dense(tensor, real)
+        operands[k] = at if real is x.dtype else dense(tensor, x.dtype)
     for i, tensor in enumerate(streams):
         tensor = as_numbers(tensor)
         if tensor.stride(-1) not in (0, 1):
@@ -236,14 +255,17 @@ def describe(
         held.append(tensor)
         truths = tensor.dtype == torch.bool
         call.streams[i] = Stream(tensor.data_ptr(), *tensor.stride(), truths)
-    call.y, call.z = y.data_ptr(), kept.data_ptr()
-    z, states, operands = kept_sizes(run.facts, T, B, call.n, x.dtype, keep)
-    at = kept.data_ptr() + z * real.itemsize
-    for sizes, pointers in ((states, call.states), (operands, call.operands)):
-        for number, size in sizes.items():
-            pointers[number] = at
-            at += size * real.itemsize
+    call.y, call.z = y.data_ptr(), (first := kept.data_ptr())
+    _, *buffers = kept_places(program, T, B, call.n, x.dtype, keep)
+    for places, pointers in zip(buffers, (call.states, call.operands)):
+        for number, place in places:
+            pointers[number] = first + place * real.itemsize
     return call
+
+
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`tensor.to(dtype)`, which takes its time even where there is nothing to do."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def as_numbers(tensor: Tensor) -> Tensor:

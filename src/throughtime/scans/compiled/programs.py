@@ -12,19 +12,18 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from ...cells import Cell
 from ...cells.failures import failure
 from ...ground import terminal
 from ...ground.cache import own_bytes, private, writing
 from ...ground.errors import passing
+from ..identity import key_of
 from . import build
 from .aside import aside
 from .build import BuildFailed
@@ -68,10 +67,10 @@ def ours() -> str:
 
 def find(cell: Cell) -> str:
     """The program of a cell, or `CANNOT` and the reason."""
-    attributes = vars(cell).values()
-    if any(isinstance(value, Tensor) or not isinstance(value, Hashable) for value in attributes):
+    known = key_of(cell)
+    if known is None:
         return _find(cell).text  # what may change under our feet
-    key = (cell, torch.get_default_dtype())  # equations make constants of that
+    key = (known, torch.get_default_dtype())  # equations make constants of that
     answer = _found.get(key)
     if answer is None:
         answer = _find(cell)
@@ -181,6 +180,8 @@ def why_not(cell: Cell, dtype: str) -> str | None:
     program = find(cell)
     if program.startswith(CANNOT):
         return program.removeprefix(CANNOT).rpartition(END)[0]
+    if (program, dtype) in _built:
+        return None
     return _unbuildable(program, dtype, repr(cell))
 
 
@@ -214,8 +215,12 @@ def _unbuildable(program: str, dtype: str, name: str) -> str | None:
             terminal.warn(f"scans run slower than they could: {error}")
         return str(error)
     _failures.pop((program, dtype), None)
+    _built.add((program, dtype))
     return None
 
+
+_built: set[tuple[str, str]] = set()
+"""Programs and dtypes that have a library."""
 
 _warned: list[str] = []
 """Not empty once a person was told that nothing can be built here."""
@@ -223,7 +228,7 @@ _warned: list[str] = []
 
 def forget() -> None:
     """As in a new process."""
-    for remembered in (_found, _failures, _warned):
+    for remembered in (_found, _failures, _built, _warned):
         remembered.clear()
     build.load.cache_clear()
 
