@@ -181,3 +181,17 @@ def test_evaluation_leaves_the_models_mode_as_it_was_after_an_error_too(
     with pytest.raises(MemoryError):
         task.validate(model, quick=True)
     assert [module.training for module in model.modules()] == before
+
+
+PLACES = {
+    "classify": r"labelled\.txt:\d+", "classify numbers": r"sensors\.npz\[\d+\]",
+    "tag": r"names\.conll:\d+", "translate": r"pair \d+, '", "conditional": r"up\.txt:\d+",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_an_example_of_too_many_tokens_is_told_with_its_place(name, tmp_path):
+    config = small_run(name, tmp_path, data={"max_tokens": 3})
+    said = rf"{PLACES[name]}.*: an example of \d+ tokens, more than 3\..*--data\.max_tokens NUMBER"
+    with pytest.raises(tt.InputError, match=said):
+        prepared(config)

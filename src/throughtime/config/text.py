@@ -59,9 +59,12 @@ class LinesConfig:
     Args:
         max_bytes: Most bytes of a line, of word vectors too; a longer one is an error that names
             it.
+        max_tokens: Most tokens, words or steps of an example; a longer one is an error that names
+            it.
     """
 
     max_bytes: int = limited(1 << 24, 1)
+    max_tokens: int = limited(1 << 20, 1)
 
 
 @dataclass

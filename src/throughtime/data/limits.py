@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,20 @@ def too_long(where: str, longest: int | None, option: str = "") -> InputError:
     if option:
         return InputError(f"{what} Is it a text file? If so, say {option} NUMBER.")
     return InputError(f"{what}{say_in_training('--data.max_bytes NUMBER')}")
+
+
+def check_tokens(lengths: np.ndarray, most: int, place: Callable[[int], str]) -> None:
+    """Raise `InputError` for an example [N] of more than `most` tokens; `place` tells where one is.
+
+    Before a model sees it: what it keeps of each step would not fit into memory.
+    """
+    beyond = np.flatnonzero(lengths > most)
+    if len(beyond):
+        i = int(beyond[0])
+        raise InputError(
+            f"{place(i)}: an example of {int(lengths[i]):,} tokens, more than {most:,}."
+            f"{say_in_training('--data.max_tokens NUMBER')}"
+        )
 
 
 def unpacking(path: Path, pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from ..data.batches import Ragged
 from ..data.files import find_files
 from ..data.labelled import Record, format_of
 from ..data.labels import Labels
+from ..data.limits import check_tokens
 from ..data.lines import Inputs
 from ..data.splits import also_in, hold_out
 from ..ground import terminal
@@ -145,6 +146,8 @@ class Classification(ExampleTask):
     def encode(self, examples: list[Record], *, training: bool = False) -> LabelledSequences:
         """Sequences and labels as numbers; what is cut off is said."""
         sequences = self.source.encode(examples)
+        most = self.config.data.max_tokens
+        check_tokens(sequences.lengths, most, lambda i: examples[i].where)
         given = [str(record.label) for record in examples]
         names = [*self.labels.names, *sorted(set(given) - set(self.labels.names))]
         return LabelledSequences(sequences, Labels(names).encode(given), names)

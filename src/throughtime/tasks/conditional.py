@@ -17,6 +17,7 @@ from ..config.conditional import ConditionalScoringOptions, ConditionalWritingOp
 from ..data.batches import Ragged
 from ..data.conditions import Conditions
 from ..data.examples import Example, ExampleReader, hold_out
+from ..data.limits import check_tokens
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, sample
 from ..ground.errors import InputError
@@ -141,6 +142,7 @@ class Conditional(ExampleTask):
         """Sequences and conditions as numbers."""
         ids = (np.append(self.vocabulary.encode(e.sequence), EOS) for e in examples)
         tokens = Ragged.of(ids)
+        self.check_lengths(tokens.lengths, examples)
         vectors = np.zeros((len(examples), self.conditions.size), np.float32)
         unseen = 0
         for i, example in enumerate(examples):
@@ -152,6 +154,10 @@ class Conditional(ExampleTask):
             unseen += new
         characters = sum(len(e.sequence) for e in examples)
         return ConditionedSequences(tokens, vectors, characters, unseen)
+
+    def check_lengths(self, lengths: np.ndarray, examples: Sequence[Example]) -> None:
+        """Raise `InputError` for a sequence that is longer than the setting."""
+        check_tokens(lengths, self.config.data.max_tokens, lambda i: examples[i].where)
 
     def restore(self, folder: RunFolder) -> None:
         """Read the vocabulary and the conditions."""

@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..checkpoint import RunFolder
@@ -69,6 +70,9 @@ class Written(Conditional):
     def read_more(self, patterns: list[str], options: Any = None) -> list[Example]:
         """Music has no columns."""
         return self.read(patterns)
+
+    def check_lengths(self, lengths: np.ndarray, examples: Sequence[Example]) -> None:
+        """Files of music are small."""
 
     @abstractmethod
     def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:

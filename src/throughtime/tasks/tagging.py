@@ -26,6 +26,7 @@ from ..data.conll import Sentence, SentenceReader, format_of, of_words, read_tag
 from ..data.forms import Forms, Words, vocabularies
 from ..data.labelled import Record
 from ..data.labels import UNSEEN, Labels
+from ..data.limits import check_tokens
 from ..data.lines import Inputs, check_encoding, read_lines
 from ..data.spans import spans_of
 from ..data.splits import hold_out
@@ -180,6 +181,8 @@ class Tagging(ExampleTask):
 
     def forms(self, sentences: Sequence[Sentence]) -> Forms:
         """Words as numbers."""
+        lengths = np.array([len(s.words) for s in sentences])
+        check_tokens(lengths, self.config.data.max_tokens, lambda i: sentences[i].places[0])
         return Forms.of((s.words for s in sentences), self.words, self.characters)
 
     def summary(self) -> str:

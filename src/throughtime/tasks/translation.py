@@ -15,6 +15,7 @@ from ..cells.base import Cell
 from ..checkpoint import RunFolder
 from ..config.translation import ScoringOptions, SearchOptions, TranslatingOptions, TranslatorConfig
 from ..data.batches import Ragged
+from ..data.limits import check_tokens
 from ..data.lines import Inputs
 from ..data.parallel import hold_out, read_parallel
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
@@ -94,7 +95,10 @@ class Translation(ExampleTask):
             self.too_long = len(source) - len(keep)
             source, target = ([side[i] for i in keep] for side in (source, target))
             sources, references = ([side[i] for i in keep] for side in (sources, references))
-        return Pairs(Ragged.of(source), Ragged.of(target), sources, references)
+        pairs = Pairs(Ragged.of(source), Ragged.of(target), sources, references)
+        most = self.config.data.max_tokens
+        check_tokens(pairs.lengths, most, lambda i: f"pair {i + 1}, {sources[i][:40]!r}")
+        return pairs
 
     def restore(self, folder: RunFolder) -> None:
         """Read the vocabularies."""
@@ -206,6 +210,8 @@ class Translation(ExampleTask):
     ) -> list[list[Hypothesis]]:
         """The best translations of each sentence; none but the empty one for an empty sentence."""
         ids = Ragged.of(self.source.encode(text).astype(np.int64) for text in sources)
+        most = self.config.data.max_tokens
+        check_tokens(ids.lengths, most, lambda i: f"sentence {sources[i][:40]!r}")
         unknown = (UNK,) if options.forbid_unk else ()
         search = BeamSearch(
             options.beam_size,
