@@ -16,6 +16,8 @@ from comparing import SMALL, compare, table
 from runs import lines, same_bits, weights
 from throughtime.compare import pool
 from throughtime.compare.outcome import Finding
+from throughtime.compare.worker import said
+from throughtime.ground.whole import write_text
 
 # ---- processes ----------------------------------------------------------------------------------
 
@@ -140,8 +142,14 @@ def test_ctrl_c_while_runs_are_loaded_ends_them_at_once(corpus, tmp_path):
     assert not (out / "rnn-1").exists()
 
 
+def test_what_a_run_says_of_a_full_disk_names_what_compare_has(tmp_path):
+    with pytest.raises(tt.ThroughtimeError, match="go on with --resume") as told:
+        write_text(tmp_path / "none" / "text", "")
+    assert said(told.value).endswith("make room and give the command again.")
+
+
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "why"),
     [
         ("os.kill(os.getpid(), 9)", "for want of memory"),
         ("os.kill(os.getpid(), 11)", "signal 11; its last words: ready"),
@@ -149,7 +157,7 @@ def test_ctrl_c_while_runs_are_loaded_ends_them_at_once(corpus, tmp_path):
         ("sys.exit(2)", "ready"),
     ],
 )
-def test_why_a_run_ended(tmp_path, end, said):
+def test_why_a_run_ended(tmp_path, end, why):
     log = tmp_path / "log"
     with open(log, "w") as file:
         code = subprocess.run(
@@ -157,7 +165,7 @@ def test_why_a_run_ended(tmp_path, end, said):
             stdout=file,
             check=False,
         ).returncode
-    assert said in pool.reason(pool.Job(None, tmp_path / "result", log), code)
+    assert why in pool.reason(pool.Job(None, tmp_path / "result", log), code)
 
 
 def test_null_in_metrics_is_a_number_that_is_not_finite(tmp_path):

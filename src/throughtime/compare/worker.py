@@ -19,7 +19,7 @@ from .. import verbs
 from ..checkpoint import RunFolder
 from ..ground.errors import ThroughtimeError
 from ..ground.interrupts import Interrupted, leave, noticed
-from ..ground.whole import write_text
+from ..ground.whole import RESUME, write_text
 from ..tasks import entry
 from .horizon import horizon
 from .pool import AGAIN
@@ -38,9 +38,14 @@ def main() -> int:
     except (Interrupted, KeyboardInterrupt):
         return 130
     except (ThroughtimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {said(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
     return 0
+
+
+def said(error: Exception) -> str:
+    """An error of training as it reads in a comparison, which has no --resume."""
+    return str(error).replace(RESUME, AGAIN)
 
 
 def stop_with_parent() -> None:

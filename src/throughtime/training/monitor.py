@@ -16,7 +16,7 @@ from rich.text import Text
 from ..ground import terminal
 from ..ground.errors import InputError, ThroughtimeError
 from ..ground.output import json_text
-from ..ground.whole import refuse_special
+from ..ground.whole import RESUME, refuse_special
 
 QUIET_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
@@ -60,7 +60,7 @@ class Metrics:
         except OSError as error:
             raise ThroughtimeError(
                 f"cannot write {self.path}: {error}. The last checkpoint is untouched; make room "
-                "and go on with --resume."
+                f"and {RESUME}."
             ) from error
 
     def close(self) -> None:
