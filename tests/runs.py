@@ -163,7 +163,8 @@ NARROW = {"hidden_size": 8, "dropout": 0.2}
 EMBEDDED = {**NARROW, "embedding_size": 8}
 RUNS = {
     "lm": ("lm", text, {"model": {**NARROW, "num_layers": 2, "weight_drop": 0.1,
-                                  "learned_initial_state": True},
+                                  "zoneout": "c=0.2", "recurrent_dropout": 0.1,
+                                  "variational_dropout": 0.1, "learned_initial_state": True},
                         "loop": {"batch_size": 4, "window": 16}}),
     "lm, mixed": ("lm", text, {"cell": "gru,lstm", "model": {**NARROW, "hidden_size": [8, 6]},
                                "loop": {"batch_size": 4, "window": 16}}),

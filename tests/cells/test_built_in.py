@@ -203,9 +203,9 @@ def test_gates_of_the_cells_that_torch_has_stand_in_its_order():
         ({"gates": ("u",), "state": ("a",), "vectors": "p"}, "vectors must be a tuple of names"),
         ({"state": ("a",)}, "must name at least one gate and one state"),
         ({"gates": ("u",)}, "must name at least one gate and one state"),
-        ({"gates": ("u", "u"), "state": ("a",)}, "a gate, a vector or a state twice"),
-        ({"gates": ("u",), "state": ("a", "a")}, "a gate, a vector or a state twice"),
-        ({"gates": ("u",), "state": ("a",), "vectors": ("u",)}, "vector or a state twice"),
+        ({"gates": ("u", "u"), "state": ("a",)}, "an input or a state twice"),
+        ({"gates": ("u",), "state": ("a", "a")}, "an input or a state twice"),
+        ({"gates": ("u",), "state": ("a",), "vectors": ("u",)}, "input or a state twice"),
         (
             {"gates": ("u",), "state": ("a",), "initial_bias": {"f": 1.0}},
             r"Broken.initial_bias names no gate: \['f'\]",

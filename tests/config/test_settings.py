@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import throughtime as tt
-from throughtime.config import check, from_dict, load_yaml, seconds, to_dict
+from throughtime.config import ModelConfig, check, from_dict, load_yaml, seconds, to_dict
 from throughtime.config.agreement import AgreementOptions, CorpusOptions
 from throughtime.config.comparison import Comparison
+from throughtime.config.run import zoneout_rates
 from throughtime.config.settings import hints_of
 from throughtime.ground.errors import InputError, SettingError
 from throughtime.tasks import TASKS
@@ -247,3 +248,21 @@ def test_cells_are_one_for_all_layers_or_one_for_each():
     assert tagger.cells() == {"cell": ["gru", "lstm"], "char_cell": ["gru"]}
     other = from_dict(tt.TaggerConfig, {"cell": "gru,lstm", "model": {"char_cell": "rnn"}})
     assert other.cells()["char_cell"] == ["rnn"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [("0", 0.0), ("0.25", 0.25), ("a=0.05,c=0.5", {"a": 0.05, "c": 0.5}), ("[c=0.1]", {"c": 0.1})],
+)
+def test_zoneout_is_one_rate_or_one_for_each_part(text, rates):
+    assert zoneout_rates(text) == rates
+    assert from_dict(ModelConfig, {"zoneout": text}).zoneout == text
+    assert from_dict(ModelConfig, {"zoneout": 0.25}).zoneout == "0.25"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "-0.1", "nan", "a", "a=", "=0.1", "a=0.1,a=0.2", "a=0.1,0.2", "0.1,0.2"]
+)
+def test_what_is_no_rate_of_zoneout_is_told(text):
+    with pytest.raises(SettingError, match=r"^zoneout: .* is no rate between 0 and 0.999, such as"):
+        from_dict(ModelConfig, {"zoneout": text})

@@ -149,6 +149,19 @@ def test_a_basic_rnn_has_neither_gates_nor_a_direct_path():
     assert (found.gates, found.kept, found.memory) == ({}, {}, None)
 
 
+def test_zoneout_keeps_its_share_of_the_memory():
+    stack = tt.Stack(tt.LSTM, 3, n, zoneout={"c": 0.4}, recurrent_dropout=0.5).double().eval()
+    x, cells = torch.randn(5, 3, 3).double(), stack.evaluated_cells
+    right, _ = stack(x)
+    with torch.no_grad(), watching(stack, gates=True) as watched:
+        y, _ = stack(x)
+    torch.testing.assert_close(y, right)
+    for step in watched[""].steps[0]:
+        torch.testing.assert_close(step.kept["c"], 0.4 + 0.6 * step.gates["f"])
+        assert not step.kept["a"].any()
+    assert stack.evaluated_cells is cells
+
+
 def test_padding_does_not_count():
     stack = tt.Stack(tt.GRU, 3, n, bidirectional=True).double()
     x, lengths = torch.randn(5, 3, 3).double(), torch.tensor([5, 2, 0])

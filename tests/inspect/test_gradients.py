@@ -140,7 +140,7 @@ def test_the_state_in_question_is_the_whole_of_what_the_future_sees():
             Pushed.at += 1  # layer 1 comes first: its third step
             return after._replace(a=after.a + 1e-6 * direction) if Pushed.at == 3 else after
 
-    model.stack.cells, model.stack.backend = (Pushed(),) * 2, "reference"
+    model.stack.evaluated_cells, model.stack.backend = (Pushed(),) * 2, "reference"
     last_loss()  # at its first use a cell is looked at by one step more
     Pushed.at = 0
     moved = (last_loss() - loss).detach()

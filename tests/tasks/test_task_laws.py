@@ -106,7 +106,8 @@ def test_two_processes_take_the_steps_of_one(name, tmp_path, monkeypatch):
     """Means over parts, weighed by their sizes, are the mean over the whole; so are gradients."""
     model = PLAIN | ({"condition_dropout": 0.0} if name in ("tunes", "conditional") else {})
     model |= {"scheduled_sampling": 0.0} if name.startswith("translate") else {}
-    model |= {"weight_drop": 0.0} if name == "lm" else {}
+    noise = {"zoneout": "0", "recurrent_dropout": 0.0, "variational_dropout": 0.0}
+    model |= {"weight_drop": 0.0, **noise} if name == "lm" else {}
     model |= {"word_dropout": 0.0} if name == "tag" else {}
     more = {"data": {"transpose": 0}} if name == "frames" else {}  # drawn for a batch's place
     config = small_run(name, tmp_path, model=model, **more)

@@ -27,7 +27,8 @@ from throughtime.training import trainer as trainers
                                         "patience": 1}])  # fmt: skip
 def test_a_killed_run_resumed_gives_the_same_bits(settings, at_step, optim):
     sections = {"optim": optim, "loop": {"save_every": "3"}, "model": {"num_layers": 2,
-                "weight_drop": 0.1, "dropout": 0.3}}  # fmt: skip
+                "weight_drop": 0.1, "dropout": 0.3, "zoneout": "0.1", "recurrent_dropout": 0.2,
+                "variational_dropout": 0.1}}  # fmt: skip
     whole = settings("whole", **sections)
     tt.train(whole)
     killed = settings("killed", **sections)

@@ -103,6 +103,17 @@ class Bound:
             setattr(self, name, value)
 
 
+def _is_name(name: Any) -> bool:
+    """Whether a gate, a state or the like may be called so."""
+    fits = isinstance(name, str) and name.isidentifier()
+    return fits and name[0] != "_" and not iskeyword(name)
+
+
+def as_it_is(candidate: Tensor) -> Tensor:
+    """What `step` passes its candidate through where no noise acts on it."""
+    return candidate
+
+
 class Cell:
     """Base of all cells. A subclass names its gates, its state and its vectors, and writes `step`.
 
@@ -121,9 +132,10 @@ class Cell:
     initialisation sets: 1 for those that keep, -1 for those that take in. `scalars` names those of
     the vectors that are one number for all units. `derived` may make the weights that `step` reads
     from the parameters, once a scan. `inputs` names what `step` reads at each step beside x, as
-    `w.m`, [B, n]: masks, time stamps; `tt.scan` takes them. A malformed declaration raises
-    `InputError` when the class is made; what `step` returns is looked at when the cell is first
-    used, and must be `self.State(…)`.
+    `w.m`, [B, n]: masks, time stamps; `tt.scan` takes them. `candidate = "c_tilde"` lets recurrent
+    dropout act on the candidate: `step` passes it through `w.c_tilde(…)`, which gives it back as it
+    is elsewhere. A malformed declaration raises `InputError` when the class is made; what `step`
+    returns is looked at when the cell is first used, and must be `self.State(…)`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
@@ -131,6 +143,7 @@ class Cell:
     vectors: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
     inputs: ClassVar[tuple[str, ...]] = ()
+    candidate: ClassVar[str] = ""
     initial: ClassVar[Mapping[str, Any]] = {}
     initial_bias: ClassVar[Mapping[str, float]] = {}
     chrono: ClassVar[Mapping[str, int]] = {}
@@ -139,21 +152,26 @@ class Cell:
     start_reads_weights: ClassVar[bool] = False
     derives: ClassVar[bool] = False
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, wraps: bool = False) -> None:
+        """`wraps`: instances take what a class declares from the cell that they hold."""
         super().__init_subclass__()
+        if wraps:
+            return
         for field in ("gates", "state", "vectors", "scalars", "inputs"):
             names = getattr(cls, field)
-            if not isinstance(names, tuple) or not all(
-                isinstance(n, str) and n.isidentifier() and n[0] != "_" and not iskeyword(n)
-                for n in names
-            ):
+            if not isinstance(names, tuple) or not all(map(_is_name, names)):
                 raise InputError(
                     f"{cls.__name__}.{field} must be a tuple of names such as ('u', 'c'), "
                     f"got {names!r}."
                 )
+        if cls.candidate and not _is_name(cls.candidate):
+            raise InputError(
+                f"{cls.__name__}.candidate must be a name such as 'c_tilde', got {cls.candidate!r}."
+            )
         if not cls.gates or not cls.state:
             raise InputError(f"{cls.__name__} must name at least one gate and one state.")
-        read = cls.gates + cls.vectors + cls.inputs
+        marks = (cls.candidate,) if cls.candidate else ()
+        read = cls.gates + cls.vectors + cls.inputs + marks
         if len(set(read)) < len(read) or len(set(cls.state)) < len(cls.state):
             raise InputError(f"{cls.__name__} names a gate, a vector, an input or a state twice.")
         if unknown := set(cls.scalars) - set(cls.vectors):
@@ -258,7 +276,12 @@ class Cell:
         gates = zip(
             self.gates, *(part.chunk(len(self.gates)) for part in (w.W_x, w.W_a, w.b)), strict=True
         )
-        return Bound({g: Gate(*parts) for g, *parts in gates} | w.vectors)
+        marks = {self.candidate: as_it_is} if self.candidate else {}
+        return Bound({g: Gate(*parts) for g, *parts in gates} | w.vectors | marks)
+
+    def holds(self) -> list[Any]:
+        """What its equations may depend on beside its class."""
+        return list(vars(self).values())
 
     def ask(self, question: Callable[..., Any], *given: Any) -> Any:
         """`question(self, *given)`; for torch.compile its answer is a constant of the cell."""

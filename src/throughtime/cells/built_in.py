@@ -46,10 +46,11 @@ class SimpleGRU(Cell):
 
     gates = ("c", "u")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
-        c_tilde = tanh(w.c(s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(s.c, x)))
         gate_u = sigmoid(w.u(s.c, x))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
@@ -67,12 +68,13 @@ class GRU(Cell):
 
     gates = ("c", "u", "r")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
         gate_r = sigmoid(w.r(s.c, x))
         gate_u = sigmoid(w.u(s.c, x))
-        c_tilde = tanh(w.c(gate_r * s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(gate_r * s.c, x)))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
 
@@ -91,12 +93,13 @@ class GRUResetAfter(Cell):
     gates = ("r", "z", "c")
     state = ("c",)
     vectors = ("d_c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"z": 1}
 
     def step(self, w, x, s):
         gate_r = sigmoid(w.r(s.c, x))
         gate_z = sigmoid(w.z(s.c, x))
-        c_tilde = tanh(w.c.input(x) + gate_r * (w.c.recurrent(s.c) + w.d_c))
+        c_tilde = w.c_tilde(tanh(w.c.input(x) + gate_r * (w.c.recurrent(s.c) + w.d_c)))
         return self.State(c=(1 - gate_z) * c_tilde + gate_z * s.c)
 
 
@@ -116,6 +119,7 @@ class LSTM(Cell):
 
     gates = ("u", "f", "c", "o")
     state = ("a", "c")
+    candidate = "c_tilde"
     initial: ClassVar = {"f": {"bias": 1.0}}
     chrono: ClassVar = {"f": 1, "u": -1}
 
@@ -126,7 +130,7 @@ class LSTM(Cell):
         gate_u = sigmoid(w.u(s.a, x))
         gate_f = sigmoid(w.f(s.a, x))
         gate_o = sigmoid(w.o(s.a, x))
-        c_tilde = tanh(w.c(s.a, x))
+        c_tilde = w.c_tilde(tanh(w.c(s.a, x)))
         c = gate_u * c_tilde + gate_f * s.c
         return self.State(a=gate_o * (tanh(c) if self.output == "tanh" else c), c=c)
 
@@ -148,6 +152,7 @@ class PeepholeLSTM(Cell):
     gates = ("u", "f", "c", "o")
     state = ("a", "c")
     vectors = ("p_u", "p_f", "p_o")
+    candidate = "c_tilde"
     initial: ClassVar = {"f": {"bias": 1.0}}
     chrono: ClassVar = {"f": 1, "u": -1}
 
@@ -159,7 +164,7 @@ class PeepholeLSTM(Cell):
     def step(self, w, x, s):
         gate_u = sigmoid(w.u(s.a, x) + w.p_u * s.c)
         gate_f = sigmoid(w.f(s.a, x) + w.p_f * s.c)
-        c_tilde = tanh(w.c(s.a, x))
+        c_tilde = w.c_tilde(tanh(w.c(s.a, x)))
         c = gate_u * c_tilde + gate_f * s.c
         seen = s.c if self.output_gate_sees == "previous" else c
         gate_o = sigmoid(w.o(s.a, x) + w.p_o * seen)

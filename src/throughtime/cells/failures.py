@@ -100,8 +100,9 @@ def what(error: BaseException, cell: type[Cell] | None = None) -> str:
         return str(error).rstrip(".")
     if isinstance(error, AttributeError) and error.name and cell is not None:
         if isinstance(error.obj, (Bound, SimpleNamespace)):
-            names = (*cell.gates, *cell.vectors)
-            return f"no gate or vector {error.name!r}{meant(error.name, names)}"
+            names = (*cell.gates, *cell.vectors, *cell.inputs)
+            kinds = "gate, vector or input" if cell.inputs else "gate or vector"
+            return f"no {kinds} {error.name!r}{meant(error.name, names)}"
         if isinstance(error.obj, cell.State):
             return f"no state {error.name!r}{meant(error.name, cell.state)}"
     said = "".join(traceback.TracebackException.from_exception(error).format_exception_only())
@@ -115,8 +116,8 @@ def meant(name: str, known: tuple[str, ...]) -> str:
 
 
 def names_of(cell: type[Cell]) -> str:
-    """Its gates, vectors and states."""
-    of = {"gate": cell.gates, "vector": cell.vectors, "state": cell.state}
+    """Its gates, vectors, inputs and states."""
+    of = {"gate": cell.gates, "vector": cell.vectors, "input": cell.inputs, "state": cell.state}
     return ", ".join(
         f"the {kind}{'s' * (len(names) > 1)} {' and '.join(names)}"
         for kind, names in of.items()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ..ground.errors import SettingError
-from .run import RunConfig, StreamLoopConfig
+from .run import RunConfig, StreamLoopConfig, zoneout_rates
 from .settings import SEEDS, WIDEST, data_files, limited
 from .text import LEVELS, DecoderConfig, TextConfig
 
@@ -39,6 +39,8 @@ class ModelConfig(DecoderConfig):
             layers (tanh) as many and as wide as those of a stack; the cell has no part in it.
         locked_dropout: One dropout mask for all time steps of a window.
         weight_drop: Share of recurrent weights dropped in each window.
+        variational_dropout: Share of units dropped, at every step of a window alike, from what
+            recurrent weights are multiplied with.
         tied: Use the embedding matrix as the softmax's weights.
         head: full softmax, or adaptive softmax (word level: frequent words cost less).
         cutoffs: Frequency ranks between the clusters of the adaptive softmax.
@@ -55,7 +57,9 @@ class ModelConfig(DecoderConfig):
         """What only a recurrent stack has does not go with a fixed window."""
         super().check()
         only = ("skips", "weight_drop", "learned_initial_state", "initial")
+        only += ("recurrent_dropout", "variational_dropout")
         recurrent = [name for name in only if getattr(self, name)]
+        recurrent += ["zoneout"] if zoneout_rates(self.zoneout) else []
         if self.context is not None and recurrent:
             names = [f"model.{name}" for name in recurrent]
             raise SettingError(

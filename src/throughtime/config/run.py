@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from ..ground.errors import InputError, SettingError
 from .durations import Every, seconds
 from .settings import DEEPEST, SEEDS, WIDEST, limited, one_path, spelled
-from .values import listed
+from .values import listed, shown
 
 DEVICES = Literal["auto", "cpu", "cuda", "mps"]
 """Where a model can run."""
@@ -128,6 +128,27 @@ class ExampleLoopConfig(LoopConfig):
     batch_tokens: int | None = limited(None, 1)
 
 
+def zoneout_rates(text: str) -> float | dict[str, float]:
+    """The rate for all parts of the state, 0.1, or one for each, a=0.05,c=0.5."""
+    parts = listed(text)
+    try:
+        if "=" not in text:
+            rates: float | dict[str, float] = float(text)
+        else:
+            pairs = (part.partition("=") for part in parts)
+            rates = {name.strip(): float(rate) for name, _, rate in pairs}
+    except ValueError:
+        rates = {}
+    every = list(rates.values()) if isinstance(rates, dict) else [rates]
+    whole = len(every) == len(parts) and all(0 <= rate <= 0.999 for rate in every)
+    if not whole or (isinstance(rates, dict) and "" in rates):
+        raise InputError(
+            f"{shown(text)} is no rate between 0 and 0.999, such as 0.1, nor one for each part of "
+            "the state, such as a=0.05,c=0.5."
+        )
+    return rates
+
+
 @dataclass
 class StackConfig:
     """A stack of cells.
@@ -138,6 +159,11 @@ class StackConfig:
         dropout: On what goes into the stack, between its layers and on what comes out.
         locked_dropout: One dropout mask for all time steps of a sequence.
         weight_drop: Share of recurrent weights dropped in each step of training.
+        zoneout: Share of units that keep their state at a step of training: one for all parts of
+            the state, or one for each, as a=0.05,c=0.5; in evaluation the expectation.
+        recurrent_dropout: Share of the candidate's units dropped at each step of training.
+        variational_dropout: Share of units dropped, at every step of a sequence alike, from what
+            recurrent weights are multiplied with.
         skips: Add a layer's input to its output from the second layer on, where both are as wide.
         learned_initial_state: Learn the state in which a sequence begins, for each layer and
             direction; zero at first.
@@ -153,6 +179,9 @@ class StackConfig:
     dropout: float = limited(0.0, 0, 0.999)
     locked_dropout: bool = False
     weight_drop: float = limited(0.0, 0, 0.999)
+    zoneout: str = spelled("0", zoneout_rates)
+    recurrent_dropout: float = limited(0.0, 0, 0.999)
+    variational_dropout: float = limited(0.0, 0, 0.999)
     skips: bool = False
     learned_initial_state: bool = False
     initial: list[str] = field(default_factory=list)

@@ -83,11 +83,13 @@ class TranslatorModelConfig(StackConfig):
     def check(self) -> None:
         """Dropout masks can be kept while the decoder is stepped."""
         super().check()
-        if self.input_feeding and (self.locked_dropout or self.weight_drop):
+        names = ("locked_dropout", "weight_drop", "variational_dropout")
+        if self.input_feeding and any(getattr(self, name) for name in names):
             raise SettingError(
-                "model.input_feeding steps the decoder one call at a time: model.locked_dropout "
-                "and model.weight_drop, whose masks last a whole sequence, do not go with it.",
-                *("model.input_feeding", "model.locked_dropout", "model.weight_drop"),
+                "model.input_feeding steps the decoder one call at a time: model.locked_dropout, "
+                "model.weight_drop and model.variational_dropout, whose masks last a whole "
+                "sequence, do not go with it.",
+                *("model.input_feeding", *(f"model.{name}" for name in names)),
             )
 
 

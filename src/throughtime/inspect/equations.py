@@ -93,7 +93,9 @@ def look(cell: Cell, bound: Any, x: Tensor, s: Any) -> Step:
     following = _Following()
     w = SimpleNamespace(
         **{
-            name: _Marking(value, name, following) if isinstance(value, Gate) else value.detach()
+            name: _Marking(value, name, following)
+            if isinstance(value, Gate)
+            else (value.detach() if isinstance(value, Tensor) else value)
             for name, value in vars(bound).items()
         }
     )

@@ -127,18 +127,18 @@ def watching(model: nn.Module, *, gates: bool = False) -> Iterator[dict[str, See
     """
     stacks = require_stacks(model)
     seen = {name: Seen(stack) for name, stack in stacks.items()}
-    before = {name: (stack.cells, stack.backend) for name, stack in stacks.items()}
+    before = {name: (stack.evaluated_cells, stack.backend) for name, stack in stacks.items()}
     training = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:
         for name, stack in stacks.items():
-            stack.cells = tuple(  # type: ignore[assignment]
-                _Watched(cell, seen[name], gates) for cell in stack.cells
+            stack.evaluated_cells = tuple(  # type: ignore[assignment]
+                _Watched(cell, seen[name], gates) for cell in stack.evaluated_cells
             )
             stack.backend = "reference"
         yield seen
     finally:
         for name, stack in stacks.items():
-            stack.cells, stack.backend = before[name]
+            stack.evaluated_cells, stack.backend = before[name]
         for name, module in model.named_modules():
             module.training = training[name]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import scans
-from ..cells import Weights
+from ..cells import Cell, Weights
 from ..ground.errors import InputError, one_of
 from ..ground.tracing import numbers_hidden
 from .states import Layout
@@ -135,6 +135,7 @@ class Freezable(nn.Module):
     """What a `Stack` is for the time in which its weights do not change."""
 
     layout: Layout
+    evaluated_cells: Sequence[Cell]
     skips: bool
     backend: str
     _frozen: Frozen | None = None
@@ -187,7 +188,8 @@ class Freezable(nn.Module):
                     raise InputError(
                         f'weights="bf16" is for a stack in float32; this one is in {dtype}.'
                     )
-                self._frozen = Frozen(self.layout, weights, self.skips, self.backend, halves)
+                layout = Layout(self.evaluated_cells, self.layout.sizes, self.layout.directions)
+                self._frozen = Frozen(layout, weights, self.skips, self.backend, halves)
             if self._frozen.halves != halves:
                 raise InputError("the stack is frozen already, its weights stored otherwise.")
             self._frozen.users += 1

@@ -14,9 +14,12 @@ from .. import scans
 from ..cells import Cell, Weights
 from ..cells import initial as initial_weights
 from ..cells.failures import told
+from ..ground import chance
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, ShapeError, one_of
+from .depth import scan_layers
 from .frozen import Freezable
+from .noise import Draw, Noise
 from .states import Layout, layers_of
 
 
@@ -77,7 +80,11 @@ class Stack(Freezable):
     own, "zoo:janet"), and `hidden_size`, or a list of either with one for each layer: `num_layers`
     is then theirs, else 1 where it is not given; `dropout` acts between layers, not after the last;
     `locked_dropout` draws that mask once for all time steps (variational dropout); `weight_drop`
-    drops entries of the recurrent weights W_a (DropConnect), drawn once a call; `skips` adds a
+    drops entries of the recurrent weights W_a (DropConnect), drawn once a call; `zoneout` keeps
+    units of the state as they were, at one rate or at one for each part of it ({"a": 0.05, "c":
+    0.5}), and takes the expectation in evaluation; `recurrent_dropout` drops units of the
+    candidate; `variational_dropout` units of what recurrent products take, the same at every step
+    of a sequence; `skips` adds a
     layer's input to its output from the second layer on, where the two are as wide;
     `learned_initial_state` makes the first state of each layer, direction and part a parameter [n],
     `stack.weights[k].first`; `initial` says how weights begin where not as the cell has it:
@@ -95,8 +102,11 @@ class Stack(Freezable):
     Hooks on `stack.weights[k]` run at each call: pruning, weight and spectral normalisation.
     Errors: `InputError` for lists of different lengths; `ShapeError`, `NonFiniteError` as in
     `tt.scan`; a bidirectional stack has no `step`.
-    Source: Graves et al. 2013 (depth, both directions); Gal & Ghahramani 2016 (locked dropout);
-    Merity et al. 2018 (weight drop). Oracle: torch.nn for its cells; the float64 reference.
+    Noise in the recurrence (zoneout and the two after it) is drawn from one seed a call, which
+    comes from torch's generator; `stack(x, draw=stack.draw(7))` gives it, and names sequences.
+    Source: Graves et al. 2013 (depth, both directions); Gal & Ghahramani 2016 (locked and
+    variational dropout); Merity et al. 2018 (weight drop); Krueger et al. 2017 (zoneout); Semeniuta
+    et al. 2016 (recurrent dropout). Oracle: torch.nn for its cells; the float64 reference.
     """
 
     def __init__(
@@ -110,6 +120,9 @@ class Stack(Freezable):
         dropout: float = 0.0,
         locked_dropout: bool = False,
         weight_drop: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        variational_dropout: float = 0.0,
         skips: bool = False,
         learned_initial_state: bool = False,
         initial: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
@@ -126,6 +139,9 @@ class Stack(Freezable):
         self.dropout, self.locked_dropout = dropout, locked_dropout
         self.weight_drop, self.skips = weight_drop, skips
         self._check_options()
+        self.noise = Noise(self.cells, zoneout, recurrent_dropout, variational_dropout)
+        self.noisy_cells = tuple(map(self.noise.noisy, self.cells))
+        self.evaluated_cells = tuple(map(self.noise.expected, self.cells))
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
         begins = initial_weights.for_cells(initial, self.cells)
@@ -144,6 +160,12 @@ class Stack(Freezable):
         sizes = self.hidden_sizes
         if self.input_size < 1:
             raise InputError(f"input_size must be at least 1, got {self.input_size}.")
+        for cell in self.cells:
+            if cell.inputs:
+                raise InputError(
+                    f"{cell!r} reads {', '.join(cell.inputs)} beside x, which a stack does not "
+                    "give: tt.scan takes inputs."
+                )
         for name in ("dropout", "weight_drop"):
             if not 0 <= (p := getattr(self, name)) < 1:
                 raise InputError(f"{name} must be a probability below 1, got {p}.")
@@ -194,6 +216,7 @@ class Stack(Freezable):
         *,
         lengths: Tensor | None = None,
         reset: Tensor | None = None,
+        draw: Draw | None = None,
     ) -> tuple[Tensor, Any]:
         """y and the final state of a whole batch of sequences."""
         weights = self.current()
@@ -211,7 +234,7 @@ class Stack(Freezable):
         scans.check_finite(x, lengths)
         if state is not None:
             state = self.layout.check(state, B)
-        y, state = self._scan(weights, x, state, lengths, reset)
+        y, state = self._scan(weights, x, state, lengths, reset, draw)
         return (y.transpose(0, 1) if self.batch_first else y), state
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -238,13 +261,29 @@ class Stack(Freezable):
         return y[0], state
 
     def run(
-        self, x: Tensor, state: Any, lengths: Tensor | None, reset: Tensor | None
+        self,
+        x: Tensor,
+        state: Any,
+        lengths: Tensor | None,
+        reset: Tensor | None,
+        draw: Draw | None = None,
     ) -> tuple[Tensor, Any]:
         """`forward` without its checks; time-major."""
         alone = x.shape[0] == 1 and lengths is None and reset is None
         if alone and (made := self.frozen_step(x, state, False)):
             return made
-        return self._scan(self.current(), x, state, lengths, reset)
+        return self._scan(self.current(), x, state, lengths, reset, draw)
+
+    def draw(self, seed: int | None = None, sequences: Tensor | None = None) -> Draw | None:
+        """What the noise of a call is drawn from; None where there is none, or in evaluation.
+
+        `seed` None: drawn now from torch's generator of the CPU. `sequences` [B], integers: the
+        noise of a sequence goes with its number, and not with its place in the batch.
+        """
+        if not self.training or self.noisy_cells == self.cells:
+            return None
+        words = chance.new_seed() if seed is None else chance.seed_of(seed)
+        return Draw(words, 0, sequences)
 
     def current(self) -> list[Weights]:
         """The weights of one call, after their hooks, dropped where asked for."""
@@ -260,7 +299,18 @@ class Stack(Freezable):
         state: Any,
         lengths: Tensor | None,
         reset: Tensor | None,
+        draw: Draw | None = None,
     ) -> tuple[Tensor, Any]:
+        draw = (draw or self.draw()) if self.training else None
+        cells = self.evaluated_cells if draw is None else self.noisy_cells
+
+        def streams(scan: int, x: Tensor, reset: Tensor | None) -> Sequence[Tensor]:
+            if draw is None:
+                return ()
+            layer, direction = divmod(scan, self.directions)
+            cell, n = self.cells[layer], self.hidden_sizes[layer]
+            return self.noise.streams(cell, draw, (layer, direction), x, n, reset)
+
         if state is None:
             states = self.first_states(weights, x.shape[1])
         else:
@@ -274,7 +324,8 @@ class Stack(Freezable):
             return y
 
         y, finals = scan_layers(
-            self.cells, weights, x, states, lengths, reset, self.backend, self.directions, between
+            *(cells, weights, x, states, lengths, reset),
+            *(self.backend, self.directions, between, streams),
         )
         return y, self.layout.together(finals)
 
@@ -282,11 +333,12 @@ class Stack(Freezable):
         """Why this stack's scans are loops in Python, where nobody asked for that; else None."""
         if self.backend != "auto":
             return None
-        for cell, w in zip(self.cells, self.weights[:: self.directions]):
-            one = CellWeights.forward(w)
-            x = one.W_x.new_empty(2, 1, one.W_x.shape[-1])
-            if reason := scans.why_slow(cell, x, one):
-                return reason
+        for cells in (self.noisy_cells, self.evaluated_cells):
+            for cell, w in zip(cells, self.weights[:: self.directions]):
+                one = CellWeights.forward(w)
+                x = one.W_x.new_empty(2, 1, one.W_x.shape[-1])
+                if reason := scans.why_slow(cell, x, one):
+                    return reason
         return None
 
     def extra_repr(self) -> str:
@@ -304,52 +356,3 @@ def drop(x: Tensor, p: float, locked: bool) -> Tensor:
     if not p:
         return x
     return x * F.dropout(torch.ones_like(x[:1]), p) if locked else F.dropout(x, p)
-
-
-def scan_layers(
-    cells: Sequence[Cell],
-    weights: Sequence[Weights],
-    x: Tensor,
-    states: Sequence[Any],
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    backend: str,
-    directions: int,
-    between: Callable[[int, Tensor, Tensor], Tensor],
-) -> tuple[Tensor, list[Any]]:
-    """Layer after layer, one scan for each direction: y, and the final state of each scan.
-
-    `cells` has one for each layer, `weights` and `states` [B, n] one for each scan, forward before
-    backward. `between(layer, y, x)` is what the next layer sees, from a layer's output and input.
-    """
-    finals = []
-    for layer, cell in enumerate(cells):
-        ys = []
-        for direction in range(directions):
-            k = layer * directions + direction
-            scan = scan_backward if direction else scans.run
-            y, final = scan(cell, weights[k], x, states[k], lengths, reset, backend)
-            ys.append(y)
-            finals.append(final)
-        x = between(layer, torch.cat(ys, -1) if directions > 1 else ys[0], x)
-    return x, finals
-
-
-def scan_backward(
-    cell: Cell,
-    w: Weights,
-    x: Tensor,
-    state: Any,
-    lengths: Tensor | None,
-    reset: Tensor | None,
-    backend: str,
-) -> tuple[Tensor, Any]:
-    """One scan, each sequence read from its own last step to its first."""
-    if reset is not None:
-        # Read backwards, a sequence that starts at t is left after step t: t-1 begins anew.
-        starts_next = torch.cat([reset[1:], torch.zeros_like(reset[:1])])
-        if lengths is not None:
-            starts_next &= ragged.mask(lengths - 1, reset.shape[0])
-        reset = ragged.reverse(starts_next, lengths)
-    y, final = scans.run(cell, w, ragged.reverse(x, lengths), state, lengths, reset, backend)
-    return ragged.reverse(y, lengths), final

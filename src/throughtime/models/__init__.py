@@ -8,6 +8,7 @@ from torch import nn
 
 from ..cells import Cell
 from ..config import StackConfig
+from ..config.run import zoneout_rates
 from ..layers.stack import Stack
 
 Cells = Cell | type[Cell] | Sequence[Cell | type[Cell]]
@@ -37,6 +38,9 @@ def stack_of(
         dropout=c.dropout,
         locked_dropout=c.locked_dropout,
         weight_drop=c.weight_drop,
+        zoneout=zoneout_rates(c.zoneout),
+        recurrent_dropout=c.recurrent_dropout,
+        variational_dropout=c.variational_dropout,
         skips=c.skips,
         learned_initial_state=c.learned_initial_state and not state_is_given,
         initial=c.initial or None,

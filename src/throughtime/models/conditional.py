@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..config import ConditionalModelConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers, Softmax
+from ..layers.noise import Draw
 from ..layers.states import like, tensors
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
@@ -76,8 +77,10 @@ class ConditionalModel(DecoderModel):
         if not 0 < recompute < len(tokens):
             return self.mean_of(self.hidden_after(tokens, state, e)[0], targets, lengths)
 
+        draw = self.draw_noise()
+
         def loss(start: int, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
-            h, state = self.hidden_after(tokens, state, e)
+            h, state = self.hidden_after(tokens, state, e, draw and draw.after(start))
             count = int(ragged.mask(lengths - start, len(tokens)).sum())
             if not count:
                 return h.sum() * 0.0, state
@@ -117,12 +120,14 @@ class ConditionalModel(DecoderModel):
         )
         return like(zeros, list(of_parts))
 
-    def hidden_after(self, tokens: Tensor, state: Any, e: Tensor) -> tuple[Tensor, Any]:
+    def hidden_after(
+        self, tokens: Tensor, state: Any, e: Tensor, draw: Draw | None = None
+    ) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""
         x = self.drop(self.embedding(tokens), self.embedding_dropout)
         if self.joins_input:
             x = torch.cat([x, e.expand(len(tokens), -1, -1).to(x.dtype)], -1)
-        return self.run(x, state)
+        return self.run(x, state, draw)
 
     def given(self, condition: Tensor) -> Given:
         """The model under one condition [n_v], as `decoding` steps it."""

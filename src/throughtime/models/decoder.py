@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config import StackConfig
 from ..ground import lengths as ragged
-from ..layers.stack import drop
+from ..layers.noise import Draw
+from ..layers.stack import Stack, drop
 
 
 class DecoderModel(nn.Module):
@@ -35,9 +36,13 @@ class DecoderModel(nn.Module):
         """Dropout in training, locked where asked for."""
         return drop(x, p, self.locked_dropout) if self.training else x
 
-    def run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def draw_noise(self) -> Draw | None:
+        """What the recurrent noise of one loss is drawn from; None where there is none."""
+        return self.stack.draw() if isinstance(self.stack, Stack) else None
+
+    def run(self, x: Tensor, state: Any, draw: Draw | None = None) -> tuple[Tensor, Any]:
         """What the head sees after inputs x [T, B, n_x], and the state after the last step."""
-        y, state = self.stack.run(x, state, None, None)
+        y, state = self.stack.run(x, state, None, None, *([draw] if draw else []))
         return self.output(self.drop(y, self.output_dropout)), state
 
     def mean_of(

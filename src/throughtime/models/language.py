@@ -10,6 +10,7 @@ from ..config import ModelConfig
 from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..layers.inputs import Affixes, embed
+from ..layers.noise import Draw
 from ..layers.window import Window
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
@@ -71,18 +72,18 @@ class LanguageModel(DecoderModel):
 
         With `recompute` > 0, activations are kept for so many steps at a time (`in_parts`).
         """
-        T = len(tokens)
+        T, draw = len(tokens), self.draw_noise()
 
-        def loss(_: int, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
-            h, state = self.hidden(tokens, state)
+        def loss(start: int, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+            h, state = self.hidden(tokens, state, draw and draw.after(start))
             return self.head(h.flatten(0, 1), targets.flatten()) * (len(tokens) / T), state
 
         return in_parts(loss, state, recompute, tokens, targets)
 
-    def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def hidden(self, tokens: Tensor, state: Any, draw: Draw | None = None) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""
         x = embed(tokens, self.embedding, self.affixes)
-        y, state = self.run(self.drop(x, self.embedding_dropout), state)
+        y, state = self.run(self.drop(x, self.embedding_dropout), state, draw)
         return self.to_embedding(y), state
 
     def nats(self, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -20,7 +20,7 @@ from ..cells import Cell, Weights
 from ..cells import built_in as cells
 from ..ground import lengths as ragged
 from ..ground.errors import BackendUnavailable, InputError, one_of
-from ..layers.stack import scan_layers
+from ..layers.depth import scan_layers
 from ..layers.states import Layout
 from ..scans.contract import Problem
 

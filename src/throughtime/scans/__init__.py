@@ -20,7 +20,7 @@ from torch import Tensor
 from ..cells import Cell, Weights
 from ..cells.failures import told
 from ..ground import lengths as ragged
-from ..ground.errors import BackendUnavailable, one_of
+from ..ground.errors import BackendUnavailable, InputError, one_of
 from ..ground.tracing import jit_tracing
 from . import compiled, native, reference
 from .checks import as_cell as as_cell
@@ -103,6 +103,8 @@ def run(
     if reset is not None and not starts_at_zero(cell, w):
         restart = first_state(cell, w, x.shape[1], x.dtype, x.device)
     w = derived(cell, w)
+    if len(streams) != len(cell.inputs):
+        raise InputError(f"{cell!r} reads {', '.join(cell.inputs)} beside x: tt.scan takes inputs.")
     problem = plain(Problem(cell, w, x, state, lengths, reset, restart, streams))
     if not jit_tracing():
         cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)

@@ -42,7 +42,8 @@ def key_of(cell: Cell) -> Key | None:
         ):
             return key
     values = tuple(attributes.values())
-    if any(isinstance(value, Tensor) or not isinstance(value, Hashable) for value in values):
+    held = cell.holds()
+    if any(isinstance(value, Tensor) or not isinstance(value, Hashable) for value in held):
         return None
     key = _keys.setdefault(cell, Key())
     if all(type(value) in FIXED for value in values):

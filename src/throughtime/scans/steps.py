@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..cells import Bound, Cell, Weights
 from ..cells.failures import defined
+from ..cells.noisy import Noisy, Wrapped
 from ..ground import terminal
 from ..ground.errors import InputError, ShapeError
 from .identity import key_of
@@ -27,7 +28,9 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
     Raises `InputError` or `ShapeError` where it does not return the state; warns of gates and
     vectors that it does not read. What `step` itself raises is left to the scan, which says where.
     """
-    key = (key_of(cell) or type(cell), n_x, n, dtype)
+    thins = isinstance(cell, Noisy) and cell.thins
+    cell = cell.cell if isinstance(cell, Wrapped) else cell  # what is the user's own
+    key = (key_of(cell) or type(cell), n_x, n, dtype, thins)
     if key in _known:
         return
     B = 3 if n == 2 else 2  # so that units are not taken for sequences
@@ -48,6 +51,12 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
         except Exception:  # noqa: BLE001  the user's own equations: the scan meets it too
             return
     check_made("step", cell, made, (B, n), (dtype,))
+    if thins and cell.candidate not in w.read:
+        name = cell.candidate
+        raise InputError(
+            f"{defined(type(cell).step)}{type(cell).__name__}.step must pass its candidate through "
+            f"w.{name}, as in {name} = w.{name}(tanh(…)): recurrent dropout acts there."
+        )
     _known.add(key)
     unread = [name for name in (*cell.gates, *cell.vectors, *cell.inputs) if name not in w.read]
     if unread and key[0] not in _told:

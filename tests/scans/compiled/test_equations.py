@@ -15,6 +15,7 @@ from torch import sigmoid, tanh
 import throughtime as tt
 from cases import assert_close, outcome, problem
 from compiling import OPERATIONS, Arithmetic, Hard, Still, Through
+from throughtime.cells.noisy import Noisy
 from throughtime.scans.compiled import build
 
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -176,16 +177,17 @@ def drawn_cells(draw: st.DrawFn):
     return (gates, states, vectors, made, after), reads_x
 
 
-@given(drawn_cells())
+@given(drawn_cells(), st.integers(0, 3), st.booleans())
 @settings(
     max_examples=CELLS or 6,
     derandomize=not CELLS,  # the same cells each time, compiled once
     suppress_health_check=list(HealthCheck),
 )
 @pytest.mark.slow
-def test_random_cells_agree_with_the_reference(drawn):
+def test_random_cells_agree_with_the_reference(drawn, zoned, masks):
     arguments, reads_x = drawn
     cell = cell_of(*arguments)
+    cell = Noisy(cell, cell.state[:zoned], False, masks) if zoned or masks else cell
     n_x = 5 if reads_x else 3
     p = problem(cell, n=5, n_x=n_x, T=4, B=4, lengths=[4, 0, 2, 3], reset=[(2, 0), (1, 3)])
     assert tt.why_not("compiled", cell, p.x.double(), p.w) is None

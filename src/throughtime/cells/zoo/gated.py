@@ -23,10 +23,11 @@ class UGRNN(Cell):
 
     gates = ("c", "f")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"f": 1}
 
     def step(self, w, x, s):
-        c_tilde = tanh(w.c(s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(s.c, x)))
         gate_f = sigmoid(w.f(s.c, x))
         return self.State(c=gate_f * s.c + (1 - gate_f) * c_tilde)
 
@@ -45,11 +46,12 @@ class MGU(Cell):
 
     gates = ("c", "f")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"f": -1}
 
     def step(self, w, x, s):
         gate_f = sigmoid(w.f(s.c, x))
-        c_tilde = tanh(w.c(gate_f * s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(gate_f * s.c, x)))
         return self.State(c=gate_f * c_tilde + (1 - gate_f) * s.c)
 
 
@@ -89,11 +91,12 @@ class LiGRU(Cell):
 
     gates = ("f", "c")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"f": 1}
 
     def step(self, w, x, s):
         gate_f = sigmoid(w.f(s.c, x))
-        c_tilde = relu(w.c(s.c, x))
+        c_tilde = w.c_tilde(relu(w.c(s.c, x)))
         return self.State(c=gate_f * s.c + (1 - gate_f) * c_tilde)
 
 
@@ -109,10 +112,11 @@ class LightRU(Cell):
 
     gates = ("c", "u")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
-        c_tilde = tanh(w.c.input(x))
+        c_tilde = w.c_tilde(tanh(w.c.input(x)))
         gate_u = sigmoid(w.u(s.c, x))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
@@ -130,13 +134,14 @@ class MiRU1(Cell):
 
     gates = ("r", "c")
     state = ("c",)
+    candidate = "c_tilde"
 
     def __init__(self, keep: float = 0.5) -> None:
         self.keep = keep
 
     def step(self, w, x, s):
         gate_r = sigmoid(w.r(s.c, x))
-        c_tilde = tanh(w.c(gate_r * s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(gate_r * s.c, x)))
         return self.State(c=self.keep * s.c + (1 - self.keep) * c_tilde)
 
 
@@ -152,12 +157,13 @@ class MiRU2(Cell):
 
     gates = ("c",)
     state = ("c",)
+    candidate = "c_tilde"
 
     def __init__(self, keep: float = 0.5, reset: float = 0.5) -> None:
         self.keep, self.reset = keep, reset
 
     def step(self, w, x, s):
-        c_tilde = tanh(w.c(self.reset * s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(self.reset * s.c, x)))
         return self.State(c=self.keep * s.c + (1 - self.keep) * c_tilde)
 
 
@@ -178,13 +184,14 @@ class MUT1(Cell):
     gates = ("u", "r", "c", "v")
     state = ("c",)
     vectors = ("p_c",)
+    candidate = "c_tilde"
     initial: ClassVar = {"p_c": 0.0}
     chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
         gate_u = sigmoid(w.u.input(x))
         gate_r = sigmoid(w.r(s.c, x))
-        c_tilde = tanh(w.v.recurrent(gate_r * s.c) + tanh(w.c.input(x)) + w.p_c)
+        c_tilde = w.c_tilde(tanh(w.v.recurrent(gate_r * s.c) + tanh(w.c.input(x)) + w.p_c))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
 
@@ -203,12 +210,13 @@ class MUT2(Cell):
 
     gates = ("u", "r", "c")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
         gate_u = sigmoid(w.u(s.c, x))
         gate_r = sigmoid(w.r(s.c, x))
-        c_tilde = tanh(w.c(gate_r * s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(gate_r * s.c, x)))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
 
@@ -226,12 +234,13 @@ class MUT3(Cell):
 
     gates = ("u", "r", "c")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"u": -1}
 
     def step(self, w, x, s):
         gate_u = sigmoid(w.u(tanh(s.c), x))
         gate_r = sigmoid(w.r(s.c, x))
-        c_tilde = tanh(w.c(gate_r * s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(gate_r * s.c, x)))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
 
@@ -250,10 +259,11 @@ class SGU(Cell):
 
     gates = ("z", "v", "u")
     state = ("c",)
+    candidate = "c_tilde"
 
     def step(self, w, x, s):
         z = tanh(w.v.recurrent(w.z.input(x) * s.c))
-        c_tilde = softplus(z * s.c)
+        c_tilde = w.c_tilde(softplus(z * s.c))
         gate_u = hard_sigmoid(w.u(s.c, x))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 
@@ -272,10 +282,11 @@ class DSGU(Cell):
 
     gates = ("z", "v", "o", "u")
     state = ("c",)
+    candidate = "c_tilde"
 
     def step(self, w, x, s):
         z = tanh(w.v.recurrent(w.z.input(x) * s.c))
-        c_tilde = sigmoid(w.o.recurrent(z * s.c))
+        c_tilde = w.c_tilde(sigmoid(w.o.recurrent(z * s.c)))
         gate_u = hard_sigmoid(w.u(s.c, x))
         return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
 

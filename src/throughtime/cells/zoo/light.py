@@ -26,10 +26,11 @@ class FastRNN(Cell):
     gates = ("c",)
     state = ("c",)
     vectors = scalars = ("alpha", "beta")
+    candidate = "c_tilde"
     initial: ClassVar = {"alpha": -3.0, "beta": 3.0}
 
     def step(self, w, x, s):
-        c_tilde = tanh(w.c(s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(s.c, x)))
         return self.State(c=sigmoid(w.alpha) * c_tilde + sigmoid(w.beta) * s.c)
 
 

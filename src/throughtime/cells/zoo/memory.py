@@ -45,6 +45,7 @@ class JANET(Cell):
 
     gates = ("f", "c")
     state = ("c",)
+    candidate = "c_tilde"
     chrono: ClassVar = {"f": 1}
 
     def __init__(self, beta: float = 1.0) -> None:
@@ -52,7 +53,7 @@ class JANET(Cell):
 
     def step(self, w, x, s):
         z = w.f(s.c, x)
-        c_tilde = tanh(w.c(s.c, x))
+        c_tilde = w.c_tilde(tanh(w.c(s.c, x)))
         return self.State(c=sigmoid(z) * s.c + (1 - sigmoid(z - self.beta)) * c_tilde)
 
 

@@ -139,6 +139,8 @@ def function_of(library: ctypes.CDLL, name: str, gives: Any) -> Any:
 def why_not(cell: Cell, w: Weights, halves: bool) -> str | None:
     """Why a layer cannot step with packed weights, or None; compiles it if need be."""
     dtype = w.W_a.dtype
+    if cell.inputs:
+        return f"{cell!r} reads {', '.join(cell.inputs)} beside x."
     if dtype not in (torch.float32, torch.float64):
         return f"weights are packed in float32 and float64; they are {dtype}."
     if cell.inputs:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...cells import Cell
-from ...cells.base import Gate
+from ...cells.base import Gate, as_it_is
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,6 @@ def step(
     """The new states that `cell.step` makes of these."""
     gates = {name: StandInGate(name, half) for name in cell.gates}
     more = zip((*cell.vectors, *cell.inputs), (*vectors, *streams))
-    w = SimpleNamespace(**gates, **dict(more))
+    marks = {cell.candidate: as_it_is} if cell.candidate else {}
+    w = SimpleNamespace(**gates, **dict(more), **marks)
     return list(cell.step(w, x, cell.State(*states)))
