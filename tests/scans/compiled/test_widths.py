@@ -38,3 +38,17 @@ def test_every_width_gives_the_same_bits_for_any_number_of_threads(width):
     one = outcome(p, "compiled", torch.float32)
     torch.set_num_threads(3)
     assert_same(outcome(p, "compiled", torch.float32), one)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weights", ["float32", "bf16"])
+def test_every_width_steps_as_it_reads_sequences(weights, width):
+    stack = tt.Stack([tt.GRU, TwoMemories], 21, [35, 35], skips=True, backend="compiled").eval()
+    x = torch.randn(3, 11, 21)
+    with stack.frozen(weights) as frozen:
+        assert frozen.why_not is None
+        right, state = stack(x)[0], None
+        for threads, x_t, y_t in zip((1, 3, 3), x, right, strict=True):
+            torch.set_num_threads(threads)
+            y, state = stack.step(x_t, state)
+            assert torch.equal(y, y_t)
