@@ -162,3 +162,8 @@ def test_an_empty_prime_and_no_beams_are_refused(model):
         list(sample(model, [], 3))
     with pytest.raises(InputError, match="num_beams"):
         beam_search(model, [2], 3, 0)
+
+
+def test_a_top_p_of_almost_nothing_leaves_the_most_probable():
+    logits = torch.tensor([[0.1, 3.0, 0.2], [0.0, 0.1, 0.2]])
+    assert Sampling(top_p=1e-300).draw(logits).tolist() == [1, 2]

@@ -60,6 +60,7 @@ class Sampling:
         if self.top_p < 1:
             ordered, index = probabilities.sort(1, descending=True)
             outside = ordered.cumsum(1) - ordered >= self.top_p
+            outside[:, 0] = False  # the most probable, though top_p be 0 in float32
             probabilities = torch.zeros_like(probabilities).scatter_(
                 1, index, ordered.masked_fill(outside, 0.0)
             )

@@ -412,3 +412,15 @@ def test_columns_of_training_are_not_those_of_another_format(configure, tmp_path
     path = tmp_path / "words.conllu"
     path.write_text("1\tAda\t_\tB-PER\t_\t_\t_\t_\t_\t_\n")
     assert tt.evaluate(config.out, str(path), format="conllu").words == 1
+
+
+def test_labels_that_are_no_tags_of_spans_are_told_by_file(configure):
+    config = configure(max_steps=1)
+    tt.train(config)
+    path = Path(config.out) / "labels.json"
+    path.write_text(json.dumps(["", *json.loads(path.read_text())[1:]]))
+    with pytest.raises(InputError, match=r"labels\.json: damaged"):
+        tt.load(config.out)
+    with pytest.raises(InputError, match=r"labels\.json: damaged: '' is no tag of a span"):
+        Tags.load(path, "IOB2", "BIOES")
+    assert Tags.load(path, "none", "BIOES").labels.names[0] == ""

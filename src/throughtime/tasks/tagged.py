@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..data.batches import Ragged
 from ..data.conll import Sentence
 from ..data.labels import Labels
 from ..data.spans import (
+    TAG,
     UNTYPED,
     Span,
     legal,
@@ -25,6 +27,7 @@ from ..data.spans import (
     tag_names,
     tags_of,
 )
+from ..ground.errors import InputError
 from ..ground.wording import plural
 from ..metrics.classification import by_class
 from ..metrics.spans import SpanScores, measure_spans
@@ -70,6 +73,15 @@ class Tags:
             tags.labels = Labels(tag_names(types, config.spans_as))
         else:
             tags.labels = Labels.of(tag for sentence in truth.tags for tag in sentence)
+        return tags
+
+    @classmethod
+    def load(cls, path: Path, scheme: str, learned: str) -> Tags:
+        """Those of a run; `InputError` names the file where a label is no tag of its spans."""
+        tags = cls(Labels.load(path), scheme, learned)
+        odd = [name for name in tags.labels.names if not TAG.fullmatch(name)]
+        if tags.of_spans and odd:
+            raise InputError(f"{path}: damaged: {odd[0][:40]!r} is no tag of a span.")
         return tags
 
     def scheme_in(self, sentences: Iterable[Sentence]) -> str:

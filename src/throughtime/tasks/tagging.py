@@ -25,7 +25,7 @@ from ..data.batches import Ragged
 from ..data.conll import Sentence, SentenceReader, format_of, of_words, read_tagged
 from ..data.forms import Forms, Words, vocabularies
 from ..data.labelled import Record
-from ..data.labels import UNSEEN, Labels
+from ..data.labels import UNSEEN
 from ..data.limits import check_tokens
 from ..data.lines import Inputs, check_encoding, read_lines
 from ..data.spans import spans_of
@@ -171,7 +171,7 @@ class Tagging(ExampleTask):
         data = self.config.data
         self.words = Vocabulary.load(folder.tokenizer, "word")
         self.characters = Vocabulary.load(folder.file("characters.json"), "char")
-        self.has(Tags(Labels.load(folder.file("labels.json")), data.scheme, data.spans_as))
+        self.has(Tags.load(folder.file("labels.json"), data.scheme, data.spans_as))
 
     @property
     def fingerprint(self) -> str:
