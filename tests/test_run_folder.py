@@ -326,3 +326,15 @@ def test_settings_removed_in_mid_run_are_written_again(trained, tmp_path, capsys
         tt.train(config, resume=True)
     assert (tmp_path / "run" / "config.yaml").read_text() == before
     assert "config.yaml was gone, and is there again" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("name", "file", "text", "said"), [
+    ("classify-text", "labels.json", "[]", "expected a list of labels"),
+    ("conditional", "conditions.json", '{"kinds": {"condition": {"labels": []}}, "seen": []}',
+     "damaged: .*nothing that 'condition' can be"),
+])  # fmt: skip
+def test_a_run_that_knows_nothing_is_told_by_file(tmp_path, name, file, text, said):
+    run = shutil.copytree(Path(__file__).parent / "runs_of_0_1" / name, tmp_path / "run")
+    (run / file).write_text(text)
+    with pytest.raises(InputError, match=rf"{file}: {said}"):
+        tt.load(run)

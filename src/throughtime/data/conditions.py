@@ -220,6 +220,8 @@ class Conditions:
                 else Numbers(tuple(kind["mean"]), tuple(kind["scale"]))
                 for name, kind in said["kinds"].items()
             }
+            if empty := [name for name, kind in kinds.items() if not kind.size]:
+                raise ValueError(f"nothing that {empty[0]!r} can be")
             seen = {tuple(map(hashable, labels)): count for labels, count in said["seen"]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: damaged: {error!r}.") from error

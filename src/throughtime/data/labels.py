@@ -48,7 +48,8 @@ class Labels:
             names = parse_json(text)
         except ValueError as error:
             raise InputError(f"{path}: not a list of labels: {error}.") from error
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        right = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not right or not names:
             raise InputError(f"{path}: expected a list of labels.")
         return cls(names)
 
