@@ -83,7 +83,7 @@ class Packed:
             function_of(self.library, name, _integer) for name in ("step", "step_scratch")
         )
         self.head = (len(cells), ctypes.addressof(self.layers))
-        self.known = (-1, 0)  # the most sequences seen, and the scratch that they need
+        self.known = (-1, 0, 0)  # the most sequences seen, threads, and the scratch that they need
         parts = max(part + len(cell.state) for cell, (part, _) in zip(cells, places))
         self.pointers = _pointer * parts
 
@@ -111,12 +111,12 @@ class Packed:
         `before` and `after` are the parts of the state; all is contiguous. False where x was to be
         checked and is not finite: then nothing was computed.
         """
-        B = x.shape[-2]
-        call = Step(*self.head, B, torch.get_num_threads(), checked, x.data_ptr(), x.stride(-2))
-        most, size = self.known
-        if most < B:
+        B, threads = x.shape[-2], torch.get_num_threads()
+        call = Step(*self.head, B, threads, checked, x.data_ptr(), x.stride(-2))
+        most, known, size = self.known
+        if most < B or threads != known:
             size = self.size(ctypes.addressof(call))
-            self.known = B, size
+            self.known = B, threads, size
         given = self.pointers(*[part.data_ptr() for part in before])
         made = self.pointers(*[part.data_ptr() for part in after])
         call.before, call.after = ctypes.addressof(given), ctypes.addressof(made)
