@@ -26,6 +26,8 @@ CELLS: dict[str, Cell] = {
         tt.GRU(),
         tt.GRUResetAfter(),
         tt.PeepholeLSTM(),
+        tt.LayerNormLSTM(),
+        tt.LayerNormGRU(),
         DecayUnit(),
     )
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, addmm, nn, sigmoid, tanh
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import layer_norm, linear, softplus
 
 import throughtime as tt
 from throughtime.cells import Cell, Weights
@@ -99,6 +99,48 @@ def peephole_lstm(w: Weights, x: Tensor) -> Tensor:
     return torch.stack(ys)
 
 
+def normed(z: Tensor, alphas: Tensor) -> Tensor:
+    """The gates normalised together, times their gains [G·n]."""
+    return layer_norm(z, z.shape[-1:], alphas, None, 1e-5)
+
+
+def layer_norm_lstm(w: Weights, x: Tensor) -> Tensor:
+    """`tt.LayerNormLSTM`: the input's half normalised for all steps at once."""
+    v, n = w.vectors, w.W_a.shape[1]
+    a = c = x.new_zeros(x.shape[1], n)
+    alpha_x, alpha_a, beta = (
+        torch.cat([v[f"{name}{gate}"] for gate in "ufco"])
+        for name in ("alpha_x", "alpha_a", "beta_")
+    )
+    W_a, ys = w.W_a.t(), []
+    for z in (normed(linear(x, w.W_x), alpha_x) + (beta + w.b)).unbind(0):
+        z_u, z_f, z_c, z_o = (z + normed(torch.mm(a, W_a), alpha_a)).chunk(4, 1)
+        c = torch.addcmul(sigmoid(z_u) * tanh(z_c), sigmoid(z_f), c)
+        a = sigmoid(z_o) * tanh(layer_norm(c, (n,), v["alpha"], v["beta"]))
+        ys.append(a)
+    return torch.stack(ys)
+
+
+def layer_norm_gru(w: Weights, x: Tensor) -> Tensor:
+    """`tt.LayerNormGRU`: gates in the order c, u, r; c̃ is normalised apart."""
+    v, n = w.vectors, w.W_a.shape[1]
+    c = x.new_zeros(x.shape[1], n)
+    gains_x, gains_c, beta = (
+        torch.cat([v[f"{name}{gate}"] for gate in "ur"]) for name in ("alpha_x", "alpha_a", "beta_")
+    )
+    W_a, ys = w.W_a.t(), []
+    z = linear(x, w.W_x)
+    z_gates = normed(z[..., n:], gains_x) + (beta + w.b[n:])
+    z_c = normed(z[..., :n], v["alpha_xc"]) + (v["beta_c"] + w.b[:n])
+    for gates, candidate in zip(z_gates.unbind(0), z_c.unbind(0)):
+        recurrent = torch.mm(c, W_a)
+        gate_u, gate_r = sigmoid(gates + normed(recurrent[:, n:], gains_c)).chunk(2, 1)
+        kept = normed(recurrent[:, :n], v["alpha_ac"]) + v["d_c"]
+        c = torch.lerp(c, tanh(torch.addcmul(candidate, gate_r, kept)), gate_u)
+        ys.append(c)
+    return torch.stack(ys)
+
+
 def decay_unit(w: Weights, x: Tensor) -> Tensor:
     """`DecayUnit`: two products a step, one after the other."""
     n = w.W_a.shape[1]
@@ -119,6 +161,8 @@ LOOPS: dict[Cell, Callable[[Weights, Tensor], Tensor]] = {
     tt.SimpleGRU(): simple_gru,
     tt.GRU(): gru,
     tt.PeepholeLSTM(): peephole_lstm,
+    tt.LayerNormLSTM(): layer_norm_lstm,
+    tt.LayerNormGRU(): layer_norm_gru,
     DecayUnit(): decay_unit,
 }
 """The cells that torch has no layer for, and their loops."""

@@ -62,6 +62,8 @@ ORACLES: dict[tt.Cell, oracles.Step] = {
     tt.LSTM("identity"): oracles.lstm_identity,
     tt.PeepholeLSTM(): oracles.peephole_previous,
     tt.PeepholeLSTM("current"): oracles.peephole_current,
+    tt.LayerNormLSTM(eps=0.1): oracles.layer_norm_lstm,
+    tt.LayerNormGRU(eps=0.1): oracles.layer_norm_gru,
     TwoMemories(): oracles.two_memories,
 }
 ALL_CELLS = list(ORACLES)

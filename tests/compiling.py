@@ -121,7 +121,46 @@ class Arithmetic(Nine):
         yield total
 
 
-OPERATIONS = [Activations(), Functions(), Powers(), Comparisons(), Arithmetic()]
+class Sums(Nine):
+    """Reductions over the units that are made of sums, with and without the last dimension."""
+
+    vectors = ("gain", "shift")
+
+    def step(self, w, x, s):
+        self.gain, self.shift = w.gain, w.shift
+        return super().step(w, x, s)
+
+    def terms(self, a, b, c, d, e, f, g, h, i):
+        size = a.shape[-1:]
+        yield from (a - a.mean(-1, keepdim=True), 0.1 * b.sum(dim=1, keepdim=True) * c)
+        yield from (c * d.var(-1, correction=0, keepdim=True), c.mean(-1)[:, None] + g)
+        yield from (
+            e / (1 + e.norm(dim=-1, keepdim=True)),
+            f / (1 + f.std(1, correction=0)[:, None]),
+        )
+        yield from (
+            F.layer_norm(g, size, self.gain, self.shift, 0.1),
+            F.layer_norm(h, size, eps=0.2),
+        )
+        yield from (F.rms_norm(i, size, self.gain, 0.125), a * self.gain.mean(-1, keepdim=True))
+        variance, mean = torch.var_mean(b, -1, correction=0, keepdim=True)
+        yield from (b / (1 + variance) - mean, torch.norm(d, p=1, dim=-1, keepdim=True) * 0.1 * e)
+        yield from (h * (i > 0).sum(-1, keepdim=True) * 0.1, F.normalize(2 + tanh(f), dim=-1))
+
+
+class Maxima(Nine):
+    """Reductions over the units by the largest, and softmax."""
+
+    def terms(self, a, b, c, d, e, f, g, h, i):
+        yield from (a - a.amax(-1, keepdim=True), b.amin(dim=1, keepdim=True) * c)
+        yield from (torch.softmax(d, -1) * e, torch.log_softmax(0.3 * f, 1), torch.softmax(g, 1))
+        yield from (h * torch.logsumexp(i, -1, keepdim=True), a - torch.logsumexp(a, 1)[:, None])
+        yield from (b / (1 + c.abs().amax(-1, keepdim=True)), F.softmin(e, -1))
+        yield i / (1 + torch.linalg.vector_norm(i, float("inf"), -1, True))
+
+
+REDUCING = [Sums(), Maxima()]
+OPERATIONS = [Activations(), Functions(), Powers(), Comparisons(), Arithmetic(), *REDUCING]
 
 
 class Hard(tt.Cell):

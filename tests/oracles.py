@@ -97,6 +97,38 @@ def peephole_memory(p: Parameters, x: Array, s: States) -> Array:
     return gate_u * np.tanh(affine(p, "c", s["a"], x)) + gate_f * s["c"]
 
 
+def normal(v: Array, eps: float = 0.1) -> Array:
+    return (v - v.mean()) / np.sqrt(v.var() + eps)
+
+
+def normal_halves(
+    p: Parameters, gates: str, v: Array, x: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """By gate: α_x N(W_x x) + β + b and α_a N(W_a v), of all these gates together."""
+    n = len(v)
+    from_x = normal(np.concatenate([p.W[g][:, n:] @ x for g in gates])).reshape(len(gates), n)
+    from_v = normal(np.concatenate([p.W[g][:, :n] @ v for g in gates])).reshape(len(gates), n)
+    return (
+        {g: p.v[f"alpha_x{g}"] * z + p.v[f"beta_{g}"] + p.b[g] for g, z in zip(gates, from_x)},
+        {g: p.v[f"alpha_a{g}"] * z for g, z in zip(gates, from_v)},
+    )
+
+
+def layer_norm_lstm(p: Parameters, x: Array, s: States) -> States:
+    from_x, from_a = normal_halves(p, "ufco", s["a"], x)
+    z = {g: from_x[g] + from_a[g] for g in "ufco"}
+    c = sigma(z["u"]) * np.tanh(z["c"]) + sigma(z["f"]) * s["c"]
+    return {"a": sigma(z["o"]) * np.tanh(p.v["alpha"] * normal(c) + p.v["beta"]), "c": c}
+
+
+def layer_norm_gru(p: Parameters, x: Array, s: States) -> States:
+    from_x, from_c = normal_halves(p, "ur", s["c"], x)
+    gate_u, gate_r = (sigma(from_x[g] + from_c[g]) for g in "ur")
+    from_x, from_c = normal_halves(p, "c", s["c"], x)
+    c_tilde = np.tanh(from_x["c"] + gate_r * (from_c["c"] + p.v["d_c"]))
+    return {"c": gate_u * c_tilde + (1 - gate_u) * s["c"]}
+
+
 def two_memories(p: Parameters, x: Array, s: States) -> States:
     """The cell of `cases.TwoMemories`: a quick state and a slow one."""
     n = len(s["quick"])

@@ -13,7 +13,8 @@ from throughtime.tasks import TASKS
 
 def test_the_public_names_are_all_there():
     names = {
-        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "PeepholeLSTM", "RNN", "Run",
+        "Cell", "GRU", "GRUResetAfter", "InputError", "LSTM", "LayerNormGRU", "LayerNormLSTM",
+        "PeepholeLSTM", "RNN", "Run",
         "Comparison", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights",
         "agreement", "check", "compare", "doctor", "inspect",
         "evaluate", "generate", "load", "nn", "predict", "scan", "train", "why_not", "zoo",

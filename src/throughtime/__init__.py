@@ -24,6 +24,8 @@ _HOME = {
     "GRUResetAfter": "cells",
     "LSTM": "cells",
     "PeepholeLSTM": "cells",
+    "LayerNormLSTM": "cells",
+    "LayerNormGRU": "cells",
     "scan": "scans",
     "why_not": "scans",
     "Stack": "layers.stack",
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from .cells import RNN as RNN
     from .cells import Cell as Cell
     from .cells import GRUResetAfter as GRUResetAfter
+    from .cells import LayerNormGRU as LayerNormGRU
+    from .cells import LayerNormLSTM as LayerNormLSTM
     from .cells import PeepholeLSTM as PeepholeLSTM
     from .cells import SimpleGRU as SimpleGRU
     from .cells import Weights as Weights

@@ -44,9 +44,10 @@ def test_each_cell_is_its_equations_at_any_size(cell, arguments):
 def test_every_public_cell_and_option_has_an_oracle():
     options = {tt.RNN: ("tanh", "relu"), tt.LSTM: ("tanh", "identity")}
     options |= {tt.PeepholeLSTM: ("previous", "current")}
+    options |= {tt.LayerNormLSTM: (0.1,), tt.LayerNormGRU: (0.1,)}
     public = {value for name in tt.__all__ if isinstance(value := getattr(tt, name), type)}
     cells = {c for c in public if issubclass(c, tt.Cell) and c is not tt.Cell}
-    assert len(cells) == 6
+    assert len(cells) == 8
     for cell in cells:
         for arguments in [(o,) for o in options[cell]] if cell in options else [()]:
             assert cell(*arguments) in ORACLES
@@ -75,6 +76,8 @@ def test_weights_pair_each_gate_with_its_own_rows():
         (tt.LSTM(), {"u": -1e4, "f": 1e4}),
         (tt.LSTM("identity"), {"u": -1e4, "f": 1e4}),
         (tt.PeepholeLSTM(), {"u": -1e4, "f": 1e4}),
+        (tt.LayerNormLSTM(), {"u": -1e4, "f": 1e4}),
+        (tt.LayerNormGRU(), {"u": -1e4}),
     ],
     ids=repr,
 )
@@ -270,7 +273,10 @@ def test_new_weights_have_the_documented_shapes_and_bounds(cell):
     assert w.b.shape == (G * n,)
     assert tuple(w.vectors) == cell.vectors
     assert all(v.shape == (n,) for v in w.vectors.values())
-    for part in (w.W_x, w.W_a, *w.vectors.values()):
+    drawn = [v for name, v in w.vectors.items() if name not in cell.initial]
+    for name, v in w.vectors.items():
+        assert name not in cell.initial or torch.equal(v, torch.full_like(v, cell.initial[name]))
+    for part in (w.W_x, w.W_a, *drawn):
         assert part.dtype == torch.float64
         assert part.requires_grad
         assert 0.15 < float(part.detach().abs().max()) <= 0.25  # uniform in ±1/√16

@@ -10,5 +10,7 @@ from .built_in import GRU as GRU
 from .built_in import LSTM as LSTM
 from .built_in import RNN as RNN
 from .built_in import GRUResetAfter as GRUResetAfter
+from .built_in import LayerNormGRU as LayerNormGRU
+from .built_in import LayerNormLSTM as LayerNormLSTM
 from .built_in import PeepholeLSTM as PeepholeLSTM
 from .built_in import SimpleGRU as SimpleGRU

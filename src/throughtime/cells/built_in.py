@@ -8,13 +8,14 @@ subclass `Cell` in the same way.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import ClassVar
 
 import torch
-from torch import sigmoid, tanh
+from torch import Tensor, sigmoid, tanh
 
 from ..ground.errors import one_of
-from .base import Cell
+from .base import Cell, Weights
 
 
 class RNN(Cell):
@@ -169,3 +170,108 @@ class PeepholeLSTM(Cell):
         seen = s.c if self.output_gate_sees == "previous" else c
         gate_o = sigmoid(w.o(s.a, x) + w.p_o * seen)
         return self.State(a=gate_o * tanh(c), c=c)
+
+
+class LayerNormLSTM(Cell):
+    """LSTM whose sums are normalised over the units, as are the memory cells before the output.
+
+        Γ_u, Γ_f, Γ_o = σ(z_•),  c̃ = tanh(z_c)
+        z_•  = α_x• * N(W_•x x<t>) + α_a• * N(W_•a a<t-1>) + β_• + b_•
+        c<t> = Γ_u * c̃ + Γ_f * c<t-1>
+        a<t> = Γ_o * tanh(α * N(c<t>) + β)
+
+    N(v) = (v − mean(v)) / √(var(v) + ε), over the units of all four gates together, with ε = `eps`.
+    Initially each α is 1, each β 0, b_f = 1. Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450,
+    equations 20 to 22; of its two shifts of the gates, which add up, there is one here.
+    Oracle: NumPy float64 equations; a loop with torch's layer_norm.
+    """
+
+    gates = ("u", "f", "c", "o")
+    state = ("a", "c")
+    vectors = (
+        *("alpha_xu", "alpha_xf", "alpha_xc", "alpha_xo"),
+        *("alpha_au", "alpha_af", "alpha_ac", "alpha_ao"),
+        *("beta_u", "beta_f", "beta_c", "beta_o", "alpha", "beta"),
+    )
+    initial: ClassVar = {
+        **{name: float(name.startswith("alpha")) for name in vectors},
+        "f": {"bias": 1.0},
+    }
+    chrono: ClassVar = {"f": 1, "u": -1}
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        self.eps = eps
+
+    def derived(self, w):
+        return bias_after_norm(self, super().derived(w))
+
+    def step(self, w, x, s):
+        x_u, x_f, x_c, x_o = normalised(
+            [w.u.input(x), w.f.input(x), w.c.input(x), w.o.input(x)], self.eps
+        )
+        a_u, a_f, a_c, a_o = normalised(
+            [w.u.recurrent(s.a), w.f.recurrent(s.a), w.c.recurrent(s.a), w.o.recurrent(s.a)],
+            self.eps,
+        )
+        gate_u = sigmoid(w.alpha_xu * x_u + w.alpha_au * a_u + w.beta_u)
+        gate_f = sigmoid(w.alpha_xf * x_f + w.alpha_af * a_f + w.beta_f)
+        gate_o = sigmoid(w.alpha_xo * x_o + w.alpha_ao * a_o + w.beta_o)
+        c_tilde = tanh(w.alpha_xc * x_c + w.alpha_ac * a_c + w.beta_c)
+        c = gate_u * c_tilde + gate_f * s.c
+        (seen,) = normalised([c], self.eps)
+        return self.State(a=gate_o * tanh(w.alpha * seen + w.beta), c=c)
+
+
+class LayerNormGRU(Cell):
+    """GRU whose sums are normalised over the units; reset after the product, a<t> = c<t>.
+
+        Γ_u, Γ_r = σ(α_x• * N(W_•x x<t>) + α_a• * N(W_•c c<t-1>) + β_• + b_•)
+        c̃    = tanh(α_xc * N(W_cx x<t>) + β_c + b_c + Γ_r * (α_ac * N(W_cc c<t-1>) + d_c))
+        c<t> = Γ_u * c̃ + (1 − Γ_u) * c<t-1>
+
+    N(v) = (v − mean(v)) / √(var(v) + ε), over the units of Γ_u and Γ_r together, of c̃ apart, with
+    ε = `eps`. Initially each α is 1, each β and d_c 0. Source: Ba, Kiros & Hinton 2016,
+    arXiv:1607.06450, equations 23 to 25; of its two shifts of the gates there is one here.
+    Oracle: NumPy float64 equations; a loop with torch's layer_norm.
+    """
+
+    gates = ("c", "u", "r")
+    state = ("c",)
+    vectors = (
+        *("alpha_xc", "alpha_xu", "alpha_xr", "alpha_ac", "alpha_au", "alpha_ar"),
+        *("beta_c", "beta_u", "beta_r", "d_c"),
+    )
+    initial: ClassVar = {name: float(name.startswith("alpha")) for name in vectors}
+    chrono: ClassVar = {"u": -1}
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        self.eps = eps
+
+    def derived(self, w):
+        return bias_after_norm(self, super().derived(w))
+
+    def step(self, w, x, s):
+        x_u, x_r = normalised([w.u.input(x), w.r.input(x)], self.eps)
+        c_u, c_r = normalised([w.u.recurrent(s.c), w.r.recurrent(s.c)], self.eps)
+        (x_c,) = normalised([w.c.input(x)], self.eps)
+        (c_c,) = normalised([w.c.recurrent(s.c)], self.eps)
+        gate_u = sigmoid(w.alpha_xu * x_u + w.alpha_au * c_u + w.beta_u)
+        gate_r = sigmoid(w.alpha_xr * x_r + w.alpha_ar * c_r + w.beta_r)
+        c_tilde = tanh(w.alpha_xc * x_c + w.beta_c + gate_r * (w.alpha_ac * c_c + w.d_c))
+        return self.State(c=gate_u * c_tilde + (1 - gate_u) * s.c)
+
+
+def normalised(parts: list[Tensor], eps: float) -> list[Tensor]:
+    """The parts as one vector with mean 0 and variance 1 over all of their units."""
+    mean = reduce(torch.add, parts).mean(-1, keepdim=True) / len(parts)
+    centred = [part - mean for part in parts]
+    variance = reduce(torch.add, [p * p for p in centred]).mean(-1, keepdim=True) / len(parts)
+    scale = torch.rsqrt(variance + eps)
+    return [part * scale for part in centred]
+
+
+def bias_after_norm(cell: Cell, w: Weights) -> Weights:
+    """A gate's bias in its shift β, so that it is added to the norm, not inside it."""
+    biases = zip(cell.gates, w.b.view(len(cell.gates), w.W_a.shape[1]))
+    shifts = {f"beta_{gate}": w.vectors[f"beta_{gate}"] + b for gate, b in biases}
+    return w._replace(b=torch.zeros_like(w.b), vectors={**w.vectors, **shifts})

@@ -16,7 +16,16 @@ from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean, one_of
 from ..ground.paths import typed_path
 from .base import Cell
-from .built_in import GRU, LSTM, RNN, GRUResetAfter, PeepholeLSTM, SimpleGRU
+from .built_in import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUResetAfter,
+    LayerNormGRU,
+    LayerNormLSTM,
+    PeepholeLSTM,
+    SimpleGRU,
+)
 from .failures import failure, load_failure, told
 from .zoo import ZOO
 
@@ -27,6 +36,8 @@ CELLS: dict[str, type[Cell]] = {
     "gru-reset-after": GRUResetAfter,
     "lstm": LSTM,
     "peephole-lstm": PeepholeLSTM,
+    "layer-norm-lstm": LayerNormLSTM,
+    "layer-norm-gru": LayerNormGRU,
 }
 """The built-in cells."""
 

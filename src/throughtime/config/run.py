@@ -227,9 +227,10 @@ class RunConfig:
 
     Args:
         out: Run folder to make.
-        cell: rnn, simple-gru, gru, gru-reset-after, lstm, peephole-lstm; with options, as in
-            lstm(output=identity); of the zoo, as zoo:janet; or your own, as FILE.py:Class. Several,
-            with commas between them, are one for each layer.
+        cell: rnn, simple-gru, gru, gru-reset-after, lstm, peephole-lstm, layer-norm-lstm,
+            layer-norm-gru; with options, as in lstm(output=identity); of the zoo, as
+            zoo:janet; or your own, as FILE.py:Class. Several, with commas between them, are one for
+            each layer.
         max_time: Stop after this time (90s, 3m, 1h30m).
         epochs: Stop after so many passes over the data; default 10 where nothing else limits.
         max_steps: Stop after so many steps.

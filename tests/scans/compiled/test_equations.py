@@ -90,6 +90,10 @@ UNARY = {
     "half": lambda v: 0.5 * v,
     "clamp": lambda v: v.clamp(-0.7, 0.9),
     "square": lambda v: tanh(v) ** 2,
+    "centre": lambda v: v - v.mean(-1, keepdim=True),
+    "normal": lambda v: F.layer_norm(v, v.shape[-1:], eps=0.1),
+    "softmax": lambda v: torch.softmax(v, -1),
+    "highest": lambda v: v - 0.5 * v.amax(-1, keepdim=True),
 }
 BINARY = {
     "add": torch.add,

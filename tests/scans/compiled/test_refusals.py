@@ -51,9 +51,13 @@ class Straight(torch.autograd.Function):
 TABLE = torch.tensor([[0.1, 0.2, 0.3]])
 PARAMETER = torch.nn.Parameter(torch.tensor(0.5))
 REFUSED = {
-    "the operation mean cannot": lambda z: z - z.mean(-1, keepdim=True),
+    "the operation mean cannot": lambda z: z - z.mean(0),
+    "sum.* reduces something else than the last dimension": lambda z: z - z.sum(0),
+    "amax.* reduces something else": lambda z: z - z.amax((0, 1), keepdim=True),
+    "the operation (prod|max) cannot": lambda z: z - z.max(-1, keepdim=True).values,
+    "depend on the sizes or": lambda z: z - z.sum(-1, keepdim=True) / z.shape[-1],
     "the operation cumsum cannot": lambda z: torch.cumsum(z, -1),
-    "the operation .*softmax cannot|the operation amax cannot": lambda z: torch.softmax(z, -1),
+    "the operation .*softmax cannot": lambda z: torch.softmax(z, 0),
     "the operation .*mm cannot|the operation (t|permute|transpose)": lambda z: z @ z.T @ z,
     "the operation (slice|cat)": lambda z: torch.cat([z[:, 1:], z[:, :1]], 1),
     "the operation roll cannot|the operation": lambda z: torch.roll(z, 1, -1),

@@ -13,7 +13,14 @@ from throughtime.scans import compiled
 
 FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")
 pytestmark = pytest.mark.skipif(not FLAGS, reason="make sanitize runs these, under sanitizers")
-CELLS = [tt.GRU(), tt.PeepholeLSTM("current"), TwoMemories(), Through(), Still()]
+CELLS = [
+    tt.GRU(),
+    tt.LayerNormLSTM(0.1),
+    tt.PeepholeLSTM("current"),
+    TwoMemories(),
+    Through(),
+    Still(),
+]
 KINDS = [(cell, torch.float32, "none") for cell in CELLS] + [
     (TwoMemories(), torch.float64, "none"),
     (TwoMemories(), torch.bfloat16, "none"),

@@ -4,11 +4,22 @@ import pytest
 import torch
 
 import throughtime as tt
-from compiling import Activations, Arithmetic, Comparisons, Functions, Hard, Powers
+from compiling import (
+    REDUCING,
+    Activations,
+    Arithmetic,
+    Comparisons,
+    Functions,
+    Hard,
+    Maxima,
+    Powers,
+    Sums,
+)
+from throughtime.scans.compiled.phases import cut, dear
 from throughtime.scans.compiled.stand_ins import StandIn
-from throughtime.scans.compiled.targets.cpp import TABLE
+from throughtime.scans.compiled.targets.cpp import REDUCED, TABLE
 from throughtime.scans.compiled.trace import trace
-from throughtime.scans.compiled.walk import NUMBERS, TRUTHS, Expression, Name, walk
+from throughtime.scans.compiled.walk import NUMBERS, REDUCTIONS, TRUTHS, Expression, Name, walk
 
 PYTHON = {
     "add_scaled": lambda a, b, c: a + c * b,
@@ -21,6 +32,8 @@ PYTHON = {
     "and": torch.logical_and,
     "or": torch.logical_or,
     "not": torch.logical_not,
+    "sum": lambda a: a.sum(-1, keepdim=True),
+    "amax": lambda a: a.amax(-1, keepdim=True),
 }
 """Another target: numbers themselves. What is not here is torch's by the same name."""
 
@@ -30,7 +43,7 @@ def computed(value, names):
         return names[value.text]
     if isinstance(value, Expression):
         given = [computed(arg, names) for arg in value.args]
-        assert len(given) == (NUMBERS | TRUTHS)[value.operation]
+        assert len(given) == (NUMBERS | TRUTHS | REDUCTIONS)[value.operation]
         result = PYTHON.get(value.operation) or getattr(torch, value.operation)
         result = result(*given)
         assert (result.dtype == torch.bool) == value.truth
@@ -41,16 +54,50 @@ def computed(value, names):
 def checked(graph, given, made):
     """The statements on random numbers, against the graph itself."""
     names = {name: torch.randn(2, 3, dtype=torch.float64) for name in given}
+    inputs, names["n"] = list(names.values()), torch.tensor(3.0, dtype=torch.float64)
     module = torch.fx.GraphModule(graph.owning_module or {}, graph)
-    right = module(*names.values())
-    for one in walk(graph, given, made):
-        names[one.name.text] = computed(one.value, names)
+    right = module(*inputs)
+    by_phase(cut(walk(graph, given, made)), names)
     for name, value in zip(made, right, strict=True):
         if value is not None:
             torch.testing.assert_close(names[name].expand(value.shape), value, equal_nan=True)
 
 
-CELLS = [tt.LSTM, tt.GRU, Activations, Arithmetic, Comparisons, Functions, Hard, Powers]
+def by_phase(phases, names):
+    """The statements as a target runs them; what is not kept does not reach the next phase."""
+    given, kept, of_row = dict(names), {}, {}
+    reductions, summed = [], {}
+    for phase in phases.phases:
+        for one in reductions:
+            of_row[one.result.text] = PYTHON[one.operation](summed[one.result.text])
+        for one in phase.row:
+            of_row[one.name.text] = computed(one.value, given | of_row)
+        here = given | of_row | {name.text: kept[at] for name, at in phase.loaded}
+        for one in phase.statements:
+            here[one.name.text] = computed(one.value, here)
+            if one.made:
+                names[one.name.text] = here[one.name.text]
+        kept |= {at: here[name.text] for name, at in phase.stored}
+        reductions = phase.reductions
+        like = next(iter(given.values()))
+        summed = {one.result.text: computed(one.value, here).expand_as(like) for one in reductions}
+    assert not reductions
+    assert len(kept) == phases.kept
+    assert len(of_row) == phases.of_row
+
+
+CELLS = [
+    tt.LSTM,
+    tt.GRU,
+    Activations,
+    Arithmetic,
+    Comparisons,
+    Functions,
+    Hard,
+    Powers,
+    Sums,
+    Maxima,
+]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -64,3 +111,16 @@ def test_statements_compute_what_the_graph_does(cell):
 
 def test_the_table_of_cpp_has_every_operation_and_no_other():
     assert set(TABLE) == NUMBERS.keys() | TRUTHS.keys()
+    assert set(REDUCED) == REDUCTIONS.keys()
+
+
+@pytest.mark.parametrize("cell", REDUCING, ids=repr)
+def test_a_number_for_a_row_is_computed_once_and_a_function_too(cell):
+    for stage in trace(cell).stages:
+        if stage is None:
+            continue
+        reads, makes = list(stage.reads), list(stage.makes)
+        phases = cut(walk(stage.forward, reads, makes)).phases
+        assert len(phases) > 1
+        named = [one.name for phase in phases for one in phase.statements if dear(one.value)]
+        assert len(named) == len(set(named))

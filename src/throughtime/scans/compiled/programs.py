@@ -38,7 +38,10 @@ END = "\n// sha256 "
 VERSION = 2
 """Of the answers kept: 1 took the caller's context for the equations' fault."""
 
-MAKERS = ("programs", "fingerprint", "stand_ins", "trace", "walk", "targets/cpp")
+MAKERS = (
+    "programs", "fingerprint", "stand_ins", "decompositions", "trace", "walk", "phases",
+    "targets/cpp",
+)  # fmt: skip
 """The modules that decide what a program is."""
 
 CELLS: dict[str, Cell] = {}

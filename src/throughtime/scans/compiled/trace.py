@@ -3,7 +3,7 @@
 Words, as in `runtime/plan.h`. A *slot* is one affine map of a gate that the equations read: its
 input half W_gx x + b_g, its recurrent half W_ga v, or the sum of both. A *product* multiplies one
 *operand*, a state at t-1 or a value that the equations made, with the weights of neighbouring
-slots. *Stage* s is what the equations compute pointwise once the products of stage s are there:
+slots. *Stage* s is what the equations compute of each row once the products of stage s are there:
 the operands of later products and, in the last stage, the new state. An LSTM has one stage; the
 GRU that resets before the product has two.
 
@@ -13,7 +13,6 @@ feeds come first, and those of one product stand together.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from ...cells import Cell
 from ...ground.errors import ThroughtimeError, passing
 from . import stand_ins
+from .decompositions import decompositions, over_units
 from .stand_ins import STAND_INS, StandIn
 
 _library = torch.library.Library("throughtime_trace", "DEF")
@@ -34,6 +34,15 @@ for _name in ("input", "recurrent"):
     _library.impl(_name, lambda v, gate: torch.zeros_like(v), "CompositeExplicitAutograd")
 INPUT = torch.ops.throughtime_trace.input.default
 RECURRENT = torch.ops.throughtime_trace.recurrent.default
+
+SUM, AMAX = torch.ops.aten.sum.dim_IntList, torch.ops.aten.amax.default
+REDUCTIONS = (SUM, AMAX)
+"""What all reductions are made of."""
+
+RESHAPES = tuple(
+    getattr(torch.ops.aten, name)
+    for name in ("unsqueeze", "squeeze", "view", "unsqueeze_copy", "squeeze_copy", "view_copy")
+)
 
 MOST, MOST_SLOTS = 16, 48  # as in `runtime/plan.h`; slots and vectors are bits of 64
 
@@ -62,10 +71,11 @@ class Product:
 
 @dataclass(frozen=True)
 class Stage:
-    """The pointwise piece after the products of one stage, and its derivative.
+    """The piece after the products of one stage, and its derivative.
 
     `forward` maps what is read (`reads`) to what is made; `backward` maps what is read and the
-    gradients of what was made to the gradients of what was read.
+    gradients of what was made to the gradients of what was read. All is pointwise but `sum` and
+    `amax` over the units of a row, [B, n] to [B, 1]: `phases.py` cuts there what a target runs.
     """
 
     reads: tuple[str, ...]
@@ -99,24 +109,6 @@ class Trace:
 def trace(cell: Cell, stand_in: StandIn = STAND_INS[0]) -> Trace:
     """Trace `cell.step`; raise `Untraceable` with the reason where it cannot be compiled."""
     return _Tracing(cell, stand_in).trace()
-
-
-@functools.cache
-def decompositions() -> dict[Any, Callable[..., Any]]:
-    """How composed operations are made of simple ones, torch's own table."""
-    from torch._decomp import core_aten_decompositions, get_decompositions
-
-    aten = torch.ops.aten
-    composed = [
-        aten.sigmoid_backward, aten.tanh_backward, aten.threshold_backward, aten.silu,
-        aten.silu_backward, aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward,
-        aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.elu, aten.elu_backward,
-        aten.leaky_relu, aten.leaky_relu_backward, aten.hardtanh, aten.hardtanh_backward,
-        aten.hardsigmoid, aten.hardsigmoid_backward, aten.hardswish, aten.hardswish_backward,
-        aten.mish, aten.mish_backward, aten.lerp, aten.addcmul, aten.addcdiv, aten.rsub,
-        aten.square, aten.celu, aten.softshrink, aten.hardshrink, aten.relu6, aten.threshold,
-    ]  # fmt: skip
-    return {**core_aten_decompositions(), **get_decompositions(composed)}
 
 
 def _graph_of(function: Callable[..., Any], *inputs: Any) -> fx.Graph:
@@ -189,6 +181,7 @@ class _Tracing:
                 ) from error
 
     def trace(self) -> Trace:
+        self.look_at_reductions()
         self.find_halves()
         self.order_slots()
         operands = len(self.states) + len(self.values)
@@ -222,6 +215,29 @@ class _Tracing:
             streams=len(self.streams),
         )
 
+    def look_at_reductions(self) -> None:
+        """All are over the units, and keep the dimension: what they give is [B, 1] everywhere."""
+        for node in list(self.graph.nodes):
+            if node.target in REDUCTIONS:
+                x, *more = node.args
+                dim = node.kwargs.get("dim", more[0] if more else ())
+                if node.kwargs.get("dtype") is not None or not over_units(x.meta["val"], dim):
+                    raise Untraceable(
+                        f"{node.target} reduces something else than the last dimension, or to "
+                        "another dtype; what is compiled reduces over the units: dim=-1."
+                    )
+                node.args, node.kwargs = (x, [-1], True), {}
+            elif getattr(node.target, "overloadpacket", None) in RESHAPES and self.is_kept(node):
+                node.replace_all_uses_with(node.args[0])
+                self.graph.erase_node(node)
+
+    def is_kept(self, node: fx.Node) -> bool:
+        """Whether the node only gives a reduced value the dimension back, or takes it away."""
+        batch, width = self.shape
+        before, after = (tuple(n.meta["val"].shape) for n in (node.args[0], node))  # type: ignore
+        rows = [(batch,), (batch, 1)], [(), (1,)], [(width,), (1, width)]
+        return any({before, after} <= set(shapes) for shapes in rows)
+
     def find_halves(self) -> None:
         """Gate halves by (gate, operand); those that are only ever added become one slot."""
         first: dict[tuple[Any, ...], fx.Node] = {}
@@ -233,6 +249,8 @@ class _Tracing:
                 raise Untraceable(f"w.{gate}.input is given something else than x.")
             if v in self.vectors:
                 raise Untraceable(f"w.{gate}.recurrent is given a vector.")
+            if tuple(v.meta["val"].shape) != self.shape:  # type: ignore[union-attr]
+                raise Untraceable(f"what w.{gate} is given is no number for each unit.")
             same = first.setdefault((node.target, v, gate), node)
             if same is not node:
                 node.replace_all_uses_with(same)
@@ -324,7 +342,6 @@ class _Tracing:
         owner = self.graph.owning_module
         module = fx.GraphModule(owner if owner is not None else {}, part)
         inputs = [self.zeros() for _ in reads]
-        forward = _graph_of(lambda *given: list(module.forward(*given)), *inputs)
 
         def gradients(*given: Tensor) -> list[Tensor]:
             read, cotangents = given[: len(reads)], given[len(reads) :]
@@ -333,6 +350,7 @@ class _Tracing:
 
         outputs = [self.zeros() for _ in makes]
         try:
+            forward = _graph_of(lambda *given: list(module.forward(*given)), *inputs)
             backward = _graph_of(gradients, *inputs, *outputs)
         except RuntimeError as error:  # an operation without one; detach
             if passing(error):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from .decompositions import over_units
 from .trace import Untraceable
 
 NUMBERS = {
@@ -40,6 +41,11 @@ TRUTHS = {
 """Operations that give truths."""
 
 
+REDUCTIONS = {"sum": 1, "amax": 1}
+"""Operations over all units of a row, that give one number for it; each has its own statement.
+`UNITS` is how many units there are."""
+
+
 @dataclass(frozen=True)
 class Name:
     """A value that has one: what a stage reads, or what a statement made."""
@@ -62,6 +68,8 @@ class Expression:
 
 Value = Name | Expression | float | bool
 
+UNITS = Name("n")
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -75,7 +83,7 @@ class Statement:
 def walk(graph: fx.Graph, given: list[str], made: list[str]) -> list[Statement]:
     """The statements of a graph that reads `given` and makes `made`.
 
-    Raises `Untraceable` for an operation that is not pointwise or not known.
+    Raises `Untraceable` for an operation that is neither pointwise nor one of `REDUCTIONS`.
     """
     return _Walk(graph, given, made).statements
 
@@ -89,6 +97,9 @@ COMPOSED = {"add_scaled", "sub_scaled", "square", "cube", "reciprocal_square", "
             "number_of", "where_truth", "truth_of", "add", "sub"}  # fmt: skip
 """Operations of ours that are not ATen's, or need a look at their arguments."""
 
+COUNTS = (torch.int64, torch.int32)
+"""What sums of truths are; here they are numbers as all others."""
+
 IDENTITY = {"clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "expand", "view_of"}
 CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "ones_like": 1.0,
             "zeros": 0.0, "ones": 1.0, "empty_permuted": 0.0, "empty_like": 0.0}  # fmt: skip
@@ -96,10 +107,11 @@ CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "o
 
 
 class _Walk:
-    """One statement for each node, one for each output."""
+    """One statement for each expression, one for each output."""
 
     def __init__(self, graph: fx.Graph, given: list[str], made: list[str]) -> None:
         self.values: dict[fx.Node, Name | float] = {}
+        self.names: dict[Expression, Name] = {}
         self.statements: list[Statement] = []
         self.module = graph.owning_module
         names = iter(given)
@@ -113,10 +125,16 @@ class _Walk:
             elif node.op == "get_attr":
                 self.values[node] = self.constant(node)
             else:
-                value = self.value(node)
-                name = Name(f"v{len(self.statements)}", self.is_truth(value))
-                self.values[node] = name
-                self.statements.append(Statement(name, value))
+                self.values[node] = self.named(self.value(node))
+
+    def named(self, value: Value) -> Name | float:
+        """The name of an expression; the same expression is computed once."""
+        if not isinstance(value, Expression):
+            return value
+        if value not in self.names:
+            self.names[value] = Name(f"v{len(self.statements)}", value.truth)
+            self.statements.append(Statement(self.names[value], value))
+        return self.names[value]
 
     def constant(self, node: fx.Node) -> float:
         value = getattr(self.module, str(node.target))
@@ -140,6 +158,8 @@ class _Walk:
         if name in CONSTANT:
             at = CONSTANT[name]
             return real(args[at] if isinstance(at, int) else at)
+        if name in REDUCTIONS:
+            return self.reduction(name, *args, **kwargs)
         if name in ("add", "mul") and all(self.is_truth(arg) for arg in args):
             return self.apply("or" if name == "add" else "and", args)
         if name in ("add", "sub"):
@@ -157,6 +177,19 @@ class _Walk:
             raise Untraceable(f"the operation {called} cannot be compiled.")
         return self.apply(name, args)
 
+    def reduction(self, name: str, x: fx.Node, dim: Any = (), keepdim: bool = False) -> Value:
+        """Over the units, [B, n] to [B, 1]."""
+        width = x.meta["val"].shape[-1]
+        if not keepdim or not over_units(x.meta["val"], dim):
+            raise Untraceable(f"the operation {name} mixes the sequences; it can mix units alone.")
+        value = self.number(x)
+        if width == 1:  # each row has one number already
+            return value
+        if isinstance(value, float):  # of a constant
+            count = UNITS if value == 1 else Expression("mul", (UNITS, value))
+            return count if name == "sum" else value
+        return Expression(name, (value,))
+
     def apply(self, name: str, args: list[Any]) -> Expression:
         read = self.truth if name in LOGICAL else self.number
         return Expression(name, tuple(read(arg) for arg in args))
@@ -168,7 +201,7 @@ class _Walk:
             return self.truth(value)
         if to in (None, given):
             return self.values[value]
-        if self.is_truth(value) and to.is_floating_point:
+        if (self.is_truth(value) or given in COUNTS) and to.is_floating_point:
             return self.number(value)
         raise Untraceable(f"its equations convert numbers from {given} to {to}.")
 

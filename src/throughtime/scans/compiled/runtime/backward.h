@@ -9,14 +9,7 @@
 #include "gradients.h"
 #include "plan.h"
 
-constexpr int X = Cell::PRODUCTS;  // where x stands among the operands
-constexpr int SHARED_V = TILES ? MAX_V : 1;  // vectors of inputs that one packs and others read
-// Products that take the same operand share its packed rows.
-constexpr int first_with_operand(int p) {
-    int first = 0;
-    while (Cell::products[first].operand != Cell::products[p].operand) first++;
-    return first;
-}
+#define REDUCES_BACK(s) (Cell::backward_phases[s] > 1)
 
 struct Backward {
     const Plan plan;
@@ -24,7 +17,7 @@ struct Backward {
     item *dz;
     real *carry[Cell::STATES], *dvalue[MOST], *db, *dvector, *dx;
     real *packed_dz, *packed[Cell::PRODUCTS + 1];  // one block of rows of dz, of operands, of x
-    real *nowhere;                               // where the sums of padding go
+    real *kept, *nowhere;                        // where the sums of padding go
     long scratch;
 
     explicit Backward(const Call &c) : plan(c) {
@@ -45,6 +38,7 @@ struct Backward {
                                                    : packed[first_with_operand(p)];
         packed[X] = arena.take(BLOCK_WORDS * plan.ldx);
         nowhere = arena.take(std::max(plan.ldn, plan.ldx));
+        kept = arena.take(plan.threads() * plan.ldn * Cell::backward_kept);
         scratch = arena.used;
     }
 
@@ -74,6 +68,7 @@ struct Backward {
         std::vector<const item *> rows;  // of an operand
         std::vector<item *> right, results;  // rows of dz, of dx
         std::vector<real *> targets;
+        real *kept;  // of the row at hand, from phase to phase
 
         Part(const Backward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m), unit0(m.first(plan.nv)),
@@ -81,7 +76,7 @@ struct Backward {
               column0(m.first((plan.xv + SHARED_V - 1) / SHARED_V) * SHARED_V),
               column1(std::min(m.last((plan.xv + SHARED_V - 1) / SHARED_V) * SHARED_V, plan.xv)),
               rows(std::max(plan.chunk_rows, c.B)), right(rows.size()), results(rows.size()),
-              targets(rows.size()) {
+              targets(rows.size()), kept(f.kept + m.id * plan.ldn * Cell::backward_kept) {
             left.at.resize(rows.size());
         }
 
@@ -148,6 +143,7 @@ struct Backward {
         void step(long t, long from) {
             for (long i = 0; i < mine.count(t); i++) right[i] = dz_row(t, mine.place(i), from);
             pieces<Cell::STAGES>(t);
+            mine.wait();
             stages<Cell::STAGES>(t);
             for (long i = 0; i < mine.count(t); i++)
                 if (plan.is_reset(t, mine.place(i)))
@@ -158,12 +154,12 @@ struct Backward {
 
         // After the pieces of stage s: its products, then the pieces of the stage before.
         template <int s> void stages(long t) {
-            mine.wait();
             if constexpr (s > 0) {
                 for (int p = 0; p < Cell::PRODUCTS; p++)
                     if (Cell::products[p].stage == s) multiply(t, p);
                 if constexpr (s > 1 || Cell::RUNS_0) {
                     pieces<s - 1>(t);
+                    if constexpr (s > 1 || REDUCES_BACK(0)) mine.wait();
                     if constexpr (s > 1) stages<s - 1>(t);
                 }
             }
@@ -191,20 +187,38 @@ struct Backward {
                 }
         }
 
+        // The own units of own rows; all units of whole rows, where the stage reduces.
         template <int s> void pieces(long t) {
-            for (long i = 0; i < mine.count(t); i++) {
-                long b = mine.place(i);
-                const real *before[Cell::STATES];
-                for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
-                for (long u = mine.unit0; u < mine.unit1; u++)
-                    plan.lanes(u) == W ? piece<s>(t, b, u, right[i], before, W)
-                                       : piece<s>(t, b, u, right[i], before, plan.lanes(u));
+            if constexpr (REDUCES_BACK(s)) {
+                mine.wait();
+                for (long i = mine.whole0(t); i < mine.whole1(t); i++) {
+                    vec r[Cell::backward_row + 1];
+                    phases<s, 0>(t, i, r);
+                }
+            } else {
+                for (long i = 0; i < mine.count(t); i++)
+                    units<s, 0>(t, i, mine.unit0, mine.unit1, nullptr);
             }
         }
+        template <int s, int phase>
+        inline __attribute__((always_inline)) void phases(long t, long i, vec *r) {
+            Cell::template backward_row_of<s, phase>(all(real(c.n)), r);
+            units<s, phase>(t, i, 0, plan.nv, r);
+            if constexpr (phase + 1 < Cell::backward_phases[s]) phases<s, phase + 1>(t, i, r);
+        }
+        template <int s, int phase>
+        inline __attribute__((always_inline)) void units(long t, long i, long u0, long u1, vec *r) {
+            long b = mine.place(i);
+            const real *before[Cell::STATES];
+            for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
+            for (long u = u0; u < u1; u++)
+                plan.lanes(u) == W ? piece<s, phase>(t, b, u, right[i], before, W, r)
+                                   : piece<s, phase>(t, b, u, right[i], before, plan.lanes(u), r);
+        }
 
-        template <int s>
+        template <int s, int phase>
         inline __attribute__((always_inline)) void piece(long t, long b, long u, item *dzs,
-                                                         const real *const *before, int lanes) {
+                                                         const real *const *before, int lanes, vec *r) {
             constexpr bool LAST = s == Cell::STAGES;
             vec z[S], state[Cell::STATES], dstate[Cell::STATES] = {}, dz[DS] = {};
             vec p[Cell::VECTORS + 1], *dp = dz + S, dbefore[Cell::STATES] = {}, dvalue[Cell::OPERANDS + 1] = {};
@@ -224,7 +238,10 @@ struct Backward {
             for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                 if (Cell::made[j] == s) dvalue[j] = load(f.dvalue[j] + b * plan.ldn + u * W);
             plan.streams(q, t, b, u, lanes);
-            Cell::template backward<s>(z, state, p, q, dvalue, dstate, dz, dbefore, dp, dq);
+            Cell::template backward<s, phase>(z, state, p, q, all(real(c.n)), lanes, r,
+                                              kept + u * Cell::backward_kept * W, dvalue, dstate, dz,
+                                              dbefore, dp, dq);
+            if constexpr (phase + 1 < Cell::backward_phases[s]) return;
             for (int i = 0; i < Cell::STREAMS; i++) {
                 if (!(Cell::stream_touches[s] >> i & 1) || !c.dstreams[i]) continue;
                 real *to = c.dstreams[i] + (t * c.B + plan.order[b]) * c.n + u * W;
@@ -246,13 +263,6 @@ struct Backward {
             if (LAST)  // sums of the products of this step begin at zero
                 for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                     store(f.dvalue[j] + b * plan.ldn + u * W, vec{});
-        }
-
-        static void copy_row(const real *from, long width, item *to) {
-            for (long i = 0; i < width; i += W) {
-                int lanes = std::min<long>(W, width - i);
-                store(to + i, load(from + i, lanes), lanes);
-            }
         }
 
         // dx = dz W_x (+ the gradient of an x that the equations read), for own columns; by tiles

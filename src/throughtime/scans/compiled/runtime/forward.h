@@ -4,9 +4,12 @@
 
 #include "plan.h"
 
+// Whether a stage reduces over the units, so that its pieces need whole rows.
+#define REDUCES(s) (Cell::forward_phases[s] > 1)
+
 struct Forward {
     const Plan plan;
-    real *zeros, *bias, *z, *input, *product[Cell::PRODUCTS + 1];
+    real *zeros, *bias, *z, *kept, *input, *product[Cell::PRODUCTS + 1];
     long input_words, words;  // of a row of W_x, of W_a
     long packed_size, scratch;
 
@@ -23,6 +26,7 @@ struct Forward {
         packed_size = arena.used;
         zeros = arena.take(std::max(c.n, c.n_x) + W);
         z = c.keep ? c.z : arena.take(plan.chunk_rows * plan.ldz);
+        kept = arena.take(plan.threads() * plan.ldn * Cell::forward_kept);
         scratch = arena.used;
     }
     // Where weights lie in the order of the loops.
@@ -66,10 +70,12 @@ struct Forward {
         LeftRows left[Cell::PRODUCTS + 1];     // rows of each operand, then of x
         std::vector<real *> right;             // rows of z
         std::vector<const real *> first_sums;  // the bias, for every row
+        real *kept;                            // of the row at hand, from phase to phase
 
         Part(const Forward &f, Member m)
             : f(f), plan(f.plan), c(f.plan.c), m(m), mine(plan, m),
-              right(std::max(plan.chunk_rows, c.B)), first_sums(right.size(), f.bias) {
+              right(std::max(plan.chunk_rows, c.B)), first_sums(right.size(), f.bias),
+              kept(f.kept + m.id * plan.ldn * Cell::forward_kept) {
             for (LeftRows &rows : left) rows.at.resize(right.size());
         }
 
@@ -170,7 +176,10 @@ struct Forward {
         void step(long t, long from) {
             for (long i = 0; i < mine.count(t); i++) right[i] = z_row(t, mine.place(i), from);
             if constexpr (Cell::RUNS_0) {
-                pieces<0>(t, mine.unit0, mine.unit1);
+                if constexpr (REDUCES(0))
+                    whole_rows<0>(t);
+                else
+                    pieces<0>(t, mine.unit0, mine.unit1);
                 mine.wait();
             }
             if constexpr (Cell::STAGES > 0) stages<1>(t);
@@ -196,33 +205,52 @@ struct Forward {
                         multiply(left[p], u, u1, q.slot, q.count, f.product[p], c.W_a, c.n,
                                  sums_before(q), mine.count(t));
                 }
-                pieces<s>(t, u, u1);
+                if constexpr (!REDUCES(s)) pieces<s>(t, u, u1);
             }
+            if constexpr (REDUCES(s)) whole_rows<s>(t);
             mine.wait();
             if constexpr (s < Cell::STAGES) stages<s + 1>(t);
         }
 
         template <int s> void pieces(long t, long u0, long u1) {
-            for (long i = 0; i < mine.count(t); i++) {
-                long b = mine.place(i);
-                const real *before[Cell::STATES];
-                for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
-                for (long u = u0; u < u1; u++)
-                    plan.lanes(u) == W ? piece<s>(t, b, u, right[i], before, W)
-                                       : piece<s>(t, b, u, right[i], before, plan.lanes(u));
+            for (long i = 0; i < mine.count(t); i++) units<s, 0>(t, i, u0, u1, nullptr);
+        }
+        // The pieces of a stage that reduces, for all units of own rows.
+        template <int s> void whole_rows(long t) {
+            mine.wait();
+            for (long i = mine.whole0(t); i < mine.whole1(t); i++) {
+                vec r[Cell::forward_row + 1];
+                phases<s, 0>(t, i, r);
             }
         }
+        template <int s, int phase>
+        inline __attribute__((always_inline)) void phases(long t, long i, vec *r) {
+            Cell::template forward_row_of<s, phase>(all(real(c.n)), r);
+            units<s, phase>(t, i, 0, plan.nv, r);
+            if constexpr (phase + 1 < Cell::forward_phases[s]) phases<s, phase + 1>(t, i, r);
+        }
+        template <int s, int phase>
+        inline __attribute__((always_inline)) void units(long t, long i, long u0, long u1, vec *r) {
+            long b = mine.place(i);
+            const real *before[Cell::STATES];
+            for (int k = 0; k < Cell::STATES; k++) before[k] = plan.before(k, t, b, f.zeros);
+            for (long u = u0; u < u1; u++)
+                plan.lanes(u) == W ? piece<s, phase>(t, b, u, right[i], before, W, r)
+                                   : piece<s, phase>(t, b, u, right[i], before, plan.lanes(u), r);
+        }
 
-        template <int s>
+        template <int s, int phase>
         inline __attribute__((always_inline)) void piece(long t, long b, long u, const real *zs,
-                                                         const real *const *before, int lanes) {
+                                                         const real *const *before, int lanes, vec *r) {
             vec z[S], state[Cell::STATES], p[Cell::VECTORS + 1], out[Cell::STATES];
             vec value[Cell::OPERANDS + 1], q[Cell::STREAMS + 1];
             for (int i = 0; i < S; i++) z[i] = load(zs + (u * S + i) * W);
             for (int k = 0; k < Cell::STATES; k++) state[k] = load(before[k] + u * W, lanes);
             for (int i = 0; i < Cell::VECTORS; i++) p[i] = load(c.vectors[i] + u * W, lanes);
             plan.streams(q, t, b, u, lanes);
-            Cell::template forward<s>(z, state, p, q, value, out);
+            Cell::template forward<s, phase>(z, state, p, q, all(real(c.n)), lanes, r,
+                                             kept + u * Cell::forward_kept * W, value, out);
+            if constexpr (phase + 1 < Cell::forward_phases[s]) return;
             for (int j = Cell::STATES; j < Cell::OPERANDS; j++)
                 if (Cell::made[j] == s) store(plan.value_row(j, t, b) + u * W, value[j], lanes);
             if constexpr (s == Cell::STAGES) {

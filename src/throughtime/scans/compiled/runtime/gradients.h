@@ -5,13 +5,30 @@
 
 #pragma once
 
-#include "products.h"
+#include "plan.h"
 #include "tiles.h"
 
 constexpr long BLOCK_ROWS = TILES ? 512 : 256;  // rows summed at a time in dW
 constexpr long BLOCK_WORDS = BLOCK_ROWS / PAIR;
 constexpr int GR = least(GRAD_R, W);
 constexpr int GRAD_UNITS = TILES ? 2 : 1;  // vectors of units at a time
+
+constexpr int X = Cell::PRODUCTS;  // where x stands among the operands
+constexpr int SHARED_V = TILES ? MAX_V : 1;  // vectors of inputs that one packs and others read
+// Products that take the same operand share its packed rows.
+constexpr int first_with_operand(int p) {
+    int first = 0;
+    while (Cell::products[first].operand != Cell::products[p].operand) first++;
+    return first;
+}
+
+// Reals as items.
+static void copy_row(const real *from, long width, item *to) {
+    for (long i = 0; i < width; i += W) {
+        int lanes = std::min<long>(W, width - i);
+        store(to + i, load(from + i, lanes), lanes);
+    }
+}
 
 // A vector of units in one slot: of them, `units` exist; where their rows of dW begin.
 struct UnitRows {

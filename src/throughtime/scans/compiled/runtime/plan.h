@@ -211,6 +211,9 @@ struct Share {
         return plan.alive[t] > place0 ? (plan.alive[t] - place0 - 1) / stride + 1 : 0;
     }
     long place(long i) const { return place0 + i * stride; }
+    // Of those, the ones whose whole rows are its own, where a piece reduces over all units.
+    long whole0(long t) const { return by_rows ? 0 : m.first(count(t)); }
+    long whole1(long t) const { return by_rows ? count(t) : m.last(count(t)); }
     // After a stage, where another member's part is read next.
     void wait() const {
         if (!by_rows) m.wait();

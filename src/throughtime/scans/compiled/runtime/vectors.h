@@ -114,6 +114,20 @@ static inline mask every_lane() { return ~mask{}; }
 static inline mask is_nan(vec x) { return x != x; }
 static inline vec where(mask m, vec a, vec b) { return m ? a : b; }
 
+// Over the units of a row: vector by vector in rising order, of the last one its `lanes`; at the end
+// the lanes, the upper half onto the lower. All lanes hold the result.
+static inline vec first_lanes(vec v, int lanes, real other) {
+    if (lanes < W)
+        for (int lane = lanes; lane < W; lane++) v[lane] = other;
+    return v;
+}
+static inline vec summed(vec sum, vec v, int lanes) { return sum + first_lanes(v, lanes, 0); }
+static inline vec total(vec v) {
+    for (int half = W / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++) v[lane] += v[lane + half];
+    return all(v[0]);
+}
+
 // Rows and columns of W vectors change places, in log2(W) rounds of exchanged halves.
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -175,6 +189,14 @@ static inline vec abs_(vec x) {
 // As torch: NaN in either argument gives NaN.
 static inline vec minimum_(vec a, vec b) { return is_nan(a) ? a : (b < a || is_nan(b)) ? b : a; }
 static inline vec maximum_(vec a, vec b) { return is_nan(a) ? a : (b > a || is_nan(b)) ? b : a; }
+static inline vec highest(vec most, vec v, int lanes) {
+    return maximum_(most, first_lanes(v, lanes, -INFINITY));
+}
+static inline vec highest_of(vec v) {
+    vec most = all(v[0]);
+    for (int lane = 1; lane < W; lane++) most = maximum_(most, all(v[lane]));
+    return most;
+}
 static inline vec sign_(vec x) {
     return (x > 0 ? all(1) : all(0)) - (x < 0 ? all(1) : all(0));
 }

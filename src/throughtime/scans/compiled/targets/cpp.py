@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterator
+from typing import cast
 
+from ..phases import Phase, Phases, cut
 from ..trace import Stage, Trace
 from ..walk import Expression, Name, Statement, Value, walk
 
@@ -55,30 +58,77 @@ TABLE |= {
 needs no brackets: `walk` nests those only whose text here has its own, or is a call."""
 
 
+REDUCED = {
+    "sum": ("vec{}", "summed", "total"),
+    "amax": ("all(-INFINITY)", "highest", "highest_of"),
+}
+"""Of each reduction: what it begins with, how a vector of units joins, and the lanes at the end."""
+
+INLINE = "static inline __attribute__((always_inline)) void"
+
+
 def emit(trace: Trace) -> str:
     """The program: a line of JSON for who calls it, and the struct."""
     lines = [f"// {json.dumps(facts(trace))}", "struct Cell {", *_constants(trace)]
-    for direction, given, made in (
-        ("forward", "", "vec *value, vec *out"),
+    for direction, made in (
+        ("forward", "vec *value, vec *out"),
         (
             "backward",
-            "const vec *dvalue, const vec *dout, ",
-            "vec *dz, vec *dstate, vec *dp, vec *dq",
+            "const vec *dvalue, const vec *dout, vec *dz, vec *dstate, vec *dp, vec *dq",
         ),
     ):
+        stages = [stage and cut(_body(stage, direction)) for stage in trace.stages]
+        counts = [len(stage.phases) if stage else 1 for stage in stages]
+        widest = max(stage.of_row for stage in stages if stage)
+        kept = max(stage.kept for stage in stages if stage)
         lines += [
-            "    template <int stage>",
-            f"    static inline __attribute__((always_inline)) void {direction}(",
-            "        const vec *z, const vec *state, const vec *p, const vec *q,",
-            f"        {given}{made}) {{",
+            f"    static constexpr int {direction}_phases[] = {{{', '.join(map(str, counts))}}};",
+            f"    static constexpr int {direction}_row = {widest}, {direction}_kept = {kept};",
+            "    template <int stage, int phase>",
+            f"    {INLINE} {direction}(",
+            "        const vec *z, const vec *state, const vec *p, const vec *q, vec n, int lanes,",
+            f"        vec *r, real *kept, {made}) {{",
+            *_by_phase(stages, lambda stage, number: _units(stage.phases[number])),
+            "    }",
+            "    template <int stage, int phase>",
+            f"    {INLINE} {direction}_row_of(vec n, vec *r) {{",
+            *_by_phase(stages, _row),
+            "    }",
         ]
-        for number, stage in enumerate(trace.stages):
-            if stage:
-                lines.append(f"        if constexpr (stage == {number}) {{")
-                lines += [f"            {_line(one)}" for one in _body(stage, direction)]
-                lines.append("        }")
-        lines.append("    }")
     return "\n".join([*lines, "};", ""])
+
+
+def _by_phase(
+    stages: list[Phases | None], text: Callable[[Phases, int], list[str]]
+) -> Iterator[str]:
+    """The text of each phase that has any."""
+    for s, stage in enumerate(stages):
+        for number in range(len(stage.phases) if stage else 0):
+            body = text(cast(Phases, stage), number)
+            if body:
+                yield f"        if constexpr (stage == {s} && phase == {number}) {{"
+                yield from (f"            {line}" for line in body)
+                yield "        }"
+
+
+def _units(phase: Phase) -> list[str]:
+    """What a phase does for a vector of units."""
+    lines = [f"vec {name.text} = load(kept + {at} * W);" for name, at in phase.loaded]
+    lines += map(_line, phase.statements)
+    lines += [f"store(kept + {at} * W, {name.text});" for name, at in phase.stored]
+    for one in phase.reductions:
+        r, joined = one.result.text, REDUCED[one.operation][1]
+        lines.append(f"{r} = {joined}({r}, {_text(one.value)}, lanes);")
+    return lines
+
+
+def _row(stage: Phases, number: int) -> list[str]:
+    """What a phase does for a row before its units."""
+    phase, before = stage.phases[number], stage.phases[number - 1] if number else Phase()
+    done = [(one.result.text, REDUCED[one.operation][2]) for one in before.reductions]
+    lines = [f"{r} = {whole}({r});" for r, whole in done]
+    lines += [f"{one.name.text} = {_text(one.value)};" for one in phase.row]
+    return lines + [f"{r.result.text} = {REDUCED[r.operation][0]};" for r in phase.reductions]
 
 
 def facts(trace: Trace) -> dict[str, object]:
