@@ -69,7 +69,7 @@ def by_sequences(p: Problem, state):
         y = []
         for t in range(length):
             s = fresh if t in marks else s
-            s = p.cell.step(p.cell.bind(p.w), p.x[t, b : b + 1], s)
+            s = p.cell.step(p.cell.bind(p.cell.derived(p.w)), p.x[t, b : b + 1], s)
             y.append(s[0])
         zeros = [torch.zeros_like(s[0])] * (T - length)
         ys.append(torch.cat([*y, *zeros]) if T else p.x.new_zeros(0, s[0].shape[1]))
