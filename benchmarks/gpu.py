@@ -1,7 +1,7 @@
 """One recurrent layer on a CUDA GPU: ours, cuDNN, a plain loop, and that loop in a CUDA graph.
 
     python benchmarks/gpu.py [--shapes 1024,16,768 …] [--cells LSTM …] [--dtypes float32 …]
-        [--seconds 0.3] [--limit 420] [--json FILE] [--markdown FILE]
+        [--backend auto] [--seconds 0.3] [--limit 420] [--json FILE] [--markdown FILE]
 
 Shapes are T,B,n with n_x = n. Sides take turns call by call; figures are medians. Before a row is
 timed, ours and the loop are compared with the float64 reference over the first steps. Rows come
@@ -32,6 +32,7 @@ from layer import CELLS, MODES, Layer, Options, Shape
 from layers import shape
 from peers import LOOPS, torch_layer
 from throughtime.cells import Cell, Weights
+from throughtime.scans import BACKENDS
 from timing import Section, take_turns
 
 SHAPES: tuple[Shape, ...] = (
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         if time.perf_counter() - began > chosen.limit:
             section.note(f"{len(wanted) - done} of {len(wanted)} rows left out: out of time")
             break
-        o = Options((size,), chosen.seconds, "auto", "cuda", 1)
+        o = Options((size,), chosen.seconds, chosen.backend, "cuda", 1)
         section.add(**row(Layer(CELLS[cell], size, o, DTYPES[dtype]), dtype, mode, o))
         gc.collect()
         torch.cuda.empty_cache()
@@ -157,6 +158,7 @@ def parser() -> argparse.ArgumentParser:
     add("--shapes", nargs="+", type=shape, default=list(SHAPES), metavar="T,B,n")
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="NAME")
     add("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    add("--backend", default="auto", choices=["auto", *BACKENDS], help="ours: which one")
     add("--seconds", type=float, default=0.3, help="for each row")
     add("--limit", type=float, default=420.0, help="seconds after which no row begins")
     add("--json", metavar="FILE", help="write everything there")

@@ -17,6 +17,9 @@ import hypothesis
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it once, whoever imports it first
+
 hypothesis.settings.register_profile("shared", deadline=None)  # other programs may be busy
 hypothesis.settings.load_profile("shared")
 

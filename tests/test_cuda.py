@@ -75,6 +75,12 @@ def roundings(cell, backend, dtype) -> int:
     return 1700 if coarse else ROUNDINGS
 
 
+def fits(backend, dtype):
+    """Leave out what a backend does not run on a GPU: compiled scans in float64."""
+    if backend == "compiled" and dtype == torch.float64:
+        pytest.skip("compiled scans on CUDA have no float64")
+
+
 # Scans
 
 
@@ -82,6 +88,7 @@ def roundings(cell, backend, dtype) -> int:
 @pytest.mark.parametrize("kind", NAMED)
 @every_pair
 def test_backends_agree_with_the_float64_reference_on_the_cpu(cell, backend, kind, dtype):
+    fits(backend, dtype)
     p = problem(cell, **NAMED[kind])
     got = outcome(p, backend, dtype, GPU)
     assert_close(got, outcome(p), dtype, roundings(cell, backend, dtype))
@@ -92,6 +99,7 @@ def test_backends_agree_with_the_float64_reference_on_the_cpu(cell, backend, kin
 @given(drawn())
 @modest
 def test_backends_agree_with_the_float64_reference_at_any_size(cell, backend, dtype, arguments):
+    fits(backend, dtype)
     p = problem(cell, **arguments)
     got = outcome(p, backend, dtype, GPU)
     assert_close(got, outcome(p), dtype, roundings(cell, backend, dtype))
@@ -100,6 +108,7 @@ def test_backends_agree_with_the_float64_reference_at_any_size(cell, backend, dt
 @both_precisions
 @every_pair
 def test_wide_layers_agree_with_the_float64_reference(cell, backend, dtype):
+    fits(backend, dtype)
     p = problem(cell, T=12, B=32, n=256, n_x=192, lengths=[12, 7, 0, 3] * 8)
     got = outcome(p, backend, dtype, GPU)
     assert_close(got, outcome(p), dtype, roundings(cell, backend, dtype))
@@ -128,6 +137,7 @@ def test_bf16_autocast_is_near_the_float64_reference(cell, backend, kind):
 @pytest.mark.parametrize("fill", [float("nan"), 1e30])
 @every_pair
 def test_padding_is_inert(cell, backend, fill):
+    fits(backend, torch.float64)
     p = problem(cell, B=4, lengths=[3, 5, 0, 4], reset=[(1, 0), (4, 0), (3, 1), (2, 3)])
     clean, filled = p.x.clone(), p.x.clone()
     clean[p.padding], filled[p.padding] = 0, fill
@@ -137,6 +147,7 @@ def test_padding_is_inert(cell, backend, fill):
 
 @every_pair
 def test_lengths_and_resets_may_be_on_either_device(cell, backend):
+    fits(backend, torch.float64)
     p = problem(cell, lengths=[3, 0, 5], reset=[(1, 0)])
     there = replace(p, lengths=p.lengths.to(GPU), reset=p.reset.to(GPU))
     assert_same(outcome(there, backend, device=GPU), outcome(p, backend, device=GPU))
@@ -144,6 +155,7 @@ def test_lengths_and_resets_may_be_on_either_device(cell, backend):
 
 @every_pair
 def test_an_empty_batch_is_scanned_to_nothing(cell, backend):
+    fits(backend, torch.float64)
     p = problem(cell, B=0)
     for name, right in outcome(p).items():
         assert torch.equal(outcome(p, backend, device=GPU)[name], right), name
@@ -151,6 +163,7 @@ def test_an_empty_batch_is_scanned_to_nothing(cell, backend):
 
 @every_pair
 def test_splitting_a_sequence_and_carrying_the_state_equals_the_whole(cell, backend):
+    fits(backend, torch.float64)
     p = problem(cell, T=7)
     x, state = p.x.to(GPU), cell.State(*(part.to(GPU) for part in p.state))
     w = on_gpu(p.w)

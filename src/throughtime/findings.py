@@ -12,7 +12,9 @@ from . import scans
 from .cells.names import CELLS, OF_ZOO, find_cell
 from .ground.cache import cache_folder
 from .ground.machine import why_no_tiles
+from .scans.compiled import gpu, programs
 from .scans.compiled.build import BuildFailed, needed_compiler
+from .scans.compiled.gpu.ways import choose
 
 
 def doctor(cell: str | None = None) -> list[tuple[str, str]]:
@@ -28,11 +30,14 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
         ("cpu", torch.backends.cpu.get_cpu_capability()),
         ("amx", tiles()),
         ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
+        ("triton", installed("triton", "it comes with torch's builds for CUDA")),
         ("mps", "available" if torch.mps.is_available() else "not available"),
         ("compiler", compiler()),
         ("tensorboard", installed("tensorboard")),
         ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
     ]
+    if torch.cuda.is_available():
+        found += [(f"gpu way: {name}", ways_of(name)) for name in names]
     if not cell:
         found.append(("zoo", f"{len(OF_ZOO)} cells: {', '.join(OF_ZOO)}"))
     for backend in scans.BACKENDS:
@@ -59,12 +64,22 @@ def tiles() -> str:
     return f"no: {reason}" if reason else "granted: bfloat16 is multiplied on tiles"
 
 
-def installed(package: str) -> str:
+def ways_of(name: str) -> str:
+    """How compiled scans of a cell run on the GPU at a few widths, in bfloat16, 32 sequences."""
+    cell, device = find_cell(name), torch.device("cuda", torch.cuda.current_device())
+    if reason := gpu.why_not(cell, device, 128):
+        return f"none: {reason}"
+    facts = programs.facts(programs.find(cell, "triton"))
+    ways = {n: choose(facts, 100, 32, n, torch.bfloat16, device) for n in (128, 512, 1024)}
+    return ", ".join(f"{way.name} at n = {n}" for n, way in ways.items())
+
+
+def installed(package: str, otherwise: str | None = None) -> str:
     """The version of an optional package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return f"not installed (pip install 'throughtime[{package}]')"
+        return "not installed (" + (otherwise or f"pip install 'throughtime[{package}]'") + ")"
 
 
 def folder_size(folder: Path) -> int:

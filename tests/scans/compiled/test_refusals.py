@@ -148,11 +148,11 @@ def test_other_kinds_devices_and_transforms_are_refused_with_the_reason():
     cell = tt.SimpleGRU()
     w, x = cell.weights(3, 4), torch.zeros(2, 1, 3)
     reason = tt.why_not("compiled", cell, x.half(), cell.weights(3, 4, dtype=torch.float16))
-    assert reason == "compiled scans are for float32, float64 and bfloat16; x is torch.float16."
+    assert reason == "compiled scans on cpu are for float32, float64, bfloat16; x is torch.float16."
     reason = tt.why_not("compiled", cell, x.bfloat16(), w)
     assert reason == "x is torch.bfloat16, W_x torch.float32."
     reason = tt.why_not("compiled", cell, x.to("meta"), cell.weights(3, 4, device="meta"))
-    assert reason == "compiled scans run on the CPU; x is on meta."
+    assert reason == "compiled scans run on the CPU and on CUDA; x is on meta."
     assert tt.scan(cell, cell.weights(3, 4, device="meta"), x.to("meta"))[0].shape == (2, 1, 4)
     with torch.autocast("cpu", torch.float16):
         assert "x is torch.float16" in tt.why_not("compiled", cell, x, w)

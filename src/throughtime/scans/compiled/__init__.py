@@ -1,4 +1,4 @@
-"""The compiled backend: native code for any cell, made from its equations, on the CPU.
+"""The compiled backend: native code for any cell, made from its equations, on CPU and GPU.
 
 Here is the whole way: the tracer, the C++ that it prints, the time loop around it, the operator.
 """
@@ -15,7 +15,7 @@ from ...ground.errors import InputError
 from ...ground.tracing import jit_tracing, transformed
 from ..contract import Problem, Runnable
 from ..restarts import by_rows
-from . import build, call, operator, programs
+from . import build, call, gpu, operator, programs
 from .inputs import Inputs
 
 TORCHS: bool = False
@@ -23,18 +23,19 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def prepare(problem: Problem) -> Runnable | str:
-    """Compiled scans run on the CPU, for pointwise equations, where there is a C++ compiler."""
+    """For pointwise equations: on the CPU with a C++ compiler, on CUDA with Triton."""
     return why_not(problem) or Runnable(run, cost, carries_float32=True)
 
 
 def why_not(problem: Problem) -> str | None:
     """The reason, or None."""
     cell, w, x, *_ = problem
-    if x.device.type != "cpu":
-        return f"compiled scans run on the CPU; x is on {x.device}."
+    if x.device.type != "cpu" and not gpu.serves(x.device):
+        return f"compiled scans run on the CPU and on CUDA; x is on {x.device}."
     dtype = autocast_dtype(x)
-    if dtype not in DTYPES:
-        return f"compiled scans are for float32, float64 and bfloat16; x is {dtype}."
+    if dtype not in dtypes(x.device):
+        names = ", ".join(str(kind).removeprefix("torch.") for kind in dtypes(x.device))
+        return f"compiled scans on {x.device.type} are for {names}; x is {dtype}."
     if autocast_dtype(w.W_x) != dtype:
         return f"x is {dtype}, W_x {autocast_dtype(w.W_x)}."
     if transformed():
@@ -50,14 +51,22 @@ def why_not(problem: Problem) -> str | None:
             f"{cell!r} reads x itself, which must then be as wide as the state: "
             f"{w.W_a.shape[-1]}; it is {x.shape[-1]}."
         )
+    if gpu.serves(x.device):
+        return cell.ask(gpu.why_not, x.device, w.W_a.shape[-1])
     return cell.ask(programs.why_not, str(library_dtype(dtype)).removeprefix("torch."))
+
+
+def dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
+    """What x may be in."""
+    return gpu.DTYPES if gpu.serves(device) else DTYPES
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype:
     """What autocast turns x into where it is on, else x's own."""
-    if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
         return x.dtype
-    return torch.get_autocast_dtype("cpu")
+    return torch.get_autocast_dtype(kind)
 
 
 def run(problem: Problem) -> tuple[Tensor, Any]:
@@ -71,7 +80,8 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
     check_kinds(x, parts)
     dtype = x.dtype
-    inside = library_dtype(dtype)
+    target = "triton" if gpu.serves(x.device) else "cpp"
+    inside = dtype if target == "triton" else library_dtype(dtype)
     if inside != dtype:
         x, *parts = (part.to(inside) for part in (x, *parts))
     leaves = [x, *parts]
@@ -80,7 +90,7 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
         given = (s if s.dtype == torch.bool else s.to(real) for s in streams)
         leaves += [stream.expand(shape) for stream in given]
     inputs = Inputs.made(leaves, (len(cell.vectors), len(state)), lengths, reset)
-    y, *final = operator.apply(cell.ask(programs.find), inputs)
+    y, *final = operator.apply(cell.ask(programs.find, target), inputs)
     final = (call.in_dtype(new, old.dtype) for new, old in zip(final, state))
     return call.in_dtype(y, dtype), cell.State(*final)
 
@@ -103,7 +113,7 @@ def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
 
 def cost(problem: Problem) -> float:
     """Beside the others: a step alone is cheaper by torch's cells, which pack no weights."""
-    return 1.0
+    return 3.0 if problem.x.is_cuda else 1.0
 
 
 def library_dtype(dtype: torch.dtype) -> torch.dtype:

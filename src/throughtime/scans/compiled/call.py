@@ -77,7 +77,7 @@ native = functools.cache(Native)
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """What sums, pieces and carried states are in: half precision is rounded from float32."""
-    return torch.float32 if dtype is torch.bfloat16 else dtype
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 def kept_sizes(

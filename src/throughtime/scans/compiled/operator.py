@@ -8,6 +8,7 @@ as its text: an exported model carries its equations with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from ...cells import Weights
 from ...ground.tracing import batched, transformed
 from .. import reference
 from ..contract import Problem
-from . import programs
-from .call import kept_size, real_dtype, scan, scan_backward
+from . import call, programs
+from .gpu import call as gpu_call
 from .inputs import Inputs
 
 _library = torch.library.Library("throughtime", "DEF")
@@ -34,16 +35,24 @@ _library.define(
 _READ = len(Inputs._fields)
 
 
+def _target(program: str) -> ModuleType:
+    """Who runs a program: each has `scan`, `scan_backward` and `kept_size`."""
+    return gpu_call if programs.facts(program)["target"] == "triton" else call
+
+
 def _scan(program: str, *given: Any) -> list[Tensor]:
-    return scan(program, Inputs(*given[:_READ]), given[_READ])
+    return _target(program).scan(program, Inputs(*given[:_READ]), given[_READ])
 
 
 def _scan_backward(program: str, dy: Any, dfinal: Any, *given: Any) -> list[Tensor]:
-    return scan_backward(program, [dy, *dfinal], Inputs(*given[:_READ]), *given[_READ:])
+    return _target(program).scan_backward(
+        program, [dy, *dfinal], Inputs(*given[:_READ]), *given[_READ:]
+    )
 
 
-_library.impl("scan", _scan, "CPU")
-_library.impl("scan_backward", _scan_backward, "CPU")
+for _device in ("CPU", "CUDA"):
+    _library.impl("scan", _scan, _device)
+    _library.impl("scan_backward", _scan_backward, _device)
 
 
 @torch.library.register_fake("throughtime::scan", lib=_library)
@@ -53,8 +62,8 @@ def _(program: str, *given: Any) -> list[Tensor]:
     n = W_a.shape[-1]
     made = [x.new_empty(T, B, n), *(start.new_empty(B, n) for start in state)]
     if keep:
-        size = kept_size(program, T, B, n, x.dtype, keep)
-        made.append(x.new_empty(size, dtype=real_dtype(x.dtype)))
+        size = _target(program).kept_size(program, T, B, n, x.dtype, keep)
+        made.append(x.new_empty(size, dtype=call.real_dtype(x.dtype)))
     return made
 
 
@@ -70,7 +79,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, program: str, lengths: Any, reset: Any, *leaves: Tensor) -> Any:
         inputs = Inputs.made(leaves, _sizes(program), lengths, reset)
-        *made, kept = scan(program, inputs, True)
+        *made, kept = _target(program).scan(program, inputs, True)
         _save(ctx, program, inputs, made[0], kept)
         return tuple(made)
 
@@ -101,7 +110,7 @@ def _differentiate(
         # the derivative of this derivative may be asked for, or many gradients at once
         return _by_reference(ctx.program, given, inputs, wanted)
     if _plain(x, *given):
-        found = scan_backward(ctx.program, given, inputs, y, kept, wanted)
+        found = _target(ctx.program).scan_backward(ctx.program, given, inputs, y, kept, wanted)
     else:
         dy, *dfinal = given
         backward = torch.ops.throughtime.scan_backward
@@ -178,4 +187,4 @@ def apply(program: str, inputs: Inputs) -> Sequence[Tensor]:
         return made[: 1 + len(inputs.state)]
     if keep:
         return _Scan.apply(program, inputs.lengths, inputs.reset, *leaves)
-    return scan(program, inputs, False)
+    return _target(program).scan(program, inputs, False)

@@ -40,7 +40,8 @@ VERSION = 2
 
 MAKERS = (
     "programs", "fingerprint", "stand_ins", "decompositions", "trace", "walk", "phases",
-    "targets/cpp",
+    "targets/facts", "targets/cpp",
+    *(f"targets/triton/{part}" for part in ("__init__", "text", "kernel", "forward", "backward")),
 )  # fmt: skip
 """The modules that decide what a program is."""
 
@@ -68,15 +69,15 @@ def ours() -> str:
     return f"{VERSION} {torch.__version__} {hashlib.sha256(files).hexdigest()}"
 
 
-def find(cell: Cell) -> str:
-    """The program of a cell, or `CANNOT` and the reason."""
+def find(cell: Cell, target: str = "cpp") -> str:
+    """The program of a cell for a target (`targets/`), or `CANNOT` and the reason."""
     known = key_of(cell)
     if known is None:
-        return _find(cell).text  # what may change under our feet
-    key = (known, torch.get_default_dtype())  # equations make constants of that
+        return _find(cell, target).text  # what may change under our feet
+    key = (known, target, torch.get_default_dtype())  # equations make constants of that
     answer = _found.get(key)
     if answer is None:
-        answer = _find(cell)
+        answer = _find(cell, target)
         if not answer.again:
             _found[key] = answer
     return answer.text
@@ -85,10 +86,10 @@ def find(cell: Cell) -> str:
 _found: dict[Any, Answer] = {}
 
 
-def _find(cell: Cell) -> Answer:
+def _find(cell: Cell, target: str) -> Answer:
     """Nothing of the caller's context is seen: a first use may come in any."""
     try:
-        answer = aside(lambda: _looked_up(cell))
+        answer = aside(lambda: _looked_up(cell, target))
     except Exception as error:
         if not passing(error):
             raise
@@ -98,7 +99,7 @@ def _find(cell: Cell) -> Answer:
     return answer
 
 
-def _looked_up(cell: Cell) -> Answer:
+def _looked_up(cell: Cell, target: str) -> Answer:
     """From the cache, or traced now; what passes is raised."""
     try:
         told = fingerprint(cell)
@@ -108,14 +109,14 @@ def _looked_up(cell: Cell) -> Answer:
         if passing(error):
             raise
         return Answer(_cannot(f"its equations fail: {failure(error) or _said(error)}"))
-    name = hashlib.sha256(f"{ours()}\0{told}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{ours()}\0{target}\0{told}".encode()).hexdigest()[:32]
     try:
         path = private("scans") / f"{name}.h"
     except OSError:  # `build.load` says so where it matters
-        return traced(cell)
+        return traced(cell, target)
     answer = Answer(read(path))
     if not answer.text:
-        answer = traced(cell)
+        answer = traced(cell, target)
         if answer.kept:
             write(path, answer.text)
     return answer
@@ -145,12 +146,13 @@ def read(path: Path) -> str:
     return text if whole else ""
 
 
-def traced(cell: Cell) -> Answer:
+def traced(cell: Cell, target: str) -> Answer:
     """The program, made anew, or `CANNOT` and the reason."""
     from .stand_ins import STAND_INS
-    from .targets.cpp import emit
+    from .targets import cpp, triton
     from .trace import Untraceable, trace
 
+    emit = {"cpp": cpp, "triton": triton}[target].emit
     try:
         program, *others = (emit(trace(cell, stand_in)) for stand_in in STAND_INS)
         if any(other != program for other in others):

@@ -10,6 +10,7 @@ from typing import cast
 from ..phases import Phase, Phases, cut
 from ..trace import Stage, Trace
 from ..walk import Expression, Name, Statement, Value, walk
+from .facts import facts
 
 TABLE = {
     "neg": "-{0}",
@@ -69,7 +70,7 @@ INLINE = "static inline __attribute__((always_inline)) void"
 
 def emit(trace: Trace) -> str:
     """The program: a line of JSON for who calls it, and the struct."""
-    lines = [f"// {json.dumps(facts(trace))}", "struct Cell {", *_constants(trace)]
+    lines = [f"// {json.dumps(facts(trace, 'cpp'))}", "struct Cell {", *_constants(trace)]
     for direction, made in (
         ("forward", "vec *value, vec *out"),
         (
@@ -129,19 +130,6 @@ def _row(stage: Phases, number: int) -> list[str]:
     lines = [f"{r} = {whole}({r});" for r, whole in done]
     lines += [f"{one.name.text} = {_text(one.value)};" for one in phase.row]
     return lines + [f"{r.result.text} = {REDUCED[r.operation][0]};" for r in phase.reductions]
-
-
-def facts(trace: Trace) -> dict[str, object]:
-    """What who calls the program must know of the cell."""
-    return {
-        "states": trace.states,
-        "vectors": trace.vectors,
-        "streams": trace.streams,
-        "slots": len(trace.gates),
-        "operands": trace.operands,
-        "taken": sorted({p.operand for p in trace.products if p.operand < trace.states}),
-        "reads_x": trace.direct is not None,
-    }
 
 
 def _constants(trace: Trace) -> list[str]:

@@ -1,0 +1,134 @@
+"""Triton's words: how operations are written, and the functions that every program begins with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ...walk import Expression, Name, Statement, Value
+
+TABLE = {
+    "neg": "(-{0})",
+    "reciprocal": "(1.0 / {0})",
+    "reciprocal_square": "(1.0 / ({0} * {0}))",
+    "square": "({0} * {0})",
+    "cube": "({0} * {0} * {0})",
+    "relu": "tl.where({0} < 0, zero, {0})",
+    "sign": "tl.where({0} > 0, zero + 1.0, tl.where({0} < 0, zero - 1.0, {0}))",
+    "sigmoid": "sigmoid({0})",
+    "tanh": "tanh({0})",
+    "rsqrt": "(1.0 / tl.sqrt({0}))",
+    "add": "({0} + {1})",
+    "sub": "({0} - {1})",
+    "add_scaled": "({0} + {2} * {1})",
+    "sub_scaled": "({0} - {2} * {1})",
+    "mul": "({0} * {1})",
+    "div": "({0} / {1})",
+    "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+    "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+    "where": "tl.where({0}, {1}, {2})",
+    "number_of": "tl.where({0}, zero + 1.0, zero)",
+    "eq": "({0} == {1})",
+    "ne": "({0} != {1})",
+    "lt": "({0} < {1})",
+    "le": "({0} <= {1})",
+    "gt": "({0} > {1})",
+    "ge": "({0} >= {1})",
+    "isnan": "({0} != {0})",
+    "not": "(~{0})",
+    "and": "({0} & {1})",
+    "or": "({0} | {1})",
+    "where_truth": "(({0} & {1}) | (~{0} & {2}))",
+    "truth_of": "({0} != 0)",
+}
+TABLE |= {
+    name: f"tl.{name}({{0}})"
+    for name in ["exp", "exp2", "log", "log2", "sqrt", "sin", "cos", "erf", "abs", "floor", "ceil"]
+}
+TABLE |= {
+    name: f"libdevice.{name}({{0}})"
+    for name in ["expm1", "log1p", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
+                 "atanh", "log10", "erfc", "trunc"]
+}  # fmt: skip
+TABLE |= {name: f"libdevice.{name}({{0}}, {{1}})" for name in ["pow", "atan2"]}
+TABLE |= {
+    "sum": "tl.sum(tl.where(mine, {0}, 0.0), 1)[:, None]",
+    "amax": "tl.max(tl.where(mine, {0}, -float('inf')), 1)[:, None]",
+}
+"""Of each operation of `walk`, on tensors [BM, BU], or [BM, 1] for a number of each row."""
+
+PREAMBLE = '''
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+
+@triton.jit
+def sigmoid(v):
+    return libdevice.fast_dividef(1.0, 1.0 + libdevice.fast_expf(-v))
+
+
+@triton.jit
+def tanh(v):
+    size = tl.abs(v)
+    e = libdevice.fast_expf(-2.0 * size)
+    far = libdevice.fast_dividef(1.0 - e, 1.0 + e)
+    q = v * v
+    near = size * (1.0 + q * (-1.0 / 3 + q * (2.0 / 15 + q * (-17.0 / 315 + q * 62.0 / 2835))))
+    far = tl.where(size < 0.25, near, far)
+    return tl.where(v < 0, -far, far)
+
+
+@triton.jit
+def arrive(arrived):
+    """At a barrier of the programs that own the same rows: what was stored can be read."""
+    tl.debug_barrier()
+    tl.atomic_add(arrived, 1, sem="release")
+
+
+@triton.jit
+def wait(arrived, goal):
+    """Until `goal` arrivals were counted."""
+    seen = tl.atomic_add(arrived, 0, sem="acquire")
+    while seen < goal:
+        seen = tl.atomic_add(arrived, 0, sem="acquire")
+    tl.debug_barrier()
+'''
+
+
+def adder(count: int) -> list[str]:
+    """A function that adds `count` pairs of numbers: sums of several tensors in one go."""
+    left, right = ([f"{side}{i}" for i in range(count)] for side in "ab")
+    sums = ", ".join(f"{a} + {b}" for a, b in zip(left, right))
+    return ["@triton.jit", f"def add_{count}({', '.join(left + right)}):", f"    return {sums}"]
+
+
+def name_of(text: str) -> str:
+    """`z[3]` as z_3; a state as what it was before, b_0."""
+    kind, _, number = text.rstrip("]").partition("[")
+    return {"state": "b", "value": "v", "out": "o"}.get(kind, kind) + f"_{number}"
+
+
+def line(one: Statement) -> str:
+    """A statement; what a stage makes is a whole tile [BM, BU]."""
+    if one.made:
+        return f"{one.name.text} = zero + {_text(one.value)}"
+    return f"_{one.name.text} = {_text(one.value)}"
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, Name):
+        temporary = value.text[0] == "v" and value.text[1:].isdigit()
+        return f"_{value.text}" if temporary else value.text
+    if isinstance(value, Expression):
+        return TABLE[value.operation].format(*map(_text, value.args))
+    if isinstance(value, bool):
+        return f"(zero {'==' if value else '!='} 0)"
+    if math.isnan(value) or math.isinf(value):
+        return f'(zero + float("{value}"))'
+    return f"(zero + {value!r})"
+
+
+def indented(lines: Iterable[str], by: int = 1) -> list[str]:
+    """The lines of a block; one that does nothing where there is none."""
+    return [f"{'    ' * by}{text}" for text in lines] or [f"{'    ' * by}pass"]
