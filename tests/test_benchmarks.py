@@ -65,7 +65,7 @@ def test_layers_runs(benchmark, tmp_path, capsys):
     sections = json.loads(found.read_text())["sections"]
     rows = {name: len(section["rows"]) for name, section in sections.items()}
     assert rows == {
-        "lstm": 2, "lstm-bfloat16": 2, "gru-rnn": 4, "loop": 8, "cells": 12,
+        "lstm": 2, "lstm-bfloat16": 2, "gru-rnn": 4, "loop": 12, "cells": 16,
         "threads": 0, "bfloat16": 0,
     }  # fmt: skip
     out = capsys.readouterr().out

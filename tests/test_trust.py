@@ -41,7 +41,7 @@ def mine(tmp_path):
 
 def trained(name, mine):
     """A small run with that cell, whose file ran; the trace begins anew."""
-    plain = {"backend": "reference"}
+    plain = {"backend": "reference", "zoneout": "0", "recurrent_dropout": 0.0}
     config = small_run(name, mine.parent, cell=f"{mine}:Minimal", max_steps=2, model=plain)
     tt.train(config)
     assert ran(mine)
@@ -191,7 +191,8 @@ def test_a_comparison_goes_on_with_the_files_it_is_given(mine, tmp_path, capsys,
 def test_a_cell_may_be_named_by_another_way_to_the_same_file(mine, tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)
-    config = small_run("lm", Path(), cell="mine.py:Minimal", max_steps=2)
+    quiet = {"zoneout": "0", "recurrent_dropout": 0.0}
+    config = small_run("lm", Path(), cell="mine.py:Minimal", max_steps=2, model=quiet)
     tt.train(config)
     monkeypatch.chdir("other")
     again = replace(tt.Run("../run").config, out="../run", max_steps=4)

@@ -18,14 +18,37 @@ B, n = 4, 6
 
 def one_step(cell):
     generator = torch.Generator().manual_seed(2)
-    bound = cell.bind(random_weights(cell, 3, n, generator))
+    bound = cell.bind(cell.derived(random_weights(cell, 3, n, generator)))
     x = normal(generator, B, 3)
     s = cell.State(*(normal(generator, B, n) for _ in cell.state))
     return bound, x, s, look(cell, bound, x, s)
 
 
+def normalised(cell, w, half, v, gates):
+    """A half of each gate, by torch's layer_norm over all of their units."""
+    whole = torch.cat([getattr(getattr(w, gate), half)(v) for gate in gates], -1)
+    parts = torch.nn.functional.layer_norm(whole, whole.shape[-1:], eps=cell.eps).chunk(
+        len(gates), -1
+    )
+    alpha = "x" if half == "input" else "a"
+    return {g: getattr(w, f"alpha_{alpha}{g}") * part for g, part in zip(gates, parts)}
+
+
+def layer_norm_gates(cell, w, x, s, names, together):
+    """The gates `names` of a layer-normalised cell."""
+    of_x = normalised(cell, w, "input", x, together)
+    of_state = normalised(cell, w, "recurrent", s[0], together)
+    return {g: sigmoid(of_x[g] + of_state[g] + getattr(w, f"beta_{g}")) for g in names}
+
+
 def expected(cell, w, x, s):
     """Gates and shares kept, each cell's by hand."""
+    if isinstance(cell, tt.LayerNormLSTM):
+        gates = layer_norm_gates(cell, w, x, s, "ufo", "ufco")
+        return gates, {"a": 0, "c": gates["f"]}
+    if isinstance(cell, tt.LayerNormGRU):
+        gates = layer_norm_gates(cell, w, x, s, "ur", "ur")
+        return gates, {"c": 1 - gates["u"]}
     if isinstance(cell, tt.RNN):
         return {}, {"a": 0}
     if isinstance(cell, TwoMemories):

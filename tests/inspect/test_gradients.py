@@ -49,7 +49,7 @@ def brute_force(model, tokens, targets, start, layer, t, part):
     """
     stack = model.stack
     cells = stack.cells
-    bound = [cell.bind(w.forward()) for cell, w in zip(cells, stack.weights)]
+    bound = [cell.bind(cell.derived(w.forward())) for cell, w in zip(cells, stack.weights)]
     norms = []
     for b in range(tokens.shape[1]):
         states = [

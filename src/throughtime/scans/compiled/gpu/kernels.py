@@ -16,7 +16,8 @@ def load(program: str) -> Any:
     """`forward` and `backward` of a program; Triton reads their source through `linecache`."""
     text = program.split("\n", 1)[1].rpartition(programs.END)[0]
     name = f"<throughtime {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    lines = [f"{line}\n" for line in text.split("\n")]
+    linecache.cache[name] = (len(text), None, lines, name)
     space: dict[str, Any] = {"__name__": name}
     exec(compile(text, name, "exec"), space)
     return SimpleNamespace(forward=space["forward"], backward=space["backward"])
