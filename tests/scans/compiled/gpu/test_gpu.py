@@ -76,7 +76,9 @@ def test_ways_agree_with_the_float64_reference(by, cell, kind, way):
 @pytest.mark.slow
 @every_way
 @pytest.mark.parametrize("kind", LONGER)
-@pytest.mark.parametrize("cell", [tt.LSTM(), tt.GRU(), tt.LayerNormLSTM(), TwoMemories()], ids=repr)
+@pytest.mark.parametrize(
+    "cell", [tt.LSTM(), tt.GRU(), tt.LayerNormLSTM(eps=0.1), TwoMemories()], ids=repr
+)
 def test_ways_agree_with_the_float64_reference_in_every_case(by, cell, kind, way):
     by(way)
     agrees(cell, NAMED[kind])
