@@ -136,15 +136,19 @@ def function_of(library: ctypes.CDLL, name: str, gives: Any) -> Any:
     return function
 
 
+def derives_matrices(cell: Cell, w: Weights) -> bool:
+    """Whether the matrices that `step` reads are others than the parameters."""
+    made = w if type(cell).derived is Cell.derived else cell.derived(w)
+    return made.W_x is not w.W_x or made.W_a is not w.W_a
+
+
 def why_not(cell: Cell, w: Weights, halves: bool) -> str | None:
     """Why a layer cannot step with packed weights, or None; compiles it if need be."""
     dtype = w.W_a.dtype
-    if cell.inputs:
-        return f"{cell!r} reads {', '.join(cell.inputs)} beside x."
     if dtype not in (torch.float32, torch.float64):
         return f"weights are packed in float32 and float64; they are {dtype}."
     if cell.inputs:
         return f"{cell!r} reads {', '.join(cell.inputs)} at each step, which a step is not given."
-    if halves and type(cell).derived is not Cell.derived:
+    if halves and derives_matrices(cell, w):
         return f"{cell!r} derives its matrices, which are then not those stored in bfloat16."
     return cell.ask(programs.why_not, kind_of(dtype, halves))
