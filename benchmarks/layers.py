@@ -262,7 +262,7 @@ def bfloat16(o: Options) -> Section:
                 continue
             for mode in MODES:
                 sides = {"ours": half.ours(mode), "peer": full.ours(mode)}
-                first = [sides[name]()[0][:16] for name in ("ours", "peer")]  # later steps of
+                first = [sides[name]()[0][:8] for name in ("ours", "peer")]  # later steps of
                 agree(*first, 0.05, f"{cell} in bfloat16")  # some cells amplify any rounding
                 row = versus(half, mode, take_turns(sides, o.seconds))
                 section.add(**renamed(row, "bfloat16", "float32"))
