@@ -10,6 +10,7 @@ from compiling import Timed
 from throughtime.ground.errors import BackendUnavailable, InputError
 from throughtime.scans.compiled import gpu, programs
 from throughtime.scans.compiled.gpu import call, memory, ways
+from throughtime.scans.compiled.inputs import Inputs
 
 pytest.importorskip("triton")
 if torch.cuda.is_available():
@@ -166,6 +167,34 @@ def test_what_is_kept_has_the_size_that_is_told_in_graphs():
         for part in found.values():
             part += 1  # each has a place of its own
         assert all((part == 1).all() for part in found.values())
+
+
+def test_more_numbers_than_the_kernels_count_are_refused():
+    program = programs.find(tt.LSTM(), "triton")
+    W_a = torch.empty(0)
+    memory.check(memory.Sizes(program, 1, 2**16, 2**12), W_a)
+    with pytest.raises(InputError, match=r"a step of the batch would have 2147483648 numbers"):
+        memory.check(memory.Sizes(program, 1, 2**17, 2**12), W_a)
+    with pytest.raises(InputError, match=r"the recurrent weights would have 4294967296 numbers"):
+        memory.check(memory.Sizes(program, 1, 1, 8), torch.empty(2**16, 2**16, device="meta"))
+
+
+@pytest.mark.parametrize(("cell", "n"), [(tt.LSTM(), 512), (tt.LayerNormLSTM(), 512)], ids=repr)
+def test_only_programs_that_wait_must_be_on_the_device_together(cell, n):
+    asked = {}
+
+    class Kernel:
+        def __getitem__(self, programs):
+            self.programs = programs
+            return lambda *given, **options: asked.update(options)
+
+    sizes = memory.Sizes(programs.find(cell, "triton"), 5, 16, n)
+    way = ways.grid(sizes.facts, 16, n, 2, 132)
+    kernel, x = Kernel(), torch.zeros(5, 16, n)
+    inputs = Inputs(x, x, x, x, [], [])
+    call.launch(kernel, way, sizes, inputs, (), [])
+    assert asked.get("launch_cooperative_grid", False) == (kernel.programs[0] > 1)
+    assert (kernel.programs[0] > 1) == isinstance(cell, tt.LSTM)
 
 
 # Which way, and why not

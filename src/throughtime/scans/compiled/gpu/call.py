@@ -31,6 +31,7 @@ def scan(program: str, inputs: Inputs, keep: bool) -> list[Tensor]:
     carry = torch.stack([start.float() for start in state])
     kept = x.new_empty(kept_size(program, T, B, n, x.dtype, keep), dtype=torch.float32)
     if B and n:
+        memory.check(Sizes(program, T, B, n), inputs.W_a)
         inputs = plain(inputs)
         chunk = T if keep else max(1, CHUNK // (B * n * max(1, Sizes(program, T, B, n).inputs)))
         for first in range(0, T, max(chunk, 1)):
@@ -88,7 +89,10 @@ def forward(program: str, inputs: Inputs, y: Tensor, carry: Tensor, kept: Tensor
         stacked(inputs.streams, carry), inputs.lengths, inputs.reset, carry, buffers["states"],
         buffers["values"], buffers["y"],
     )  # fmt: skip
-    launch(kernels.load(program).forward, way, sizes, inputs, given, KEEP=keep)
+    stages = range(len(sizes.facts["stages"]))
+    first = 0 if sizes.facts["stages"][0] else 1  # nothing to do before the first product
+    order = [(t, segment) for t in range(T) for segment in stages[first:]]
+    launch(kernels.load(program).forward, way, sizes, inputs, given, order, KEEP=keep)
     y.copy_(buffers["y"][1:])
 
 
@@ -100,9 +104,10 @@ def stacked(parts: Sequence[Tensor], instead: Tensor) -> Tensor:
 
 
 def launch(
-    kernel: Any, way: Way, sizes: Sizes, inputs: Inputs, given: Sequence[Any], **options: Any
-) -> None:
-    """The kernel over all steps: at once, or segment by segment."""
+    kernel: Any, way: Way, sizes: Sizes, inputs: Inputs, given: Sequence[Any],
+    order: Sequence[tuple[int, int]], **options: Any,
+) -> None:  # fmt: skip
+    """The kernel over all steps: at once, or each (step, segment) of `order` by itself."""
     x, T, B, n = inputs.x, sizes.T, sizes.B, sizes.n
     columns, tiles = way.programs(B, n)
     arrived = torch.zeros(tiles, dtype=torch.int32, device=x.device)
@@ -116,15 +121,12 @@ def launch(
     run = kernel[columns, tiles]
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
         if not way.stepwise:
-            together = {} if way.alone else {"launch_cooperative_grid": True}
+            # Only programs that wait for each other must all be on the device.
+            together = {"launch_cooperative_grid": True} if columns > 1 else {}
             run(*arguments, 0, T, SEG=-1, **options, **together)
             return
-        backward = "HAS_DY" in options
-        stages = sizes.facts["stages"]
-        idle = not backward and not stages[0]  # nothing before the first product
-        for t in reversed(range(T)) if backward else range(T):
-            for segment in range(int(idle), len(stages)):
-                run(*arguments, t, t + 1, SEG=segment, **options)
+        for t, segment in order:
+            run(*arguments, t, t + 1, SEG=segment, **options)
 
 
 def precision(x: Tensor) -> str:
@@ -190,6 +192,8 @@ def _gradients(
         buffers["y"], dy, dz["zx"], dz["zr"], dz.get("x"), dp, dq, hold,
     )  # fmt: skip
     options = {"KEEP": True, "HAS_DY": dy is not None, "WANT_DQ": dq_wanted}
-    launch(kernels.load(program).backward, way, sizes, inputs, given, **options)
+    segments = range(len(sizes.facts["stages"]))
+    order = [(t, segment) for t in reversed(range(T)) for segment in segments]
+    launch(kernels.load(program).backward, way, sizes, inputs, given, order, **options)
     large = products.gradients(dz, buffers, inputs, sizes, wanted)
     return [*large, *dp.sum(1).unbind(), *carry.unbind(), *dq.unbind()]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ....ground.errors import InputError
 from .. import programs
 
 
@@ -62,10 +63,21 @@ def kept_size(program: str, T: Any, B: Any, n: Any, dtype: torch.dtype, keep: bo
     return sum(words(*one) for one in Sizes(program, T, B, n).buffers(dtype).values())
 
 
-def parts(memory: Tensor, sizes: Sizes, dtype: torch.dtype, keep: bool = True) -> dict[str, Tensor]:
+def check(sizes: Sizes, W_a: Tensor) -> None:
+    """Raise `InputError` where a step or the weights have more numbers than 32 bits count."""
+    step = sizes.B * sizes.n * sizes.S
+    for what, count in (("a step of the batch", step), ("the recurrent weights", W_a.numel())):
+        if count >= 2**31:
+            raise InputError(
+                f"{what} would have {count} numbers, and the kernels count to {2**31 - 1}: give "
+                "fewer sequences at once, or a narrower layer."
+            )
+
+
+def parts(memory: Tensor, sizes: Sizes, dtype: torch.dtype) -> dict[str, Tensor]:
     """`memory` as the tensors of `Sizes.buffers`."""
     found, at = {}, 0
-    for name, (shape, kind) in sizes.buffers(dtype, keep).items():
+    for name, (shape, kind) in sizes.buffers(dtype).items():
         size = words(shape, kind)
         found[name] = memory[at : at + size].view(kind)[: math.prod(shape)].view(shape)
         at += size

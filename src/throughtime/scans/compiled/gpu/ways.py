@@ -28,7 +28,6 @@ BLOCK = 132 * 1024
 GRID = 200 * 1024
 """Bytes of weights and of tiles of dz that a program of `grid` may hold."""
 
-
 WIDEST = 1024
 """Units of a row that one program has where the equations mix them."""
 
