@@ -250,7 +250,7 @@ def threads(o: Options) -> Section:
 
 
 AMPLIFYING = ("LayerNormLSTM",)
-"""Cells with random weights in which any rounding grows over time: their first steps are compared."""
+"""Cells in which, with random weights, any rounding grows: their first steps are compared."""
 
 
 def bfloat16(o: Options) -> Section:
