@@ -39,7 +39,7 @@ def alone(tmp_path, monkeypatch):
 @pytest.fixture
 def here(monkeypatch):
     """Runs of a comparison happen in this process, one after the other."""
-    from throughtime.compare import pool, worker
+    from throughtime.compare import queue, worker
     from throughtime.config import to_dict
     from throughtime.ground.errors import ThroughtimeError
 
@@ -55,4 +55,4 @@ def here(monkeypatch):
                 failures[job.run.name] = str(error)
         return failures
 
-    monkeypatch.setattr(pool, "run_all", run_all)
+    monkeypatch.setattr(queue, "run_all", run_all)

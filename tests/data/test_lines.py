@@ -174,7 +174,7 @@ def test_an_archive_s_lines_and_those_of_one_end_alone_hold_out_whole_lines(tmp_
 def test_text_is_split_into_lines_in_one_place():
     """`str.splitlines` is for messages that a person reads, and for old vocabularies."""
     allowed = {
-        *("training/monitor.py", "scans/compiled/build.py", "music/midi.py", "compare/pool.py"),
+        *("training/monitor.py", "scans/compiled/build.py", "music/midi.py", "pool/process.py"),
         *("checkpoint.py", "ground/errors.py", "data/lines.py", "data/vocabulary.py"),
     }
     source = Path(throughtime.__file__).parent

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,15 @@ from .. import config as configs
 from ..cells.names import find_cell
 from ..config.comparison import Comparison
 from ..config.values import listed
-from ..ground import machine, terminal
+from ..ground import terminal
 from ..ground.extras import need
 from ..ground.output import json_text
 from ..ground.paths import typed_path
 from ..ground.whole import write_text
+from ..pool.process import AGAIN, Job, cores_here, share_out
 from ..tasks import name_of, task_class
 from ..tasks.task import Score, aligned
-from . import figure, floor, outcome, plan, pool, spelling, table
+from . import figure, floor, outcome, plan, queue, spelling, table
 from .folder import at_work, finished
 from .outcome import Finding, VariantRow
 from .plan import PlannedRun, Variant
@@ -73,7 +73,7 @@ def compare(
     tasks = prepare_tasks(task, comparison, config)
     variants = plan.variants(comparison, config, tasks)
     out = typed_path(str(config.out))
-    at_once, threads = share_out(config, comparison, len(variants) * comparison.seeds)
+    at_once, threads = share_out(config, comparison.jobs, len(variants) * comparison.seeds)
     runs = plan.runs(variants, comparison, out, threads)
     with at_work(out, task, config, comparison) as lock:
         show_sizes(comparison, variants, axis)
@@ -107,23 +107,6 @@ def prepare_tasks(task: str, comparison: Comparison, config: Any) -> dict[str, A
     return {value: prepare(plan.at(config, axis, value), device=cpu) for value in values}
 
 
-def share_out(config: Any, comparison: Comparison, runs: int) -> tuple[int, int]:
-    """How many runs go at once, and with how many threads each."""
-    cores = cores_here()
-    jobs = comparison.jobs
-    if jobs is None:
-        on_gpu = machine.choose_device(config.device).type != "cpu"
-        jobs = 1 if on_gpu else max(1, cores // (config.threads or 1))
-    jobs = min(jobs, runs)
-    return jobs, config.threads or max(1, cores // jobs)
-
-
-def cores_here() -> int:
-    """The cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 # ---- what it does -------------------------------------------------------------------------------
 
 
@@ -149,12 +132,12 @@ def train(
     jobs = []
     for run in runs:
         out = run.folder.parent
-        job = pool.Job(run, out / "results" / f"{run.name}.json", out / "logs" / f"{run.name}.log")
+        job = Job(run, out / "results" / f"{run.name}.json", out / "logs" / f"{run.name}.log")
         if not finished(job, trust):
             jobs.append(job)
     if len(jobs) < len(runs):
         terminal.say(f"{len(runs) - len(jobs)} of {len(runs)} runs are finished already")
-    return pool.run_all(jobs, task, at_once, lock, trust) if jobs else {}
+    return queue.run_all(jobs, task, at_once, lock, trust) if jobs else {}
 
 
 def gather(
@@ -225,9 +208,9 @@ def write(
         "notes": notes,
     }
     text = json_text(values, indent=1)
-    write_text(out / "compare.json", text, pool.AGAIN)
+    write_text(out / "compare.json", text, AGAIN)
     page = f"# {task}: side by side\n\n{made.markdown()}\n![](compare.svg)\n"
-    write_text(out / "compare.md", page, pool.AGAIN)
+    write_text(out / "compare.md", page, AGAIN)
     if findings:
         # of levels, what can be compared
         spelled = Score("bits_per_char_spelled", name="bits/character, <unk> spelled")

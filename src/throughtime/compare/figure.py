@@ -8,8 +8,8 @@ from typing import Any
 
 from ..ground.extras import need
 from ..ground.whole import atomically
+from ..pool.process import AGAIN
 from .outcome import VariantRow
-from .pool import AGAIN
 
 EXTRA = "compare"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

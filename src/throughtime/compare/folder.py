@@ -25,7 +25,7 @@ from ..ground.lock import NAME as LOCK
 from ..ground.lock import locked
 from ..ground.output import make_folder
 from ..ground.whole import is_temporary, write_text
-from .pool import AGAIN, Job
+from ..pool.process import AGAIN, Job
 
 LOCK_PATIENCE = 60.0
 """Seconds that runs of a comparison that was killed have to save and go."""

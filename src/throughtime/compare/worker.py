@@ -1,82 +1,19 @@
-"""One run of a comparison, in a process of its own: `python -m throughtime.compare.worker`.
-
-What to do comes as one JSON line on standard input, which stays open as long as whoever started
-this lives: when it closes, this run saves and stops too. What was found is written to a file.
-"""
+"""One run of a comparison, in a process of its own: `python -m throughtime.compare.worker`."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
-import threading
-from pathlib import Path
 from typing import Any
 
-from .. import config as configs
-from .. import verbs
-from ..checkpoint import RunFolder
-from ..ground.errors import ThroughtimeError
-from ..ground.interrupts import Interrupted, leave, noticed
-from ..ground.whole import RESUME, write_text
-from ..tasks import entry
+from ..ground.interrupts import leave
+from ..pool.worker import main, trained
 from .horizon import horizon
-from .pool import AGAIN
-
-
-def main() -> int:
-    """Train, measure, write; the exit code as that of `throughtime train`."""
-    # a script that runs in the background hands down a SIGINT that is ignored
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=stop_with_parent, daemon=True).start()
-    try:
-        with noticed():
-            found = run(job)
-            write_text(Path(job["result"]), json.dumps(found, indent=1), AGAIN)
-    except (Interrupted, KeyboardInterrupt):
-        return 130
-    except (ThroughtimeError, OSError) as error:
-        print(f"error: {said(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    return 0
-
-
-def said(error: Exception) -> str:
-    """An error of training as it reads in a comparison, which has no --resume."""
-    return str(error).replace(RESUME, AGAIN)
-
-
-def stop_with_parent() -> None:
-    """Wait for the end of standard input, then ask the run to save and stop."""
-    os.read(sys.stdin.fileno(), 1)  # not through sys.stdin, whose lock would bar the exit
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Train a run or go on with it; what was found, as plain data."""
-    config = configs.from_dict(entry(job["task"]).config, job["config"])
-    folder = RunFolder(config.out)
-    resume = folder.config.exists()
-    trust = job["trust"] or folder.has_copies_for(config)
-    result = verbs.train(config, task=job["task"], resume=resume, trust=trust)
-    task, model = verbs.load(folder.path, device=config.device, trust=trust or not resume)
-    return {
-        "settings": configs.to_dict(configs.located(config)),
-        "metrics": result.metrics,
-        "score": task.score.metric,
-        "higher_is_better": task.score.higher_is_better,
-        "unit": task.unit,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "skipped": result.skipped,
-        "jobs": job["jobs"],
-        "threads": config.threads,
-        "horizon": horizon(task, model),
-    }
+    found, task, model = trained(job)
+    return {**found, "horizon": horizon(task, model)}
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main(run))

@@ -14,10 +14,8 @@ import pytest
 import throughtime as tt
 from comparing import SMALL, compare, table
 from runs import lines, same_bits, weights
-from throughtime.compare import pool
 from throughtime.compare.outcome import Finding
-from throughtime.compare.worker import said
-from throughtime.ground.whole import write_text
+from throughtime.pool.display import last_line
 
 # ---- processes ----------------------------------------------------------------------------------
 
@@ -30,7 +28,7 @@ def wait_for(condition, seconds=120):
 
 
 def step_of(folder):
-    line = pool.last_line(folder / "metrics.jsonl")
+    line = last_line(folder / "metrics.jsonl")
     return line["step"] if line else 0
 
 
@@ -142,32 +140,6 @@ def test_ctrl_c_while_runs_are_loaded_ends_them_at_once(corpus, tmp_path):
     assert not (out / "rnn-1").exists()
 
 
-def test_what_a_run_says_of_a_full_disk_names_what_compare_has(tmp_path):
-    with pytest.raises(tt.ThroughtimeError, match="go on with --resume") as told:
-        write_text(tmp_path / "none" / "text", "")
-    assert said(told.value).endswith("make room and give the command again.")
-
-
-@pytest.mark.parametrize(
-    ("end", "why"),
-    [
-        ("os.kill(os.getpid(), 9)", "for want of memory"),
-        ("os.kill(os.getpid(), 11)", "signal 11; its last words: ready"),
-        ("sys.exit(130)", "goes on with it"),
-        ("sys.exit(2)", "ready"),
-    ],
-)
-def test_why_a_run_ended(tmp_path, end, why):
-    log = tmp_path / "log"
-    with open(log, "w") as file:
-        code = subprocess.run(
-            [sys.executable, "-c", f"import os, sys; print('ready', flush=True); {end}"],
-            stdout=file,
-            check=False,
-        ).returncode
-    assert why in pool.reason(pool.Job(None, tmp_path / "result", log), code)
-
-
 def test_null_in_metrics_is_a_number_that_is_not_finite(tmp_path):
     (tmp_path / "result.json").write_text('{"unit": "words"}')
     (tmp_path / "metrics.jsonl").write_text(
@@ -176,6 +148,6 @@ def test_null_in_metrics_is_a_number_that_is_not_finite(tmp_path):
     )
     (point,) = Finding.read(tmp_path / "result.json", tmp_path, 1).curve
     assert math.isnan(point["loss"])
-    line = pool.last_line(tmp_path / "metrics.jsonl")
+    line = last_line(tmp_path / "metrics.jsonl")
     assert line is not None
     assert f"{line['loss']:.3f}" == "nan"
