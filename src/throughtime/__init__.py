@@ -44,7 +44,9 @@ _HOME = {
     "TaggerConfig": "config",
     "TranslatorConfig": "config",
     "Run": "run",
+    "Tuning": "config",
     "train": "verbs",
+    "tune": "tuning",
     "evaluate": "verbs",
     "predict": "verbs",
     "generate": "verbs",
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     from .config import TaggerConfig as TaggerConfig
     from .config import TemporalOrderConfig as TemporalOrderConfig
     from .config import TranslatorConfig as TranslatorConfig
+    from .config import Tuning as Tuning
     from .data.vocabulary import Vocabulary as Vocabulary
     from .ground.errors import InputError as InputError
     from .ground.errors import ThroughtimeError as ThroughtimeError
@@ -92,6 +95,7 @@ if TYPE_CHECKING:
     from .run import Run as Run
     from .scans import scan as scan
     from .scans import why_not as why_not
+    from .tuning import tune as tune
     from .verbs import agreement as agreement
     from .verbs import check as check
     from .verbs import doctor as doctor

@@ -20,6 +20,7 @@ from ..ground.errors import (
 from ..ground.interrupts import Interrupted, at_once, exit_code, noticed
 from ..ground.output import json_text
 from ..tasks import TASKS
+from .many import compare, tune
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,6 +127,7 @@ usage: throughtime VERB …
   throughtime generate runs/NAME --prime "Once"
   throughtime predict runs/NAME --data FILE
   throughtime compare TASK --cells rnn,gru,lstm --train FILE… --out runs/NAME
+  throughtime tune TASK --search "optim.lr=log(1e-4,1e-2)" --train FILE… --out runs/NAME
   throughtime inspect runs/NAME [--data FILE]
   throughtime inspect agreement runs/NAME [--pairs FILE…]
 
@@ -174,30 +176,6 @@ def train(words: list[str]) -> int:
         data = f" --data {files}" if (files := config.files) else ""
         terminal.say(f"go on with: throughtime evaluate {result.folder}{data}{further}")
     return 0
-
-
-def compare(words: list[str]) -> int:
-    """throughtime compare TASK."""
-    from .parsing import as_typed, task_command
-
-    command = task_command("compare", words)
-    if command is None:
-        return 0
-    with at_once():
-        from ..compare import compare as run
-        from ..ground import terminal
-
-    for note in command.notes:
-        terminal.say(note)
-    try:
-        with as_typed():
-            found = run(command.config, command.options, task=command.task)
-    except Interrupted:
-        terminal.say("saved. The same command goes on.")
-        return exit_code()
-    print(found.table.text())
-    terminal.say(f"{found.folder}: compare.md, compare.json, compare.png, compare.svg")
-    return 1 if found.failures else 0
 
 
 def evaluate(words: list[str]) -> int:
@@ -383,6 +361,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     ),
     "generate": (generate, "write novel sequences with a run's model"),
     "compare": (compare, "cells side by side: equal parameters, time or width, several seeds"),
+    "tune": (tune, "search settings: Optuna draws, trials that fall behind are ended"),
     "inspect": (
         inspect,
         "look inside a run: gradients through time, gates, influence, errors, health",

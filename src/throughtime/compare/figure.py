@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..ground.extras import need
-from ..ground.whole import atomically
-from ..pool.process import AGAIN
+from ..pool.drawing import COLOURS, save
 from .outcome import VariantRow
 
 EXTRA = "compare"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which most people can tell apart."""
 
 
 def draw(
@@ -21,8 +18,6 @@ def draw(
 ) -> None:
     """compare.png and compare.svg; `metric` is what is drawn and `name` what it is called."""
     figures = need("matplotlib.figure", EXTRA)
-    svg = need("matplotlib.backends.backend_svg", EXTRA)
-    agg = need("matplotlib.backends.backend_agg", EXTRA)
     places = list(dict.fromkeys(row.at for row in rows))
     panels = 1 + len(places)
     size = (4.6 * panels, 3.8)
@@ -40,13 +35,7 @@ def draw(
         panel.grid(axis="y", alpha=0.3)
         if log:
             panel.set_yscale("log")
-    for suffix, canvas in ((".png", agg.FigureCanvasAgg), (".svg", svg.FigureCanvasSVG)):
-        canvas(figure)
-        with atomically(folder / f"compare{suffix}", AGAIN) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=130, metadata=NO_DATE[suffix])
-
-
-NO_DATE: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}}
+    save(figure, folder / "compare", EXTRA)
 
 
 def draw_scores(

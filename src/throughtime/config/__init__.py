@@ -38,3 +38,4 @@ from .tagging import TaggerModelConfig as TaggerModelConfig
 from .text import DecoderConfig as DecoderConfig
 from .translation import TranslatorConfig as TranslatorConfig
 from .translation import TranslatorModelConfig as TranslatorModelConfig
+from .tuning import Tuning as Tuning

@@ -34,7 +34,7 @@ def locked(
     """
     path = folder / NAME
     until, said = time.monotonic() + patience, False
-    while (file := _take(path)) is None:
+    while (file := take(path)) is None:
         if time.monotonic() >= until:
             raise InputError(f"{at_work}{_holder(path)}.")
         if waiting and not said:
@@ -51,8 +51,8 @@ def locked(
         os.close(file)
 
 
-def _take(path: Path) -> int | None:
-    """The open file, locked; None while another has it."""
+def take(path: Path) -> int | None:
+    """The open file, locked until it is closed; None while another has it."""
     try:
         refuse_special(path, links=False)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

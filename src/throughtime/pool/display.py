@@ -30,16 +30,23 @@ class RunsDisplay(LiveBars):
 
     def ended(self, job: Job, failure: str | None) -> None:
         """A run is over: a line that stays."""
-        self.done += 1
-        name = job.run.name
-        if name in self.rows:
-            self.bars.remove_task(self.rows.pop(name))
         if failure is not None:
-            terminal.warn(f"{name} failed: {failure} ({self.done} of {self.total}; {job.log})")
+            self.over(job.run.name, f"failed: {failure}", job.log)
             return
         found = json.loads(job.result.read_text("utf-8"))
         score = f"{found['score']} {found['metrics'][found['score']]:.4f}"
-        terminal.say(f"{name}: {score}, {clock(found['seconds'])} ({self.done} of {self.total})")
+        self.over(job.run.name, f"{score}, {clock(found['seconds'])}")
+
+    def over(self, name: str, how: str, log: Path | None = None) -> None:
+        """A run is over, its bar too; `log` of one that failed."""
+        self.done += 1
+        if name in self.rows:
+            self.bars.remove_task(self.rows.pop(name))
+        count = f"{self.done} of {self.total}"
+        if log is not None:
+            terminal.warn(f"{name} {how} ({count}; {log})")
+        else:
+            terminal.say(f"{name}: {how} ({count})")
 
     def show(self, running: Sequence[Job]) -> None:
         """Where the running ones are."""

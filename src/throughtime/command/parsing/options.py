@@ -163,6 +163,8 @@ def add_options(
         for field, name, text in found:
             spelled = [option(name), *map(option, field.metadata.get("also", ()))]
             settings = words_of(parser.hints[name], flags)
+            if "repeated" in field.metadata:
+                settings["action"] = "extend"
             group.add_argument(*spelled, dest=name, help=text.replace("%", "%%"), **settings)
     for name, default, text in sections:
         add_options(

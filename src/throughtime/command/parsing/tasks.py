@@ -12,15 +12,22 @@ import yaml
 from ... import config as configs
 from ...config.comparison import Comparison
 from ...config.run import BUDGETS
+from ...config.tuning import Tuning
 from ...config.values import listed
 from ...config.verbs import TrainOptions
-from ...ground.errors import InputError, one_of
+from ...ground.errors import InputError, SettingError, one_of
 from ...ground.paths import typed_path
 from ...tasks import TASKS
 from .options import Parser, add_options, as_typed, option, summary
 
-TASK_OPTIONS: dict[str, type] = {"train": TrainOptions, "compare": Comparison}
+TASK_OPTIONS: dict[str, type] = {"train": TrainOptions, "compare": Comparison, "tune": Tuning}
 """A verb's own options beside the task's settings."""
+
+ABOUT = {
+    "compare": "Train cells side by side; the settings are those of throughtime train.",
+    "tune": "Search settings; the others are those of throughtime train.",
+}
+"""What help says of a verb, where that is not the task's summary."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +74,15 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
             refuse_cells(config, values)
         if isinstance(options, Comparison):
             options.settle(config)
+        if isinstance(options, Tuning):
+            refuse_both(options, config, values)
     return TaskCommand(task, config, options, notes)
 
 
 def add_task_options(parser: Parser, verb: str, task: str) -> None:
     """The options of `VERB TASK`: its own settings by name, the sections' by dotted name."""
     cls, own = TASKS[task].config, TASK_OPTIONS[verb]
-    parser.description = (
-        summary(cls)
-        if verb == "train"
-        else "Train cells side by side; the settings are those of throughtime train."
-    )
+    parser.description = ABOUT.get(verb) or summary(cls)
     parser.add_argument(
         "--config", action="append", metavar="FILE", help="Settings from a YAML file."
     )
@@ -120,6 +125,20 @@ def refuse_cells(config: Any, values: dict[str, Any]) -> None:
                 f"--config names the cell {cell}, and using it would run that Python file. Look at "
                 f"it first; if you trust who wrote it, name it yourself (--cell {cell}) or give "
                 "--trust."
+            )
+
+
+def refuse_both(tuning: Tuning, config: Any, values: dict[str, Any]) -> None:
+    """Raise `InputError` for a search that cannot be, and for an option that is searched too."""
+    for name in tuning.space(config) if not tuning.baseline else ():
+        *sections, last = name.split(".")
+        part = values
+        for section in sections:
+            part = part.get(section, {})
+        if last in part:
+            raise SettingError(
+                f"{name} is given and searched: give one, or begin the search with it (baseline).",
+                *(name, "baseline"),
             )
 
 
