@@ -57,11 +57,12 @@ def test_help_needs_no_torch():
     program = (
         "import sys; from throughtime.command.cli import main; main(['--help']); "
         "main(['train', '--help']); "
-        "main(['compare', 'lm', '--help']); assert 'torch' not in sys.modules"
+        "main(['compare', 'lm', '--help']); main(['tune', 'lm', '--help']); "
+        "assert not {'torch', 'optuna'} & {*sys.modules}"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in ("train", "evaluate", "predict", "generate", "compare", "doctor"):
+    for verb in ("train", "evaluate", "predict", "generate", "compare", "tune", "doctor"):
         assert verb in done.stdout
 
 

@@ -18,6 +18,7 @@ from throughtime.command.cli import main
 from throughtime.command.parsing import runs, tasks
 from throughtime.command.parsing.options import Parser
 from throughtime.config.agreement import AgreementOptions
+from throughtime.config.search import KINDS
 from throughtime.tasks import TASKS
 
 RUNS = Path(__file__).parents[1] / "runs_of_0_1"
@@ -176,13 +177,36 @@ def nothing(*given, **named):
     raise SystemExit(0)
 
 
-@pytest.mark.parametrize("verb", ["train", "compare"])
+@pytest.mark.parametrize("verb", ["train", "compare", "tune"])
 @pytest.mark.parametrize("task", TASKS)
 def test_parsing(verb, task, rounds, program, monkeypatch):
-    monkeypatch.setattr("throughtime.verbs.train", nothing)
-    monkeypatch.setattr("throughtime.compare.compare", nothing)
+    for name in ("verbs.train", "compare.compare", "tuning.tune"):
+        monkeypatch.setattr(f"throughtime.{name}", nothing)
     rounds(
         some_options(of_task(verb, task), large=True), lambda words: program([verb, task, *words])
+    )
+
+
+@st.composite
+def some_ranges(draw, hints):
+    """Words of one to three ranges, nearly right."""
+    words = ["--search"]
+    for _ in range(draw(st.integers(1, 3))):
+        name = mutations.one_of(draw, list(hints)).removeprefix("--")
+        kind = mutations.one_of(draw, (*KINDS, "log", "normal", ""))
+        values = [
+            mutations.one_of(draw, NUMBERS + LARGE + TEXTS) for _ in range(draw(st.integers(0, 4)))
+        ]
+        words.append(f"{name}={kind}({','.join(values)})")
+    return words
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ranges(task, rounds, program, monkeypatch):
+    monkeypatch.setattr("throughtime.tuning.tune", nothing)
+    rounds(
+        some_ranges(of_task("train", task)),
+        lambda words: program(["tune", task, "--out", "out", *words]),
     )
 
 
