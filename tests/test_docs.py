@@ -17,7 +17,7 @@ from throughtime.command.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / f"docs/{page}.md" for page in ("guide", "inspect", "agreement", "zoo")),
+    *(ROOT / f"docs/{page}.md" for page in ("guide", "inspect", "agreement", "zoo", "export")),
     *sorted(ROOT.glob("docs/tasks/*.md")),
 ]
 SMALL = ["--max-time", "1s", "--model.hidden_size", "16", "--loop.batch_size", "4"]

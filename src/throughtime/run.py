@@ -217,6 +217,35 @@ class Run:
                     on_text(k, piece)
         return ["".join(pieces) for pieces in texts.values()]
 
+    def export(
+        self,
+        out: str | Path,
+        to: str = "c",
+        *,
+        name: str | None = None,
+        precision: str = "float32",
+        yes: bool = False,
+    ) -> Path:
+        """Write the model into the new folder `out` for the target `to`: "c", one C file.
+
+        `name`: what functions and files are called, by default as the run is. `precision`: how
+        weights are stored, "float32" or "int8", with a scale for each row. `yes` lets weights of
+        more than 16 MB become C. Errors: `InputError` for a folder that is there, a name that is
+        none in C, and a model that cannot be written so, with the reason.
+        """
+        from . import export
+
+        task, model = self.loaded
+        return export.write(
+            task.exported(model),
+            out,
+            to=to,
+            name=self.name if name is None else name,
+            precision=precision,
+            what=f"{entry(self.kind).noun.capitalize()}, the run {self.name}",
+            yes=yes,
+        )
+
     def choose(self, verb: str, options: object | None, named: dict[str, Any]) -> Any:
         """The options of a verb as the task has them, `named` ones in the place of others.
 

@@ -212,6 +212,24 @@ def generate(
     return opened.generate(prime, weights=weights, on_text=on_text, **options)
 
 
+def export(
+    run: str | Path,
+    out: str | Path,
+    to: str = "c",
+    *,
+    name: str | None = None,
+    precision: str = "float32",
+    yes: bool = False,
+    device: str = "auto",
+    checkpoint: str = "best",
+    threads: int | None = None,
+    trust: bool = False,
+) -> Path:
+    """`Run.export` of a run that is used once."""
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
+    return opened.export(out, to, name=name, precision=precision, yes=yes)
+
+
 def agreement(
     run: str | Path,
     pairs: list[str] | str | None = None,

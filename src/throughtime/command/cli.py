@@ -20,6 +20,7 @@ from ..ground.errors import (
 from ..ground.interrupts import Interrupted, at_once, exit_code, noticed
 from ..ground.output import json_text
 from ..tasks import TASKS
+from .exporting import export
 from .many import compare, tune
 
 
@@ -366,6 +367,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
         inspect,
         "look inside a run: gradients through time, gates, influence, errors, health",
     ),
+    "export": (export, "write a run's model in another language: one C file"),
     "check": (check, "a cell of your own looked over: gradients, backends, speed"),
     "doctor": (doctor, "what this machine offers, which backends run and why others do not"),
     "completion": (completion, "a script that completes words in a shell: bash, zsh, fish"),

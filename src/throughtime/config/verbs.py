@@ -112,6 +112,37 @@ class GenerateOptions(JsonOption, ModelOptions):
     weights: STORED = "float32"
 
 
+TARGETS = Literal["c"]
+"""Languages that a model is exported to."""
+PRECISIONS = Literal["float32", "int8"]
+"""How weights are stored in what is exported."""
+
+
+@dataclass
+class ExportOptions(ModelOptions):
+    """Write a run's model in another language, into a new folder: c is one C99 file without a heap,
+    with a test program, for microcontrollers and programs of any kind.
+
+    Args:
+        to: The language.
+        out: The folder; it must not be there.
+        name: What functions and files are called; default: the run's name.
+        precision: How weights are stored: float32, as they are, or int8, with a scale for each row.
+        yes: Write C though the weights have more than 16 MB.
+    """
+
+    to: TARGETS = "c"
+    out: str | None = None
+    name: str | None = None
+    precision: PRECISIONS = "float32"
+    yes: bool = False
+
+    def check(self) -> None:
+        """There is somewhere to write."""
+        if self.out is None:
+            raise SettingError("out is a new folder to write into: give one.", "out")
+
+
 @dataclass
 class InspectOptions(JsonOption, ModelOptions):
     """Look inside a run: gradients through time, influence on text, gates, errors, training health,

@@ -20,6 +20,8 @@ from ..ground.errors import InputError, ShapeError, one_of
 from .depth import scan_layers
 from .frozen import Freezable
 from .noise import Draw, Noise
+from .outline import Layer
+from .outline import layers_of as outlined
 from .states import Layout, layers_of
 
 
@@ -328,6 +330,14 @@ class Stack(Freezable):
             *(self.backend, self.directions, between, streams),
         )
         return y, self.layout.together(finals)
+
+    def outline(self) -> tuple[Layer, ...]:
+        """What a step computes in evaluation, layer by layer: for exporters."""
+        weights, sizes = [w() for w in self.weights], self.hidden_sizes
+        adds = [self.skips and k > 0 and sizes[k - 1] == n for k, n in enumerate(sizes)]
+        with torch.no_grad():
+            first = self.first_states(weights, 1)
+        return outlined(self.evaluated_cells, weights, first, adds)
 
     def why_slow(self) -> str | None:
         """Why this stack's scans are loops in Python, where nobody asked for that; else None."""

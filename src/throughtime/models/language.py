@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
@@ -11,6 +12,8 @@ from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..layers.inputs import Affixes, embed
 from ..layers.noise import Draw
+from ..layers.outline import Outline, Tokens, affine, affines, array
+from ..layers.stack import Stack
 from ..layers.window import Window
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
@@ -99,3 +102,19 @@ class LanguageModel(DecoderModel):
     def initial_state(self, batch: int) -> Any:
         """As `Stack.initial_state`: zeros, or what is learned."""
         return self.stack.initial_state(batch)
+
+    def outline(self) -> Outline:
+        """What a step computes: for exporters."""
+        if not isinstance(self.stack, Stack):
+            raise InputError("a fixed window has no recurrent state: it is not exported.")
+        if not isinstance(self.head, Softmax):
+            raise InputError("the adaptive softmax is not exported: train with --model.head full.")
+        every = torch.arange(self.embedding.num_embeddings, device=self.embedding.weight.device)
+        with torch.no_grad():
+            table = array(embed(every, self.embedding, self.affixes))
+        return Outline(
+            Tokens(table),
+            self.stack.outline(),
+            (*affines(self.output), *affines(self.to_embedding), affine(self.head)),
+            tied=self.head.weight is self.embedding.weight and self.affixes is None,
+        )

@@ -29,6 +29,7 @@ from ..layers.states import each, like, tensors
 from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
+from .exported import Exported
 from .task import QUICK_TOKENS, Evaluation, Loss, Score, Task
 from .writing import never_written, tell_unknown, write
 
@@ -289,6 +290,20 @@ class Language(Task):
         forbidden = never_written(options, unknown=self.config.level == "word", eos=has_eos)
         eos = EOS if has_eos and not options.ignore_eos else None
         yield from write(model, ids, self.vocabulary, options, eos=eos, forbidden=forbidden)
+
+    def exported(self, model: LanguageModel) -> Exported:
+        """What an exporter writes."""
+        data = self.config.data
+        has_eos = data.eos != "none"
+        return Exported(
+            model.outline(),
+            "token",
+            self.vocabulary,
+            opening=self.opening(),
+            never=(PAD, BOS, *((UNK,) * (self.config.level != "word")), *((EOS,) * (not has_eos))),
+            eos=EOS if has_eos else None,
+            line_ends=data.eos == "line",
+        )
 
 
 def settle_eos(config: LanguageConfig, train: Text) -> Literal["line", "file", "none"]:

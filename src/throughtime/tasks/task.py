@@ -22,6 +22,7 @@ from ..ground.errors import InputError, did_you_mean
 from ..ground.machine import Processes
 from . import entry, name_of
 from .endings import Ends, RunningText
+from .exported import Exported
 
 QUICK_TOKENS = 200_000
 """Validation tokens looked at during training, where there are more."""
@@ -339,3 +340,7 @@ class Task(ABC):
     def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
         """Pieces of novel text as they are written, each with the number of its sample."""
         raise NotImplementedError  # only where config.generate_options says so
+
+    def exported(self, model: Any) -> Exported:
+        """What an exporter writes; `InputError` where nothing of it can be."""
+        raise InputError(f"{entry(name_of(self.config)).noun} is not exported yet.")

@@ -11,6 +11,7 @@ from ...config.agreement import AgreementOptions, CorpusOptions
 from ...config.verbs import (
     AgreementVerbOptions,
     EvaluateOptions,
+    ExportOptions,
     GenerateOptions,
     InspectOptions,
     PredictOptions,
@@ -25,6 +26,7 @@ RUN_OPTIONS: dict[str, type] = {
     "predict": PredictOptions,
     "generate": GenerateOptions,
     "inspect": InspectOptions,
+    "export": ExportOptions,
 }
 """A verb's own options."""
 OF_TASKS = ("evaluate", "predict", "generate")

@@ -1,0 +1,82 @@
+"""Trained models in other languages, all from the same traces: C, ONNX, a page.
+
+Why it is so: docs/decisions/exporting.md.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..ground.errors import InputError, one_of
+from ..ground.output import make_folder
+from ..ground.paths import typed_path
+from ..tasks.exported import Exported
+
+LARGE = 16 * 2**20
+"""Bytes of weights above which C asks for `yes`."""
+
+TARGETS = ("c",)
+
+
+def write(
+    exported: Exported,
+    out: str | Path,
+    *,
+    to: str = "c",
+    name: str,
+    precision: str = "float32",
+    what: str = "A model",
+    yes: bool = False,
+) -> Path:
+    """The folder, which is new, with the files of a target."""
+    one_of("target", to, TARGETS)
+    folder = new(out)
+    known(name)
+    from . import c
+
+    one_of("precision", precision, c.PRECISIONS)
+    size = numbers_in(exported) * (1 if precision == "int8" else 4)
+    if size > LARGE and not yes:
+        raise InputError(
+            f"the weights are {size / 2**20:.0f} MB, a file of C three times that, which compilers "
+            "take minutes for: --yes writes it all the same, --precision int8 a quarter of it."
+        )
+    put(folder, c.files(exported, name, precision, what))
+    return folder
+
+
+def put(folder: Path, files: dict[str, str]) -> None:
+    """Write texts into a folder that was not there."""
+    make_folder(folder)
+    for path, text in files.items():
+        target = folder / path
+        make_folder(target.parent)
+        target.write_text(text, encoding="utf-8", newline="\n")
+
+
+def new(out: str | Path) -> Path:
+    """The path of a folder that is not there yet."""
+    folder = typed_path(out)
+    if folder.exists():
+        raise InputError(f"{folder} exists and is not overwritten. Choose another --out.")
+    return folder
+
+
+def known(name: str) -> str:
+    """A name that functions of C may begin with."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InputError(
+            f"{name!r} is no name in C: expected a letter, then letters, digits and _. Give --name."
+        )
+    return name
+
+
+def numbers_in(exported: Exported) -> int:
+    """How many numbers the weights are."""
+    outline = exported.outline
+    table = getattr(outline.inputs, "table", None)
+    count = 0 if table is None or outline.tied else table.size
+    scans = [scan for layer in outline.layers for scan in layer.scans]
+    count += sum(s.W_x.size + s.W_a.size + s.b.size for s in scans)
+    return count + sum(one.W.size + one.b.size for one in outline.outputs)

@@ -1,0 +1,228 @@
+"""Layers and maps as C functions: the trace's products, and the loops between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...layers.outline import Affine, Array, Outline, Scan, Tokens
+from ...scans.compiled.targets.c99 import loops
+from ...scans.compiled.trace import Trace
+from ..lowering import Lowered
+from .arrays import Arrays, Matrix
+
+
+@dataclass
+class Steps:
+    """The functions of a model, and what is known of them: arrays, bytes of the stack, products."""
+
+    model: Lowered
+    arrays: Arrays
+    texts: list[str] = field(default_factory=list)
+    products: int = 0
+    """Multiplications and additions of a step."""
+    stack: int = 0
+    """Bytes of numbers that the deepest function holds."""
+
+    def __post_init__(self) -> None:
+        self.outline: Outline = self.model.outline
+        inputs = self.outline.inputs
+        if isinstance(inputs, Tokens):
+            if self.outline.tied:
+                self.table = self.arrays.matrix(self.outline.outputs[-1].W)
+            elif self.model.folded:
+                self.table = self.arrays.table(self.by_slot(inputs.table))
+            else:
+                self.table = self.arrays.table(inputs.table)
+        number = 0
+        for k, layer in enumerate(self.outline.layers):
+            for d, scan in enumerate(layer.scans):
+                self.scan(number, k, scan, self.model.traces[k][d], self.model.folded and k == 0)
+                number += 1
+        for k, one in enumerate(self.outline.outputs):
+            self.affine(k, one)
+
+    def by_slot(self, table: Array) -> Array:
+        """The columns of a folded table as the first layer's slots have them."""
+        trace, n = self.model.traces[0][0], self.outline.layers[0].scans[0].n
+        return np.concatenate([table[:, g * n : (g + 1) * n] for g in gates_of(trace)], 1)
+
+    def add(self, text: str) -> None:
+        """A function."""
+        self.texts.append(text)
+
+    def multiply(self, y: str, matrix: Matrix, x: str) -> str:
+        """A call of `name_product`."""
+        self.products += matrix.rows * matrix.columns
+        return f"name_product({y}, {matrix.given}, {x}, {matrix.rows}, {matrix.columns});"
+
+    def scan(self, number: int, layer: int, scan: Scan, trace: Trace, folded: bool) -> None:
+        """The step of a scan: the state is written where it is read."""
+        n, slots = scan.n, len(trace.gates) - (trace.direct is not None)
+        states = [f"s{k}" for k in range(trace.states)]
+        numbers = {f"state[{k}]": f"s{k}[i]" for k in range(trace.states)}
+        numbers |= {f"out[{k}]": f"s{k}[i]" for k in range(trace.states)}
+        numbers |= {f"z[{k}]": f"z[{k * n} + i]" if k else "z[i]" for k in range(slots)}
+        if trace.direct is not None:
+            numbers[f"z[{trace.direct}]"] = "x[i]"
+        numbers |= {f"p[{k}]": f"p{k}[i]" for k in range(trace.vectors)}
+        made = sorted({p.operand for p in trace.products if p.operand >= trace.states})
+        numbers |= {f"value[{k}]": f"value{k}[i]" for k in made}
+        lines = [f"float z[{max(slots, 1) * n}];"]
+        lines += [f"float value{k}[{n}];" for k in made]
+        read = {r for stage in trace.stages if stage for r in stage.reads}
+        lines += [
+            f"const float *p{k} = {self.arrays.vector(vector)};"
+            for k, vector in enumerate(scan.vectors)
+            if f"p[{k}]" in read
+        ]
+        lines += ["int i;", *self.begin(scan, trace, folded, slots)]
+        for number_, stage in enumerate(trace.stages):
+            for p in trace.products:
+                if p.stage == number_:
+                    rows = range(p.slot, p.slot + p.count)
+                    W = np.concatenate(
+                        [scan.W_a[g * n : (g + 1) * n] for g in map(trace.gates.__getitem__, rows)]
+                    )
+                    operand = states[p.operand] if p.operand < trace.states else f"value{p.operand}"
+                    lines.append(self.multiply(at("z", p.slot * n), self.arrays.matrix(W), operand))
+            if stage is not None:
+                body = loops(stage, n, numbers.__getitem__)
+                lines += ["{", *(f"    {line}" for line in body), "}"]
+                kept = sum("float kept" in line and "[i]" not in line for line in body)
+                self.stack = max(self.stack, 4 * n * (slots + len(made) + kept))
+        given = "const float *x, " if trace.inputs or trace.direct is not None else ""
+        if folded:
+            given = "int token, "
+        head = (
+            f"static void name_scan{number}({given}{', '.join(f'float *{s}' for s in states)}) {{"
+        )
+        reads = "a token" if folded else f"{scan.n_x} numbers"
+        said = f"{scan.cell!r}, {n} units, reads {reads}; state {', '.join(scan.cell.state)}"
+        about = f"/* Layer {layer + 1}: {said}. */"
+        self.add("\n".join([about, head, *(f"    {line}" for line in lines), "}"]))
+
+    def begin(self, scan: Scan, trace: Trace, folded: bool, slots: int) -> list[str]:
+        """z = W_x x + b for the slots that x feeds, 0 for the others."""
+        n, gates = scan.n, gates_of(trace)
+        fed = trace.inputs * n
+        lines = []
+        if trace.inputs:
+            b = self.arrays.vector(np.concatenate([scan.b[g * n : (g + 1) * n] for g in gates]))
+            if folded:
+                lines.append(f"name_look_up(z, {self.table.given}, token, {fed});")
+                lines.append(f"for (i = 0; i < {fed}; i++) z[i] += {b}[i];")
+            else:
+                W = np.concatenate([scan.W_x[g * n : (g + 1) * n] for g in gates])
+                lines.append(f"for (i = 0; i < {fed}; i++) z[i] = {b}[i];")
+                lines.append(self.multiply("z", self.arrays.matrix(W), "x"))
+        if slots > trace.inputs:
+            lines.append(f"for (i = {fed}; i < {slots * n}; i++) z[i] = 0.0f;")
+        return lines
+
+    def affine(self, number: int, one: Affine) -> None:
+        """y = then(W x + b)."""
+        m = len(one.W)
+        lines = [
+            "int i;",
+            f"for (i = 0; i < {m}; i++) y[i] = {self.arrays.vector(one.b)}[i];",
+            self.multiply("y", self.arrays.matrix(one.W), "x"),
+        ]
+        then = {"relu": "y[i] < 0.0f ? 0.0f : y[i]", "tanh": "name_tanh(y[i])"}.get(one.then)
+        if then:
+            lines.append(f"for (i = 0; i < {m}; i++) y[i] = {then};")
+        head = f"static void name_map{number}(const float *x, float *y) {{"
+        self.add("\n".join([head, *(f"    {line}" for line in lines), "}"]))
+
+    # ---- what calls them -------------------------------------------------------------------
+
+    def state_fields(self) -> list[str]:
+        """Of the state, by layer, direction and part."""
+        return [f"float {name}[{n}];" for name, n in self.parts()]
+
+    def parts(self) -> list[tuple[str, int]]:
+        """Names and sizes."""
+        found = []
+        for k, layer in enumerate(self.outline.layers, 1):
+            for d, scan in enumerate(layer.scans):
+                side = "_backward" if d else ""
+                found += [(f"layer{k}{side}_{part}", scan.n) for part in scan.cell.state]
+        return found
+
+    def first(self) -> list[str]:
+        """Lines that set the first state."""
+        lines, parts = [], iter(self.parts())
+        for scan in (scan for layer in self.outline.layers for scan in layer.scans):
+            for values in scan.first:
+                name, n = next(parts)
+                value = f"{self.arrays.vector(values)}[i]" if values.any() else "0.0f"
+                lines.append(f"for (i = 0; i < {n}; i++) state->{name}[i] = {value};")
+        return lines
+
+    def advance(self) -> str:
+        """One step through the layers of one direction; y is what comes out."""
+        n = self.outline.layers[-1].size
+        tokens = isinstance(self.outline.inputs, Tokens)
+        lines = ["int i;"]
+        x = "x"
+        if tokens and not self.model.folded:
+            width = self.outline.inputs.size
+            lines.append(f"float x[{width}];")
+            if self.outline.tied:
+                V = self.table.rows
+                lines.append(f"name_look_up_tiled(x, {self.table.given}, token, {V}, {width});")
+            else:
+                lines.append(f"name_look_up(x, {self.table.given}, token, {width});")
+            self.stack += 4 * width
+        parts = iter(self.parts())
+        for k, layer in enumerate(self.outline.layers):
+            (scan,) = layer.scans
+            states = [f"state->{next(parts)[0]}" for _ in scan.cell.state]
+            trace = self.model.traces[k][0]
+            reads = trace.inputs or trace.direct is not None
+            given = ["token"] if self.model.folded and k == 0 else [x] if reads else []
+            lines.append(f"name_scan{k}({', '.join([*given, *states])});")
+            if layer.adds_input:
+                lines.append(
+                    f"for (i = 0; i < {scan.n}; i++) added{k}[i] = {states[0]}[i] + {x}[i];"
+                )
+                lines.insert(1, f"float added{k}[{scan.n}];")
+                self.stack += 4 * scan.n
+                x = f"added{k}"
+            else:
+                x = states[0]
+        lines.append(f"for (i = 0; i < {n}; i++) y[i] = {x}[i];")
+        given = "int token" if tokens else "const float *x"
+        head = f"static void name_advance(name_state *state, {given}, float *y) {{"
+        return "\n".join([head, *(f"    {line}" for line in declared_first(lines)), "}"])
+
+    def answer(self, last: str) -> str:
+        """The maps after the stack, from y to `last`."""
+        lines, x = [], "y"
+        for k, one in enumerate(self.outline.outputs):
+            end = k == len(self.outline.outputs) - 1
+            y = last if end else f"h{k}"
+            if not end:
+                lines.insert(0, f"float h{k}[{len(one.W)}];")
+                self.stack += 4 * len(one.W)
+            lines.append(f"name_map{k}({x}, {y});")
+            x = y
+        head = f"static void name_answer(const float *y, float *{last}) {{"
+        return "\n".join([head, *(f"    {line}" for line in lines), "}"])
+
+
+def declared_first(lines: list[str]) -> list[str]:
+    """Declarations before statements, as C89 readers like it."""
+    declares = [line for line in lines if line.startswith(("float ", "int ", "const "))]
+    return [*declares, *(line for line in lines if line not in declares)]
+
+
+def gates_of(trace: Trace) -> list[int]:
+    """The gates of the slots that x feeds."""
+    return list(trace.gates[: trace.inputs])
+
+
+def at(name: str, offset: int) -> str:
+    """A pointer into an array."""
+    return f"{name} + {offset}" if offset else name

@@ -1,0 +1,185 @@
+"""What a model computes, piece by piece: for whoever writes it in another language.
+
+A model tells its `Outline`, a task what the model is for (`tasks.exported`). Numbers are float64
+arrays that hold the weights as they are, after their hooks; what acts in training alone is not
+there. Letters are those of `cells.base`: W [m, n], b [m].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..cells import Cell, Weights
+from ..ground.errors import InputError
+from ..scans import derived
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """x<t> = table[token<t>], the table [V, n_x]."""
+
+    table: Array
+
+    @property
+    def size(self) -> int:
+        """Of x."""
+        return self.table.shape[1]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """x<t> = (number<t> − mean) / deviation, of `size` numbers; as they are where mean is None."""
+
+    size: int
+    mean: Array | None = None
+    deviation: Array | None = None
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = then(W x + b); `then` is "", "relu" or "tanh"."""
+
+    W: Array
+    b: Array
+    then: str = ""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A cell through time. `W_x` [G·n, n_x], `W_a` [G·n, n], `b` [G·n] as `step` reads them;
+    `vectors` [n] in the order of the cell's; `first` [n] for each part of the state."""
+
+    cell: Cell
+    W_x: Array
+    W_a: Array
+    b: Array
+    vectors: tuple[Array, ...]
+    first: tuple[Array, ...]
+
+    @property
+    def n(self) -> int:
+        """Units."""
+        return self.W_a.shape[1]
+
+    @property
+    def n_x(self) -> int:
+        """What goes in."""
+        return self.W_x.shape[1]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One scan, or one forward and one backward; `adds_input`: y<t> + x<t> is what goes on."""
+
+    scans: tuple[Scan, ...]
+    adds_input: bool = False
+
+    @property
+    def size(self) -> int:
+        """Of y."""
+        return sum(scan.n for scan in self.scans)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What stands for a whole sequence: `kind` as in `Pooling`; attention has α<t> ∝ exp(query ·
+    keys(y<t>))."""
+
+    kind: str
+    keys: Affine | None = None
+    query: Array | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """e = embed(v), once a sequence, of v [n_v]. It joins x<t> (`joins_input`), the first state
+    (`first`: all parts, layer by layer, in the order of each cell's state), or both."""
+
+    embed: Affine
+    joins_input: bool
+    first: Affine | None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Legal tags in a row: scores of the first, of neighbours [from, to], of the last; −∞ for what
+    may not be."""
+
+    start: Array
+    transitions: Array
+    end: Array
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Inputs, layers of a stack, what a sequence comes to, and the maps after it, in this order."""
+
+    inputs: Tokens | Numbers
+    layers: tuple[Layer, ...]
+    outputs: tuple[Affine, ...]
+    pooling: Pool | None = None
+    condition: Condition | None = None
+    chain: Chain | None = None
+    tied: bool = field(default=False)
+    """Whether the last map's W is the table."""
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the whole sequence must be there before anything is said."""
+        return any(len(layer.scans) > 1 for layer in self.layers)
+
+
+def array(tensor: Tensor) -> Array:
+    """As float64."""
+    return tensor.detach().to("cpu", torch.float64).numpy()
+
+
+def affine(linear: Any, then: str = "") -> Affine:
+    """Of anything with `weight` and `bias`, None for no bias."""
+    W = array(linear.weight)
+    b = np.zeros(len(W)) if linear.bias is None else array(linear.bias)
+    return Affine(W, b, then)
+
+
+def affines(layers: nn.Module) -> tuple[Affine, ...]:
+    """Of maps in a row, each with what comes between: relu, dropout, nothing."""
+    found: list[Affine] = []
+    for layer in layers.children() if isinstance(layers, nn.Sequential) else [layers]:
+        if isinstance(layer, nn.Linear):
+            found.append(affine(layer))
+        elif isinstance(layer, nn.ReLU):
+            found[-1] = Affine(found[-1].W, found[-1].b, "relu")
+        elif not isinstance(layer, (nn.Dropout, nn.Identity)):
+            raise InputError(f"{type(layer).__name__} cannot be exported.")
+    return tuple(found)
+
+
+def layers_of(
+    cells: Sequence[Cell], weights: Sequence[Weights], first: Sequence[Any], adds: Sequence[bool]
+) -> tuple[Layer, ...]:
+    """The layers of a stack: cells and `adds` one for each layer, the others one for each scan."""
+    directions = len(weights) // len(cells)
+    scans = []
+    for k, (w, state) in enumerate(zip(weights, first)):
+        cell = cells[k // directions]
+        with torch.no_grad():
+            # derived in float64, as the reference does
+            W_x, W_a, b = (part.detach().double() for part in (w.W_x, w.W_a, w.b))
+            given = {name: part.detach().double() for name, part in w.vectors.items()}
+            read = derived(cell, Weights(W_x, W_a, b, given))
+        vectors = tuple(array(read.vectors[name]) for name in cell.vectors)
+        begins = tuple(array(part)[0] for part in state)
+        W_x, W_a, b = map(array, (read.W_x, read.W_a, read.b))
+        scans.append(Scan(cell, W_x, W_a, b, vectors, begins))
+    return tuple(
+        Layer(tuple(scans[k * directions : (k + 1) * directions]), adds[k])
+        for k in range(len(cells))
+    )
