@@ -14,6 +14,7 @@ from torch import Tensor, sigmoid, tanh
 
 import oracles
 import throughtime as tt
+from throughtime.cells import declared
 from throughtime.config import ModelConfig
 from throughtime.models.language import LanguageModel
 from throughtime.scans import BACKENDS
@@ -100,9 +101,11 @@ def random_weights(cell: tt.Cell, n_x: int, n: int, generator: torch.Generator) 
     def random(*shape: int) -> Tensor:
         return normal(generator, *shape) / max(n, 1) ** 0.5
 
-    G = len(cell.gates)
-    vectors = {name: random(cell.vector_size(name, n)) for name in cell.vectors}
-    return tt.Weights(random(G * n, n_x), random(G * n, n), random(G * n), vectors)
+    rows, shapes = len(cell.gates) * n, declared.shapes(cell, n, n_x)
+    vectors = {name: random(size) for name, size in shapes.parameters.items()}
+    W_x, W_a, b = random(rows, n_x), random(rows, shapes.taken), random(rows)
+    matrices = {name: random(*shape) for name, shape in shapes.matrices.items()}
+    return tt.Weights(W_x, W_a, b, vectors, matrices=matrices)
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:
@@ -126,17 +129,19 @@ def problem(
     generator = torch.Generator().manual_seed(seed)
     w = random_weights(cell, n_x, n, generator)
     x = normal(generator, T, B, n_x)
-    start = cell.State(*(normal(generator, B, n) for _ in cell.state)) if state else None
+    sizes = cell.state_sizes(n, n_x)
+    start = cell.State(*(normal(generator, B, size) for size in sizes)) if state else None
     if isinstance(reset, list):
         where = torch.zeros(T, B, dtype=torch.bool)
         for t, b in reset:
             where[t, b] = True
         reset = where
     lengths = None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64)
-    kinds = ((T, B, n), False), ((T, B, n), True), ((T, B, 1), False), ((min(T, 1), B, n), True)
+    kinds = ((T, B, 0), False), ((T, B, 0), True), ((T, B, 1), False), ((min(T, 1), B, 0), True)
     inputs = {}
     for name, (shape, truths) in zip(cell.inputs, kinds * 4):
-        stream = normal(generator, *shape)
+        units = cell.size(cell.sizes.get(name, "n"), n, n_x)
+        stream = normal(generator, *shape[:2], shape[2] or units)
         inputs[name] = stream > 0 if truths else stream
     return Problem(cell, w, x, start, lengths, reset, layout, inputs)
 
@@ -207,14 +212,15 @@ def outcome(
 
     Only the scan is on `device`; the leaves and the results are on the CPU.
     """
-    leaves = {"x": p.x, "W_x": p.w.W_x, "W_a": p.w.W_a, "b": p.w.b, **p.w.vectors}
+    leaves = {"x": p.x, "W_x": p.w.W_x, "W_a": p.w.W_a, "b": p.w.b, **p.w.vectors, **p.w.matrices}
     if p.state is not None:
         leaves |= {f"initial {name}": part for name, part in p.state._asdict().items()}
     truths = {name: part for name, part in p.inputs.items() if part.dtype == torch.bool}
     leaves |= {name: part for name, part in p.inputs.items() if name not in truths}
     leaves = {name: leaf.detach().to(dtype).requires_grad_() for name, leaf in leaves.items()}
     at = {name: laid_out(leaf.to(device), p.layout) for name, leaf in leaves.items()}
-    w = tt.Weights(at["W_x"], at["W_a"], at["b"], {v: at[v] for v in p.cell.vectors})
+    vectors, matrices = ({name: at[name] for name in of} for of in (p.w.vectors, p.w.matrices))
+    w = tt.Weights(at["W_x"], at["W_a"], at["b"], vectors, matrices=matrices)
     state = None
     if p.state is not None:
         state = p.cell.State(*(at[f"initial {name}"] for name in p.cell.state))
@@ -269,21 +275,21 @@ def assert_same(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 def in_numpy(cell: tt.Cell, w: tt.Weights) -> oracles.Parameters:
     """The weights as the oracles take them: W_g = [W_ga, W_gx] and b_g by the gate's name."""
-    n = w.W_a.shape[1]
+    n = cell.width(w)
     rows = {gate: slice(g * n, (g + 1) * n) for g, gate in enumerate(cell.gates)}
     W = np.concatenate([w.W_a.detach().numpy(), w.W_x.detach().numpy()], axis=1)
     return oracles.Parameters(
         {gate: W[r] for gate, r in rows.items()},
         {gate: w.b.detach().numpy()[r] for gate, r in rows.items()},
-        {name: v.detach().numpy() for name, v in w.vectors.items()},
+        {name: v.detach().numpy() for name, v in (*w.vectors.items(), *w.matrices.items())},
     )
 
 
 def by_oracle(p: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """y and the final states from the NumPy equations."""
     _, B, _ = p.x.shape
-    n = p.w.W_a.shape[1]
-    zeros = {name: np.zeros((B, n)) for name in p.cell.state}
+    sizes = zip(p.cell.state, p.cell.state_sizes(p.cell.width(p.w), p.x.shape[-1]))
+    zeros = {name: np.zeros((B, size)) for name, size in sizes}
     state = zeros if p.state is None else {k: v.numpy() for k, v in p.state._asdict().items()}
     return oracles.unroll(
         ORACLES[p.cell],

@@ -28,9 +28,13 @@ def rounded(p: Problem) -> Problem:
     def near(part):
         return part.to(HALF).double()
 
-    w = tt.Weights(*map(near, p.w[:3]), {name: near(v) for name, v in p.w.vectors.items()})
+    vectors, matrices = (
+        {name: near(part) for name, part in parts.items()} for parts in (p.w.vectors, p.w.matrices)
+    )
+    w = tt.Weights(*map(near, p.w[:3]), vectors, matrices=matrices)
     state = None if p.state is None else p.cell.State(*map(near, p.state))
-    return replace(p, w=w, x=near(p.x), state=state)
+    inputs = {k: part if part.dtype == torch.bool else near(part) for k, part in p.inputs.items()}
+    return replace(p, w=w, x=near(p.x), state=state, inputs=inputs)
 
 
 def forget() -> None:

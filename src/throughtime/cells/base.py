@@ -1,7 +1,8 @@
 """What a cell is: named gates, named states, named vectors, and `step`, its equations.
 
 Notation. `x` is x<t>, `s` the state at t-1, the result of `step` the state at t. `w.g(v, x)` is
-W_g [v, x] + b_g and `w.p` a vector of the cell. The built-in cells are in `built_in.py`.
+W_g [v, x] + b_g, `w.p` a vector of the cell, `w.M(v)` a matrix of it times v. The built-in cells
+are in `built_in.py`; what a cell may say of sizes is looked at in `declared.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import inspect
 import math
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
-from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,7 +21,8 @@ from torch.nn.functional import linear
 from torch.utils._pytree import _register_namedtuple
 
 from ..ground.errors import InputError
-from .initial import begin, check
+from . import declared
+from .initial import begin
 
 
 class Weights(NamedTuple):
@@ -29,8 +30,9 @@ class Weights(NamedTuple):
 
     W_x [G·n, n_x] acts on the input, W_a [G·n, n] on the carried state, b [G·n] is the bias:
     the rows of gate g are W_g = [W_ga, W_gx] and b_g. `vectors` holds each named vector, [n], or
-    [1] where the cell names it among its `scalars`;
-    `first`, where the first state is learned, what each part of it has beyond the cell's own, [n].
+    [1] where the cell names it among its `scalars`; `first`, where the first state is learned, what
+    each part of it has beyond the cell's own, [n]; `matrices` each named matrix. Where a cell has
+    sizes of its own, they take the place of n: `Cell.size`.
     """
 
     W_x: Tensor
@@ -38,6 +40,7 @@ class Weights(NamedTuple):
     b: Tensor
     vectors: dict[str, Tensor]
     first: Mapping[str, Tensor] = MappingProxyType({})
+    matrices: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Gate:
@@ -58,6 +61,16 @@ class Gate:
         return linear(v, self.W_a)
 
 
+class Matrix:
+    """A matrix that stands alone, of any size: `matrix(v)` is W v, of x or of a made value."""
+
+    def __init__(self, W: Tensor) -> None:
+        self.W = W
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return linear(v, self.W)
+
+
 _STATES: dict[str, Any] = {}
 """Classes of states by the name under which torch.export and pickle write them down."""
 
@@ -73,7 +86,8 @@ def _state_class(cls: type[Cell]) -> Any:
     def copied(state: Any, memo: dict[int, Any]) -> Any:
         return type(state)(*(copy.deepcopy(part, memo) for part in state))
 
-    made = namedtuple(f"{cls.__name__}State", cls.state, module=cls.__module__)
+    none = (None,) * len(cls.lagged)  # `step` leaves them to `carrying`
+    made = namedtuple(f"{cls.__name__}State", cls.state, module=cls.__module__, defaults=none)
     made.__qualname__ = f"{cls.__qualname__}.State"
     made.__reduce__, made.__deepcopy__ = reduced, copied  # pyright: ignore
     _register_namedtuple(made, serialized_type_name=name)
@@ -96,17 +110,11 @@ torch.serialization.add_safe_globals([read_state])
 
 
 class Bound:
-    """A cell's weights by name: a `Gate` for each gate, a tensor for each vector."""
+    """A cell's weights by name: a `Gate` for each gate, a `Matrix`, a tensor for each vector."""
 
     def __init__(self, named: dict[str, Any]) -> None:
         for name, value in named.items():  # torch.compile follows no SimpleNamespace
             setattr(self, name, value)
-
-
-def _is_name(name: Any) -> bool:
-    """Whether a gate, a state or the like may be called so."""
-    fits = isinstance(name, str) and name.isidentifier()
-    return fits and name[0] != "_" and not iskeyword(name)
 
 
 def as_it_is(candidate: Tensor) -> Tensor:
@@ -134,8 +142,17 @@ class Cell:
     from the parameters, once a scan. `inputs` names what `step` reads at each step beside x, as
     `w.m`, [B, n]: masks, time stamps; `tt.scan` takes them. `candidate = "c_tilde"` lets recurrent
     dropout act on the candidate: `step` passes it through `w.c_tilde(…)`, which gives it back as it
-    is elsewhere. A malformed declaration raises `InputError` when the class is made; what `step`
-    returns is looked at when the cell is first used, and must be `self.State(…)`.
+    is elsewhere.
+
+    Sizes other than n. `sizes = {"a": "projection"}` says that the state (vector, input) a has
+    `self.projection` units, a number or a share of n; "x" is as many as x has. `matrices = {"R": ("projection", "n")}` names
+    a matrix [projection, n] without a bias, read as `w.R(v)`, of x where it takes "x". The gates
+    take what is as wide as the first state, or as `takes` says. `lags = {"x": 1, "c": 3}` lets
+    `step` look further back: `s.x_1` is x<t-1>, `s.c_2` is c<t-2>, `s.c_3` is c<t-3>; the state
+    has those parts too, and `step` leaves them out of what it returns.
+
+    A malformed declaration raises `InputError` when the class is made; what `step` returns is
+    looked at when the cell is first used, and must be `self.State(…)`.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
@@ -144,6 +161,11 @@ class Cell:
     scalars: ClassVar[tuple[str, ...]] = ()
     inputs: ClassVar[tuple[str, ...]] = ()
     candidate: ClassVar[str] = ""
+    sizes: ClassVar[Mapping[str, str]] = {}
+    matrices: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    takes: ClassVar[str] = ""
+    lags: ClassVar[Mapping[str, int]] = {}
+    lagged: ClassVar[tuple[str, ...]] = ()
     initial: ClassVar[Mapping[str, Any]] = {}
     initial_bias: ClassVar[Mapping[str, float]] = {}
     chrono: ClassVar[Mapping[str, int]] = {}
@@ -157,33 +179,13 @@ class Cell:
         super().__init_subclass__()
         if wraps:
             return
-        for field in ("gates", "state", "vectors", "scalars", "inputs"):
-            names = getattr(cls, field)
-            if not isinstance(names, tuple) or not all(map(_is_name, names)):
-                raise InputError(
-                    f"{cls.__name__}.{field} must be a tuple of names such as ('u', 'c'), "
-                    f"got {names!r}."
-                )
-        if cls.candidate and not _is_name(cls.candidate):
-            raise InputError(
-                f"{cls.__name__}.candidate must be a name such as 'c_tilde', got {cls.candidate!r}."
-            )
-        if not cls.gates or not cls.state:
-            raise InputError(f"{cls.__name__} must name at least one gate and one state.")
-        marks = (cls.candidate,) if cls.candidate else ()
-        read = cls.gates + cls.vectors + cls.inputs + marks
-        if len(set(read)) < len(read) or len(set(cls.state)) < len(cls.state):
-            raise InputError(f"{cls.__name__} names a gate, a vector, an input or a state twice.")
-        if unknown := set(cls.scalars) - set(cls.vectors):
-            raise InputError(f"{cls.__name__}.scalars names no vector: {sorted(unknown)}.")
-        for field in ("initial_bias", "chrono"):
-            if unknown := set(getattr(cls, field)) - set(cls.gates):
-                raise InputError(f"{cls.__name__}.{field} names no gate: {sorted(unknown)}.")
-        check(cls, cls.initial, f"{cls.__name__}.initial")
+        declared.look_at(cls)
         cls._look_at_step()
         cls._look_at_initial_state()
         cls.derives = bool(cls.scalars) or cls.derived is not Cell.derived
         cls.State = _state_class(cls)
+        if cls.lagged and cls.step is not Cell.step and not hasattr(cls.step, "carries"):
+            cls.step = declared.carrying(cls.step)
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         """The equations: the state at t from x<t> and the state at t-1."""
@@ -201,25 +203,37 @@ class Cell:
 
         `initial`: mappings as the cell's own, which count before it.
         """
-        G, n = len(self.gates), hidden_size
+        rows, n = len(self.gates) * hidden_size, hidden_size
         bound = 1 / math.sqrt(n) if n else 0.0
 
         def uniform(*shape: int) -> Tensor:
             return torch.empty(*shape, **to).uniform_(-bound, bound).requires_grad_()
 
+        shapes = declared.shapes(self, n, input_size)
         w = Weights(
-            uniform(G * n, input_size),
-            uniform(G * n, n),
-            torch.zeros(G * n, **to).requires_grad_(),
-            {name: uniform(self.vector_size(name, n)) for name in self.vectors},
+            uniform(rows, input_size),
+            uniform(rows, shapes.taken),
+            torch.zeros(rows, **to).requires_grad_(),
+            {name: uniform(size) for name, size in shapes.parameters.items()},
+            matrices={name: uniform(*shape) for name, shape in shapes.matrices.items()},
         )
         short = {gate: {"bias": value} for gate, value in self.initial_bias.items()}
         begin(self, w, (type(self).initial, short, *initial))
         return w
 
-    def vector_size(self, name: str, n: int) -> int:
-        """How many numbers a vector's parameter holds: n, or one of a scalar."""
-        return 1 if name in self.scalars else n
+    def size(self, name: str, n: int, n_x: int) -> int:
+        """The number behind the name of a size: "n", "x", or an attribute of the cell."""
+        return declared.size(self, name, n, n_x)
+
+    def width(self, w: Weights) -> int:
+        """n, of these weights."""
+        return len(w.b) // len(self.gates)
+
+    def state_sizes(self, n: int, n_x: int) -> tuple[int, ...]:
+        """How many units each part of the state has."""
+        if not self.sizes:
+            return (n,) * len(self.state)
+        return tuple(self.size(self.sizes.get(part, "n"), n, n_x) for part in self.state)
 
     def derived(self, w: Weights) -> Weights:
         """The weights that `step` reads, made from the parameters w once a scan; shapes as w's.
@@ -227,8 +241,9 @@ class Cell:
         Scalars become vectors [n]. A cell may override it, for a matrix that is antisymmetric,
         normalised, of low rank: `return super().derived(w)._replace(W_a=w.W_a - w.W_a.T)`.
         """
-        n = w.W_a.shape[-1]
-        more = {name: w.vectors[name].expand(n) for name in self.scalars}
+        n, n_x = self.width(w), w.W_x.shape[-1]
+        units = {name: self.size(self.sizes.get(name, "n"), n, n_x) for name in self.scalars}
+        more = {name: w.vectors[name].expand(size) for name, size in units.items()}
         return w._replace(vectors={**w.vectors, **more})
 
     def initial_state(self, batch: int, hidden_size: int, *, w: Any = None, **to: Any) -> Any:
@@ -236,16 +251,28 @@ class Cell:
 
         A cell may override it: `self.State(…)` of [batch, hidden_size] each. `w`, the weights as
         `step` reads them or None, lets a state be learned: `w.p.expand(batch, -1)` for a vector p.
-        `to` is passed to torch (dtype, device). An override without `w` is called without it.
+        `to` is passed to torch (dtype, device). An override without `w` is called without it. What
+        it leaves out of `lags` is zero; `first_state` alone knows how wide x is.
         """
-        return self.State(*(torch.zeros(batch, hidden_size, **to) for _ in self.state))
+        sizes = self.state_sizes(hidden_size, hidden_size)
+        return self.State(*(torch.zeros(batch, size, **to) for size in sizes))
 
     def first_state(self, w: Weights, batch: int, **to: Any) -> Any:
         """`initial_state` of a cell with these weights."""
-        n = w.W_a.shape[-1]
+        n, n_x = self.width(w), w.W_x.shape[-1]
+        sizes = self.state_sizes(n, n_x)
+        if self.starts_at_zero:
+            return self.State(*(torch.zeros(batch, size, **to) for size in sizes))
         if self.start_reads_weights:
-            return self.initial_state(batch, n, w=self.bind(self.derived(w)), **to)
-        return self.initial_state(batch, n, **to)
+            state = self.initial_state(batch, n, w=self.bind(self.derived(w)), **to)
+        else:
+            state = self.initial_state(batch, n, **to)
+        missing = {
+            part: torch.zeros(batch, size, **to)
+            for part, size in zip(self.state, sizes)
+            if part in self.lagged and getattr(state, part, 0) is None
+        }
+        return state._replace(**missing) if missing else state
 
     @classmethod
     def _look_at_step(cls) -> None:
@@ -272,12 +299,13 @@ class Cell:
             ) from error
 
     def bind(self, w: Weights) -> Bound:
-        """The weights as `step` reads them: a `Gate` for each gate, a tensor for each vector."""
+        """The weights as `step` reads them: `Gate`s, `Matrix`es, a tensor for each vector."""
         gates = zip(
             self.gates, *(part.chunk(len(self.gates)) for part in (w.W_x, w.W_a, w.b)), strict=True
         )
         marks = {self.candidate: as_it_is} if self.candidate else {}
-        return Bound({g: Gate(*parts) for g, *parts in gates} | w.vectors | marks)
+        matrices = {name: Matrix(W) for name, W in w.matrices.items()}
+        return Bound({g: Gate(*parts) for g, *parts in gates} | w.vectors | matrices | marks)
 
     def holds(self) -> list[Any]:
         """What its equations may depend on beside its class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import traceback
 from pathlib import Path
@@ -100,9 +101,11 @@ def what(error: BaseException, cell: type[Cell] | None = None) -> str:
         return str(error).rstrip(".")
     if isinstance(error, AttributeError) and error.name and cell is not None:
         if isinstance(error.obj, (Bound, SimpleNamespace)):
-            names = (*cell.gates, *cell.vectors, *cell.inputs)
-            kinds = "gate, vector or input" if cell.inputs else "gate or vector"
-            return f"no {kinds} {error.name!r}{meant(error.name, names)}"
+            names = (*cell.gates, *cell.vectors, *cell.matrices, *cell.inputs)
+            kinds = ["gate", "vector", *["matrix"] * bool(cell.matrices)]
+            kinds += ["input"] * bool(cell.inputs)
+            said = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+            return f"no {said} {error.name!r}{meant(error.name, names)}"
         if isinstance(error.obj, cell.State):
             return f"no state {error.name!r}{meant(error.name, cell.state)}"
     said = "".join(traceback.TracebackException.from_exception(error).format_exception_only())
@@ -116,10 +119,12 @@ def meant(name: str, known: tuple[str, ...]) -> str:
 
 
 def names_of(cell: type[Cell]) -> str:
-    """Its gates, vectors, inputs and states."""
-    of = {"gate": cell.gates, "vector": cell.vectors, "input": cell.inputs, "state": cell.state}
+    """Its gates, vectors, matrices, inputs and states."""
+    of = {"gate": cell.gates, "vector": cell.vectors, "matrix": tuple(cell.matrices)}
+    of |= {"input": cell.inputs, "state": cell.state}
+    several = {"matrix": "matrices"}
     return ", ".join(
-        f"the {kind}{'s' * (len(names) > 1)} {' and '.join(names)}"
+        f"the {several.get(kind, f'{kind}s') if len(names) > 1 else kind} {' and '.join(names)}"
         for kind, names in of.items()
         if names
     )
@@ -138,7 +143,7 @@ def shapes_of(frame: FrameType) -> str:
 
 def defined(method: Any) -> str:
     """`FILE:LINE: ` of where a method is written; nothing for one without source."""
-    code = getattr(method, "__code__", None)
+    code = getattr(inspect.unwrap(method), "__code__", None)
     if not isinstance(code, CodeType) or PACKAGE in Path(code.co_filename).parents:
         return ""
     return f"{shown(code.co_filename)}:{code.co_firstlineno}: "

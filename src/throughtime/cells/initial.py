@@ -1,6 +1,7 @@
 """How weights begin, gate by gate, where a cell or who makes a stack says so.
 
-A gate has the halves `recurrent` (W_ga), `input` (W_gx) and `bias` (b_g), a vector is a whole:
+A gate has the halves `recurrent` (W_ga), `input` (W_gx) and `bias` (b_g), a vector or a matrix is a
+whole:
 
     initial = {"f": {"bias": 1.0}, "c": {"recurrent": "orthogonal"}, "p_o": 0.0}
 
@@ -41,8 +42,10 @@ def check(cell: Any, initial: Any, where: str) -> None:
     for name, said in initial.items():
         if name in cell.vectors:
             check_value(said, f"{where}[{name!r}]", "a vector")
+        elif name in cell.matrices:
+            check_value(said, f"{where}[{name!r}]", "a matrix")
         elif name not in cell.gates:
-            known = (*cell.gates, *cell.vectors)
+            known = (*cell.gates, *cell.vectors, *cell.matrices)
             near = did_you_mean(str(name), known)
             raise InputError(f"{where} names no gate or vector: {name!r}.{near}")
         elif not isinstance(said, Mapping) or not said.keys() <= set(HALVES):
@@ -79,12 +82,12 @@ def chrono_steps(value: Any) -> int | None:
 @torch.no_grad()
 def begin(cell: Any, w: Any, initial: Iterable[Mapping[str, Any]]) -> None:
     """Write the initial values into new weights of the cell; what is said later counts."""
-    n = w.W_a.shape[-1]
+    n = cell.width(w)
     draws: dict[int, Tensor] = {}
     for said in initial:
         for name, value in said.items():
-            if name in cell.vectors:
-                fill(w.vectors[name], value, n, draws)
+            if name in cell.vectors or name in cell.matrices:
+                fill((w.vectors if name in cell.vectors else w.matrices)[name], value, n, draws)
                 continue
             start = cell.gates.index(name) * n
             parts = {"recurrent": w.W_a, "input": w.W_x, "bias": w.b}
@@ -165,7 +168,7 @@ def for_cells(
 def of_cell(meant: str | Mapping[str, Any], cell: Any) -> dict[str, Any]:
     """The part of it that concerns one cell."""
     if not isinstance(meant, str):
-        known = (*cell.gates, *cell.vectors)
+        known = (*cell.gates, *cell.vectors, *cell.matrices)
         return {name: value for name, value in meant.items() if name in known}
     if meant == "orthogonal":
         return {gate: {"recurrent": meant} for gate in cell.gates}

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from .base import Bound, Cell, Gate
 
-DECLARED = ("gates", "state", "vectors", "scalars", "candidate", "State", "starts_at_zero",
-            "start_reads_weights", "derives")  # fmt: skip
-"""What a class of cells says of its instances."""
+DECLARED = ("gates", "state", "vectors", "scalars", "candidate", "takes", "lagged", "State",
+            "starts_at_zero", "start_reads_weights", "derives")  # fmt: skip
+"""What a class of cells says of its instances, beside `sizes` and `matrices`."""
 
 
 class Wrapped(Cell, wraps=True):
@@ -26,6 +26,17 @@ class Wrapped(Cell, wraps=True):
         self.cell = cell
         vars(self).update({name: getattr(cell, name) for name in DECLARED})
         vars(self).update(inputs=(*cell.inputs, *inputs))
+
+    @property
+    def sizes(self) -> Any:  # type: ignore[override]  # mappings have no hash: not among `vars`
+        return self.cell.sizes
+
+    @property
+    def matrices(self) -> Any:  # type: ignore[override]
+        return self.cell.matrices
+
+    def size(self, name: str, n: int, n_x: int) -> int:
+        return self.cell.size(name, n, n_x)
 
     def derived(self, w: Any) -> Any:
         return self.cell.derived(w)
@@ -84,7 +95,8 @@ class Noisy(Wrapped, wraps=True):
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         cell = self.cell
-        seen = {name: getattr(w, name) for name in (*cell.gates, *cell.vectors, *cell.inputs)}
+        names = (*cell.gates, *cell.vectors, *cell.matrices, *cell.inputs)
+        seen = {name: getattr(w, name) for name in names}
         if cell.candidate:
             seen[cell.candidate] = getattr(w, cell.candidate)
         if self.thins:

@@ -37,9 +37,9 @@ class Frozen:
         self.input_size, self.dtype = weights[0].W_x.shape[-1], weights[0].W_x.dtype
         self.users = 0
         # of each part of the state, how many layers it holds and their width
-        self.parts = [(1, n) for cell, n in zip(layout.cells, layout.sizes) for _ in cell.state]
+        self.parts = [(1, size) for sizes in layout.widths for size in sizes]
         if layout.uniform:
-            self.parts = [(len(layout.cells), layout.sizes[0])] * len(layout.cells[0].state)
+            self.parts = [(len(layout.cells), size) for size in layout.widths[0]]
         self.State = layout.cells[0].State if layout.uniform else None
 
     def __reduce__(self) -> Any:
@@ -53,7 +53,7 @@ class Frozen:
     @functools.cached_property
     def packed(self) -> scans.Packed | str:
         """The weights in the order of the loops, or why not."""
-        layout, sizes = self.layout, self.layout.sizes
+        layout, sizes = self.layout, self.layout.outputs
         if layout.directions > 1:
             return "a bidirectional stack has no steps."
         firsts = accumulate((len(cell.state) for cell in layout.cells), initial=0)
@@ -93,7 +93,7 @@ class Frozen:
                 return None
             before.append(part.contiguous())
         after = [x.new_empty(layers, B, n) for layers, n in self.parts]
-        y = x.new_empty(*x.shape[:-1], self.layout.sizes[-1])
+        y = x.new_empty(*x.shape[:-1], self.layout.outputs[-1])
         if not packed.step(x.contiguous(), before, after, y, checked):
             return None
         if self.State:
@@ -107,8 +107,10 @@ def constant(w: Weights, halves: bool) -> Weights:
     W_x, W_a, b = (part.detach() for part in w[:3])
     if halves:
         W_x, W_a = (part.to(torch.bfloat16).to(part.dtype) for part in (W_x, W_a))
-    vectors, first = ({k: v.detach() for k, v in parts.items()} for parts in w[3:])
-    return Weights(W_x, W_a, b, vectors, first)
+    vectors, first, matrices = ({k: v.detach() for k, v in parts.items()} for parts in w[3:])
+    if halves:
+        matrices = {k: v.to(torch.bfloat16).to(v.dtype) for k, v in matrices.items()}
+    return Weights(W_x, W_a, b, vectors, first, matrices)
 
 
 def recorded() -> bool:
@@ -188,7 +190,8 @@ class Freezable(nn.Module):
                     raise InputError(
                         f'weights="bf16" is for a stack in float32; this one is in {dtype}.'
                     )
-                layout = Layout(self.evaluated_cells, self.layout.sizes, self.layout.directions)
+                of = self.layout
+                layout = Layout(self.evaluated_cells, of.sizes, of.inputs[0], of.directions)
                 self._frozen = Frozen(layout, weights, self.skips, self.backend, halves)
             if self._frozen.halves != halves:
                 raise InputError("the stack is frozen already, its weights stored otherwise.")

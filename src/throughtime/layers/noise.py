@@ -56,7 +56,9 @@ class Noise:
         for name in ("recurrent_dropout", "variational_dropout"):
             check_rate(name, getattr(self, name))
         if isinstance(self.zoneout, Mapping):
-            known = dict.fromkeys(part for cell in self.cells for part in cell.state)
+            known = dict.fromkeys(
+                part for cell in self.cells for part in cell.state if part not in cell.lagged
+            )
             for part, rate in self.zoneout.items():
                 if part not in known:
                     raise InputError(
@@ -78,7 +80,8 @@ class Noise:
         """The parts of a cell's state under zoneout, and the rate of each."""
         of = self.zoneout
         each = of if isinstance(of, Mapping) else dict.fromkeys(cell.state, of)
-        return tuple((part, float(each[part])) for part in cell.state if each.get(part))
+        parts = (part for part in cell.state if part not in cell.lagged)
+        return tuple((part, float(each[part])) for part in parts if each.get(part))
 
     def expected(self, cell: Cell) -> Cell:
         """The cell at evaluation."""

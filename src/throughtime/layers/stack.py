@@ -28,7 +28,8 @@ from .states import Layout, layers_of
 class CellWeights(nn.Module):
     """The parameters of one cell of a stack: W_x [G·n, n_x], W_a [G·n, n], b [G·n], vectors [n].
 
-    `first` [n] for each part of the state, where the first state is learned; zeros at first.
+    `matrices`, where the cell names any. `first` [n] for each part of the state, where the first
+    state is learned; zeros at first.
     """
 
     def __init__(
@@ -46,8 +47,11 @@ class CellWeights(nn.Module):
         self.W_x, self.W_a, self.b = (nn.Parameter(part.detach()) for part in w[:3])
         vectors = [(name, nn.Parameter(v.detach())) for name, v in w.vectors.items()]
         self.vectors = CellVectors(vectors)  # made from a dict it would sort the names
+        matrices = [(name, nn.Parameter(W.detach())) for name, W in w.matrices.items()]
+        self.matrices = CellVectors(matrices)
         learned = cell.state if learned_initial_state else ()
-        zeros = [(name, nn.Parameter(self.W_a.new_zeros(hidden_size))) for name in learned]
+        sizes = cell.state_sizes(hidden_size, input_size)
+        zeros = [(k, nn.Parameter(self.W_a.new_zeros(size))) for k, size in zip(learned, sizes)]
         self.first = CellVectors(zeros)
 
     def forward(self, weight_drop: float = 0.0) -> Weights:
@@ -56,18 +60,19 @@ class CellWeights(nn.Module):
         Called as a module, so that hooks run: pruning, normalised weights.
         """
         W_a = F.dropout(self.W_a, weight_drop) if weight_drop else self.W_a
-        first = self.first() if len(self.first) else {}  # a step is short: no call for nothing
-        return Weights(self.W_x, W_a, self.b, self.vectors(), first)
+        # a step is short: no call for nothing
+        first, matrices = (part() if len(part) else {} for part in (self.first, self.matrices))
+        return Weights(self.W_x, W_a, self.b, self.vectors(), first, matrices)
 
 
 class CellVectors(nn.ParameterDict):
-    """The vectors of one cell by name; called, they are as its hooks make them."""
+    """The vectors or matrices of one cell by name; called, they are as its hooks make them."""
 
     # torch's dictionaries refuse to be called
     __call__: Callable[[], dict[str, Tensor]] = nn.Module.__call__  # pyright: ignore
 
     def forward(self) -> dict[str, Tensor]:
-        """Every vector, [n]."""
+        """Every one by its name."""
         return dict(self.items())
 
 
@@ -94,8 +99,8 @@ class Stack(Freezable):
     {"f": {"bias": 2.0}} as in a cell, or several; `batch_first` changes x, y and reset to [B, T,
     …]; `backend` as in `tt.scan`.
 
-    Shapes: x [T, B, input_size] → y [T, B, D·n], n the last layer's size, D = 2 if bidirectional
-    else 1; the state is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered
+    Shapes: x [T, B, input_size] → y [T, B, D·n], n the last layer's size (of a cell whose first
+    state has a size of its own, that), D = 2 if bidirectional else 1; the state is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered
     layer by layer, forward before backward, as in torch. Where layers differ in cell or size it is
     a tuple with one state for each layer, its parts [D, B, n of the layer]. lengths [B], reset [T,
     B] as in `tt.scan`.
@@ -136,8 +141,10 @@ class Stack(Freezable):
         self.input_size, self.num_layers = input_size, len(self.cells)
         self.bidirectional = bidirectional
         self.directions = 2 if bidirectional else 1
-        self.layout = Layout(self.cells, self.hidden_sizes, self.directions)
-        self.output_size = self.hidden_sizes[-1] * self.directions
+        if input_size < 1:
+            raise InputError(f"input_size must be at least 1, got {input_size}.")
+        self.layout = Layout(self.cells, self.hidden_sizes, input_size, self.directions)
+        self.output_size = self.layout.outputs[-1] * self.directions
         self.dropout, self.locked_dropout = dropout, locked_dropout
         self.weight_drop, self.skips = weight_drop, skips
         self._check_options()
@@ -147,10 +154,11 @@ class Stack(Freezable):
         self.batch_first = batch_first
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
         begins = initial_weights.for_cells(initial, self.cells)
-        inputs = (input_size, *(n * self.directions for n in self.hidden_sizes))
         self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
             CellWeights(one, n_x, n, learned_initial_state, begin)
-            for one, n_x, n, begin in zip(self.cells, inputs, self.hidden_sizes, begins)
+            for one, n_x, n, begin in zip(
+                self.cells, self.layout.inputs, self.hidden_sizes, begins
+            )
             for _ in range(self.directions)
         )
         self.starts_at_zero = (
@@ -159,9 +167,7 @@ class Stack(Freezable):
 
     def _check_options(self) -> None:
         """Raise `InputError` for numbers out of bounds, and for skips that would add nothing."""
-        sizes = self.hidden_sizes
-        if self.input_size < 1:
-            raise InputError(f"input_size must be at least 1, got {self.input_size}.")
+        sizes = self.layout.outputs
         for cell in self.cells:
             if cell.inputs:
                 raise InputError(
@@ -174,7 +180,8 @@ class Stack(Freezable):
         if self.skips and len(sizes) > 1 and not any(a == b for a, b in pairwise(sizes)):
             raise InputError(
                 f"skips add a layer's input to its output where both are as wide: no neighbours of "
-                f"hidden_size {list(sizes)} are."
+                f"{'hidden_size' if sizes == self.hidden_sizes else 'the outputs'} {list(sizes)} "
+                "are."
             )
 
     @property
@@ -203,10 +210,11 @@ class Stack(Freezable):
         """Before the first step, the state [batch, n] of each scan."""
         found = []
         for k, w in enumerate(weights):
-            cell, like = self.cells[k // self.directions], w.W_a
+            layer = k // self.directions
+            cell, like = self.cells[layer], w.W_a
             if self.starts_at_zero:
-                shape = (batch, like.shape[-1])
-                found.append(cell.State(*(like.new_zeros(shape) for _ in cell.state)))
+                sizes = self.layout.widths[layer]
+                found.append(cell.State(*(like.new_zeros((batch, size)) for size in sizes)))
             else:
                 found.append(scans.first_state(cell, w, batch, like.dtype, like.device))
         return found

@@ -1,8 +1,9 @@
 """States of stacks, of either layout: taken apart, carried, cut from the graph, reordered, saved.
 
 A stack of one cell and one size has one state of that cell, its parts [L·D, B, n]. Any other has a
-tuple with one state for each layer, their parts [D, B, n of the layer]. Sequences are the second
-dimension of every part, whatever the layout.
+tuple with one state for each layer, their parts [D, B, n of the layer]. A part that has a size of
+its own has that in place of n. Sequences are the second dimension of every part, whatever the
+layout.
 """
 
 from __future__ import annotations
@@ -44,11 +45,24 @@ def like(state: Any, parts: Sequence[Tensor]) -> Any:
 
 
 class Layout:
-    """Where the states of a stack's scans stand: layer by layer, forward before backward."""
+    """Where the states of a stack's scans stand: layer by layer, forward before backward.
 
-    def __init__(self, cells: Sequence[Cell], sizes: Sequence[int], directions: int) -> None:
+    `sizes` n of each layer; `inputs` how wide the x of each is; `widths` of each the sizes of the
+    parts of its state, `outputs` that of the first, which is what the next layer sees of it.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], sizes: Sequence[int], input_size: int, directions: int
+    ) -> None:
         self.cells, self.sizes, self.directions = tuple(cells), tuple(sizes), directions
-        self.uniform = all(cell == cells[0] for cell in cells) and len(set(sizes)) == 1
+        inputs, widths = [input_size], []
+        for cell, n in zip(self.cells, self.sizes):
+            widths.append(cell.state_sizes(n, inputs[-1]))
+            inputs.append(widths[-1][0] * directions)
+        self.widths, self.inputs = tuple(widths), tuple(inputs[:-1])
+        self.outputs = tuple(of[0] for of in widths)
+        alike = len(set(zip(self.sizes, self.widths))) == 1
+        self.uniform = alike and all(cell == cells[0] for cell in cells)
 
     def apart(self, state: Any) -> list[Any]:
         """The state of each scan, its parts [B, n]."""
@@ -85,15 +99,15 @@ class Layout:
         """The state; raise `ShapeError` unless it is one of this layout."""
         D = self.directions
         if self.uniform:
-            shape = (len(self.cells) * D, batch, self.sizes[0])
-            return scans.check_state(self.cells[0], state, shape)
+            rows = (len(self.cells) * D, batch)
+            return scans.check_state(self.cells[0], state, rows, self.widths[0])
         if not isinstance(state, (tuple, list)) or hasattr(state, "_fields"):
             came = type(state).__name__
         elif len(state) == len(self.cells):
-            layers = enumerate(zip(self.cells, state, self.sizes), 1)
+            layers = enumerate(zip(self.cells, state, self.widths), 1)
             return tuple(
-                scans.check_state(cell, one, (D, batch, n), f" of layer {layer}")
-                for layer, (cell, one, n) in layers
+                scans.check_state(cell, one, (D, batch), sizes, f" of layer {layer}")
+                for layer, (cell, one, sizes) in layers
             )
         else:
             came = f"{len(state)} states"

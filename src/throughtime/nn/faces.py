@@ -18,8 +18,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from .. import scans
 from ..cells import Cell, Weights
 from ..cells import built_in as cells
+from ..cells.zoo.memory import LSTMP
 from ..ground import lengths as ragged
-from ..ground.errors import BackendUnavailable, InputError, one_of
+from ..ground.errors import InputError, one_of
 from ..layers.depth import scan_layers
 from ..layers.states import Layout
 from ..scans.contract import Problem
@@ -33,10 +34,6 @@ class _Face(torch.nn.RNNBase):
     def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backend = one_of("backend", backend, ("auto", *scans.BACKENDS))
-        if self.proj_size and backend not in ("auto", *scans.torchs()):
-            raise BackendUnavailable(
-                f"proj_size runs on torch's own kernels: backend={scans.torchs()[0]!r}."
-            )
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Tensor | None = None) -> Any:
         """Shapes and results as torch's; `lengths` needs a batch of three dimensions."""
@@ -59,12 +56,14 @@ class _Face(torch.nn.RNNBase):
 
     def _by_scan(self, input: Any) -> bool:
         """Whether our scans run this, and not torch's own layer: asked for, or faster."""
-        if self.proj_size or self.backend in scans.torchs():
+        if self.backend in scans.torchs():
             return False
         if self.backend != "auto":
             return True
-        w = Weights(self.weight_ih_l0, self.weight_hh_l0, self.weight_ih_l0, {})  # type: ignore[arg-type]
-        return not scans.choose("auto", Problem(self._cell(), w, self._shaped(input))).torchs
+        x = self._shaped(input)
+        way = scans.choose("auto", Problem(self._cell(), self._weights("_l0", False), x))
+        # a loop in Python may be all that there is for a cell of which torch has the layer
+        return not (way.torchs or way.interpreted)
 
     def _shaped(self, input: Any) -> Tensor:
         """A view with the sizes [T, B, n_x] of the input, whatever its form; not its numbers."""
@@ -146,9 +145,8 @@ class _Face(torch.nn.RNNBase):
             last = layer == self.num_layers - 1
             return y if last else F.dropout(y, self.dropout, self.training)
 
-        layout = Layout(
-            [cell] * self.num_layers, [self.hidden_size] * self.num_layers, self.directions
-        )
+        sizes = [self.hidden_size] * self.num_layers
+        layout = Layout([cell] * self.num_layers, sizes, x.shape[-1], self.directions)
         y, finals = scan_layers(
             *(layout.cells, weights, x, layout.apart(states)),
             *(lengths, None, self.backend, self.directions, between),
@@ -181,9 +179,14 @@ class _Face(torch.nn.RNNBase):
     def _cell(self) -> Cell:
         raise NotImplementedError
 
-    def _weights(self, suffix: str) -> Weights:
-        """The parameters of one layer and direction as our cells take them: one bias, not two."""
+    def _weights(self, suffix: str, summed: bool = True) -> Weights:
+        """The parameters of one layer and direction as our cells take them: one bias, not two.
+
+        Without `summed` the bias is only as long as it is.
+        """
         W_x, W_a = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
+        if not summed:
+            return Weights(W_x, W_a, W_x, {})
         if not self.bias:
             return Weights(W_x, W_a, W_x.new_zeros(len(W_x)), {})
         return Weights(
@@ -202,13 +205,18 @@ class RNN(_Face, torch.nn.RNN):
 
 
 class LSTM(_Face, torch.nn.LSTM):
-    """torch.nn.LSTM, projections (`proj_size`) included; those run on torch's kernels only.
+    """torch.nn.LSTM, projections (`proj_size`) included: `tt.zoo.LSTMP`.
 
     Oracle: torch.nn.LSTM, to 1e-10 in float64.
     """
 
     def _cell(self) -> Cell:
-        return cells.LSTM()
+        return LSTMP(self.proj_size) if self.proj_size else cells.LSTM()
+
+    def _weights(self, suffix: str, summed: bool = True) -> Weights:
+        """With the projection's matrix, where there is one."""
+        w = super()._weights(suffix, summed)
+        return w._replace(matrices={"r": getattr(self, "weight_hr" + suffix)}) if self.proj_size else w
 
 
 class GRU(_Face, torch.nn.GRU):
@@ -220,10 +228,12 @@ class GRU(_Face, torch.nn.GRU):
     def _cell(self) -> Cell:
         return cells.GRUResetAfter()
 
-    def _weights(self, suffix: str) -> Weights:
+    def _weights(self, suffix: str, summed: bool = True) -> Weights:
         """b_hh of the candidate stays apart, since the reset gate multiplies it: d_c."""
-        w = super()._weights(suffix)
+        w = super()._weights(suffix, summed)
         n = self.hidden_size
+        if not summed:
+            return w
         if not self.bias:
             return w._replace(vectors={"d_c": w.b.new_zeros(n)})
         b_ih, b_hh = getattr(self, "bias_ih" + suffix), getattr(self, "bias_hh" + suffix)

@@ -59,7 +59,8 @@ def scan(
 ) -> tuple[Tensor, Any]:
     """Carry `cell` through time: for t = 1…T, state<t> = step(w, x<t>, state<t-1>).
 
-    Shapes: x [T, B, n_x]; w as `cell.weights(n_x, n)` makes them; each part of `state` [B, n];
+    Shapes: x [T, B, n_x]; w as `cell.weights(n_x, n)` makes them; each part of `state` [B, n], or
+    as wide as the cell says;
     lengths [B], integers on any device, zero allowed; reset [T, B], boolean, true where a new
     sequence starts inside a stream (the state before that step is the initial one); inputs, what
     the cell reads at each step beside x, by name: [T, B, n] or 1 in place of a size, of x's dtype,
@@ -84,7 +85,7 @@ def scan(
     if state is None:
         state = first_state(cell, w, B, x.dtype, x.device)
     else:
-        state = check_state(cell, state, (B, n))
+        state = check_state(cell, state, (B,), cell.state_sizes(n, x.shape[-1]))
     return run(cell, w, x, state, lengths, reset, backend, streams)
 
 
@@ -107,7 +108,7 @@ def run(
         raise InputError(f"{cell!r} reads {', '.join(cell.inputs)} beside x: tt.scan takes inputs.")
     problem = plain(Problem(cell, w, x, state, lengths, reset, restart, streams))
     if not jit_tracing():
-        cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
+        cell.ask(check_step, w.W_x.shape[-1], cell.width(w), x.dtype)
     way = choose(backend, problem)
     if not way.carries_float32 and state[0].dtype != x.dtype:
         before, anew = (rounded_to(x.dtype, cell, s) for s in (problem.state, problem.restart))
@@ -135,7 +136,9 @@ def pack(
         reason = compiled.why_not(Problem(cell, w, x)) or packed.why_not(cell, w, halves)
         if reason:
             return reason
-        cell.ask(check_step, w.W_x.shape[-1], w.W_a.shape[-1], x.dtype)
+        cell.ask(check_step, w.W_x.shape[-1], cell.width(w), x.dtype)
+    if reason := packed.widths_why_not(cells, weights):
+        return reason
     return Packed(cells, weights, places, adds_input, halves)
 
 
@@ -144,11 +147,15 @@ def plain(problem: Problem) -> Problem:
     if torch.compiler.is_compiling():
         return problem  # torch does it
     cell, w, x, state, lengths, reset, restart, streams = problem
-    parts = (x, *w[:3], *w.vectors.values(), *state, *(restart or ()), *streams)
+    of_w = (*w[:3], *w.vectors.values(), *w.matrices.values())
+    parts = (x, *of_w, *state, *(restart or ()), *streams)
     if not any(part.is_neg() for part in parts):
         return problem
-    vectors = {name: vector.resolve_neg() for name, vector in w.vectors.items()}
-    w = Weights(w.W_x.resolve_neg(), w.W_a.resolve_neg(), w.b.resolve_neg(), vectors)
+    vectors, matrices = (
+        {name: part.resolve_neg() for name, part in parts.items()}
+        for parts in (w.vectors, w.matrices)
+    )
+    w = Weights(*(part.resolve_neg() for part in w[:3]), vectors, matrices=matrices)
     state, restart = (
         given and cell.State(*(part.resolve_neg() for part in given)) for given in (state, restart)
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..cells import Cell, Weights
+from ..cells import declared as declarations
 from ..cells.failures import told
 from ..cells.names import find_cell
 from ..ground import lengths as ragged
@@ -37,23 +38,28 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
     check_kind(x, w.W_x.dtype)
     if x.dim() != 3:
         raise ShapeError(f"x must be [T, B, n_x], three dimensions; got {list(x.shape)}.")
-    G, n = len(cell.gates), w.W_a.shape[-1]
-    n_x = x.shape[-1]
-    expected = {"W_x": (G * n, n_x), "W_a": (G * n, n), "b": (G * n,)}
+    n, n_x = cell.width(w), x.shape[-1]
+    rows, shapes = len(cell.gates) * n, declarations.shapes(cell, n, n_x)
+    expected = {"W_x": (rows, n_x), "W_a": (rows, shapes.taken), "b": (rows,)}
     given = {"W_x": w.W_x.shape, "W_a": w.W_a.shape, "b": w.b.shape}
-    for name in cell.vectors:
-        size = cell.vector_size(name, n)
+    for name, size in shapes.parameters.items():
         expected[name] = (size,)
         if name not in w.vectors:
             raise ShapeError(f"{cell!r} needs the vector {name} [{size}]; the weights have none.")
         given[name] = w.vectors[name].shape
+    for name, shape in shapes.matrices.items():
+        expected[name] = shape
+        if name not in w.matrices:
+            raise ShapeError(f"{cell!r} needs a matrix {name} {list(shape)}; the weights have none.")
+        given[name] = w.matrices[name].shape
     if w.first and w.first.keys() != set(cell.state):
         raise ShapeError(
             f"a learned first state of {cell!r} has the parts {', '.join(cell.state)}; got "
             f"{', '.join(w.first)}."
         )
+    sizes = dict(zip(cell.state, cell.state_sizes(n, n_x)))
     for name, part in w.first.items():
-        expected[f"first {name}"], given[f"first {name}"] = (n,), part.shape
+        expected[f"first {name}"], given[f"first {name}"] = (sizes[name],), part.shape
     for name, shape in expected.items():
         if tuple(given[name]) != shape:
             raise ShapeError(
@@ -72,12 +78,16 @@ def derived(cell: Cell, w: Weights) -> Weights:
         return w
     with told():
         made = cell.derived(w)
-    n = w.W_a.shape[-1]
+    n, n_x = cell.width(w), w.W_x.shape[-1]
     expected = [("W_x", w.W_x.shape), ("W_a", w.W_a.shape), ("b", w.b.shape)]
     given = [made.W_x.shape, made.W_a.shape, made.b.shape]
     for name in cell.vectors:
-        expected.append((name, torch.Size((n,))))
+        size = cell.size(cell.sizes.get(name, "n"), n, n_x)
+        expected.append((name, torch.Size((size,))))
         given.append(made.vectors[name].shape)
+    for name in cell.matrices:
+        expected.append((name, w.matrices[name].shape))
+        given.append(made.matrices[name].shape)
     for (name, shape), came in zip(expected, given):
         if came != shape:
             raise ShapeError(
@@ -95,8 +105,10 @@ def check_kind(x: Any, dtype: torch.dtype) -> None:
         raise InputError(f"x must be {dtype}, as the weights are; got {x.dtype}.")
 
 
-def check_state(cell: Cell, state: Any, shape: tuple[int, ...], of: str = "") -> Any:
-    """The state as `cell.State`; raise `ShapeError` unless each part has `shape`.
+def check_state(
+    cell: Cell, state: Any, rows: tuple[int, ...], sizes: Sequence[int], of: str = ""
+) -> Any:
+    """The state as `cell.State`; raise `ShapeError` unless its parts are [*rows, their size].
 
     `of` is said of it where there are several: " of layer 2".
     """
@@ -107,7 +119,8 @@ def check_state(cell: Cell, state: Any, shape: tuple[int, ...], of: str = "") ->
         raise ShapeError(
             f"the state of {cell!r}{of} has the parts {', '.join(cell.state)}; got {came}."
         )
-    for name, part in zip(cell.state, parts):
+    for name, part, size in zip(cell.state, parts, sizes):
+        shape = (*rows, size)
         if tuple(part.shape) != shape:
             raise ShapeError(f"state {name}{of} must be {list(shape)}; got {list(part.shape)}.")
     return cell.State(*parts)
@@ -123,13 +136,14 @@ def first_state(cell: Cell, w: Weights, B: int, dtype: torch.dtype, device: torc
 
     It is checked where the cell itself says what it is.
     """
+    n, n_x = cell.width(w), w.W_x.shape[-1]
+    sizes = cell.state_sizes(n, n_x)
     if starts_at_zero(cell, w):
-        n = w.W_a.shape[-1]
-        return cell.State(*(torch.zeros(B, n, dtype=dtype, device=device) for _ in cell.state))
+        return cell.State(*(torch.zeros(B, size, dtype=dtype, device=device) for size in sizes))
     with told():
         state = cell.first_state(w, B, dtype=dtype, device=device)
     if not cell.starts_at_zero:
-        check_made("initial_state", cell, state, (B, w.W_a.shape[-1]), (dtype, w.W_a.dtype))
+        check_made("initial_state", cell, state, B, sizes, (dtype, w.W_a.dtype))
     if not w.first:
         return state
     learned = (w.first[name].to(part.dtype) for name, part in zip(cell.state, state))
@@ -148,7 +162,7 @@ def check_reset(reset: Tensor | None, T: int, B: int, device: torch.device) -> T
 
 
 def check_inputs(
-    cell: Cell, inputs: Mapping[str, Tensor] | None, x: Tensor, n: int
+    cell: Cell, inputs: Mapping[str, Tensor] | None, x: Tensor, width: int
 ) -> list[Tensor]:
     """What the cell reads at each step beside x, in its order.
 
@@ -161,8 +175,9 @@ def check_inputs(
         raise InputError(
             f"{cell!r} reads these inputs beside x: {expected}; got {', '.join(inputs) or 'none'}."
         )
-    T, B, _ = x.shape
+    T, B, n_x = x.shape
     for name, stream in inputs.items():
+        n = cell.size(cell.sizes.get(name, "n"), width, n_x)
         fits = stream.dim() == 3 and all(
             came in (size, 1) for came, size in zip(stream.shape, (T, B, n))
         )

@@ -31,7 +31,11 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
             torch.jit.TracerWarning,  # pyright: ignore[reportPrivateImportUsage]
             stacklevel=2,
         )
-    streams = [stream.expand(T, B, w.W_a.shape[-1]) for stream in streams]
+    n, n_x = cell.width(w), x.shape[-1]
+    streams = [
+        stream.expand(T, B, cell.size(cell.sizes.get(name, "n"), n, n_x))
+        for name, stream in zip(cell.inputs, streams)
+    ]
     alive = None
     if lengths is not None:
         x, *streams = (ragged.zero_padding(part, lengths) for part in (x, *streams))
@@ -53,7 +57,7 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
         else:
             state = cell.State(*(torch.where(alive[t], new, old) for new, old in zip(after, state)))
             ys.append(torch.where(alive[t], after[0], after[0].new_zeros(())))
-    y = torch.stack(ys) if ys else x.new_zeros(0, B, w.W_a.shape[-1])
+    y = torch.stack(ys) if ys else x.new_zeros(0, B, state[0].shape[-1])
     return y, state
 
 

@@ -28,6 +28,7 @@ from ..cells.zoo.light import FastGRNN as FastGRNN
 from ..cells.zoo.light import FastRNN as FastRNN
 from ..cells.zoo.light import IndRNN as IndRNN
 from ..cells.zoo.memory import JANET as JANET
+from ..cells.zoo.memory import LSTMP as LSTMP
 from ..cells.zoo.memory import MCLSTM as MCLSTM
 from ..cells.zoo.memory import NAS as NAS
 from ..cells.zoo.memory import RAN as RAN

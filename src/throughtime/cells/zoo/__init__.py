@@ -26,6 +26,7 @@ ZOO: dict[str, type[Cell]] = {
     "lem": paths.LEM,
     "light-ru": gated.LightRU,
     "ligru": gated.LiGRU,
+    "lstmp": memory.LSTMP,
     "mclstm": memory.MCLSTM,
     "mgu": gated.MGU,
     "minimal-rnn": gated.MinimalRNN,

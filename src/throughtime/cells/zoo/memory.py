@@ -31,6 +31,38 @@ class OriginalLSTM(Cell):
         return self.State(a=gate_o * tanh(c), c=c)
 
 
+class LSTMP(Cell):
+    """LSTM with a projection: what is put out and seen at the next step has a size of its own.
+
+        Γ_u, Γ_f, Γ_o = σ(W_• [a<t-1>, x<t>] + b_•)
+        c̃    = tanh(W_c [a<t-1>, x<t>] + b_c)
+        c<t> = Γ_u * c̃ + Γ_f * c<t-1>
+        a<t> = W_r (Γ_o * tanh(c<t>))
+
+    `projection` is the size of a<t>, a number of units or a share of n. Initially b_f = 1. The
+    paper also has peepholes; torch.nn.LSTM with `proj_size` has not. Source: Sak, Senior & Beaufays
+    2014, Long Short-Term Memory Based Recurrent Neural Network Architectures for Large Vocabulary
+    Speech Recognition, arXiv:1402.1128. Oracle: NumPy float64 equations.
+    """
+
+    gates = ("u", "f", "c", "o")
+    state = ("a", "c")
+    sizes: ClassVar = {"a": "projection"}
+    matrices: ClassVar = {"r": ("projection", "n")}
+    candidate = "c_tilde"
+    initial: ClassVar = {"f": {"bias": 1.0}}
+    chrono: ClassVar = {"f": 1, "u": -1}
+
+    def __init__(self, projection: float = 0.5) -> None:
+        self.projection = projection
+
+    def step(self, w, x, s):
+        gate_u, gate_f = sigmoid(w.u(s.a, x)), sigmoid(w.f(s.a, x))
+        gate_o = sigmoid(w.o(s.a, x))
+        c = gate_u * w.c_tilde(tanh(w.c(s.a, x))) + gate_f * s.c
+        return self.State(a=w.r(gate_o * tanh(c)), c=c)
+
+
 class JANET(Cell):
     """Just another network: an LSTM of which the forget gate alone is left.
 

@@ -15,7 +15,8 @@ from ...ground.errors import InputError
 from ...ground.tracing import jit_tracing, transformed
 from ..contract import Problem, Runnable
 from ..restarts import by_rows
-from . import build, call, gpu, operator, programs
+from . import build, call, gpu, operator, padding, programs
+from .even import evened, uneven, units_of
 from .inputs import Inputs
 
 TORCHS: bool = False
@@ -46,13 +47,19 @@ def why_not(problem: Problem) -> str | None:
         )
     if torch.compiler.is_compiling() and problem.restart is not None:
         return "a reset to a state that is not zero has no place in a graph of torch.compile."
-    if cell.ask(programs.reads_x) and x.shape[-1] != w.W_a.shape[-1]:
+    units, named = {"n": cell.width(w)}, cell
+    if uneven(cell):
+        units = units_of(cell, w)
+        cell = cell.ask(evened, units)
+    n, widest = units["n"], max(units.values())
+    if cell.ask(programs.reads_x) and "x" not in units and not x.shape[-1] == n == widest:
+        other = f"; others of its parts have {widest}" if widest > n else ""
         return (
-            f"{cell!r} reads x itself, which must then be as wide as the state: "
-            f"{w.W_a.shape[-1]}; it is {x.shape[-1]}."
+            f"{named!r} reads x itself, which must then be as wide as the state: {n}; it is "
+            f"{x.shape[-1]}{other}."
         )
     if gpu.serves(x.device):
-        return cell.ask(gpu.why_not, x.device, w.W_a.shape[-1])
+        return cell.ask(gpu.why_not, x.device, widest)
     return cell.ask(programs.why_not, str(library_dtype(dtype)).removeprefix("torch."))
 
 
@@ -73,6 +80,10 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     """Shapes as in `scan`. Autocast rounds x and the matrices, not the bias or the state."""
     if problem.restart is not None:
         return by_rows(run, problem)
+    target = "triton" if gpu.serves(problem.x.device) else "cpp"
+    if uneven(problem.cell):
+        y, final = run(padding.even_problem(problem, target))
+        return padding.own(problem.cell, problem.state, y, final)
     cell, w, x, state, lengths, reset, _, streams = problem
     matrices = [w.W_x, w.W_a]
     if torch.is_autocast_enabled("cpu"):
@@ -80,7 +91,6 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
     parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
     check_kinds(x, parts)
     dtype = x.dtype
-    target = "triton" if gpu.serves(x.device) else "cpp"
     inside = dtype if target == "triton" else library_dtype(dtype)
     if inside != dtype:
         x, *parts = (part.to(inside) for part in (x, *parts))

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from ...cells import Cell
 from ...ground.errors import ThroughtimeError
-from .stand_ins import STAND_INS, StandIn, step
+from .even import Even
+from .stand_ins import STAND_INS, StandIn, given, step
 
 
 class Opaque(ThroughtimeError):
@@ -68,23 +69,24 @@ def fingerprint(cell: Cell) -> str:
     Raises `Opaque`, and what `step` raises.
     """
     logs = [_logged(cell, stand_in) for stand_in in STAND_INS]
-    named = cell.gates, cell.state, cell.vectors, cell.inputs, torch.get_default_dtype()
-    return "\n".join([repr(named), *logs])
+    named: list[Any] = [cell.gates, cell.state, cell.vectors, cell.inputs]
+    if isinstance(cell, Even):
+        inside = cell.cell
+        named += [cell.whole, inside.sizes, inside.matrices, cell.taken]
+    return "\n".join([repr((*named, torch.get_default_dtype())), *logs])
 
 
 def _logged(cell: Cell, stand_in: StandIn) -> str:
     log = _Log()
 
-    def half(which: str, v: Tensor, gate: str) -> Tensor:
+    def half(which: str, v: Tensor, gate: str, size: int) -> Tensor:
         with torch._C.DisableTorchFunction():
-            result = torch.zeros_like(v)
+            result = v.new_zeros(*v.shape[:-1], size)
         log.lines.append(f"{log.name(result, made=True)} = {which} {gate} {log.name(v)}")
         return result
 
     with torch.no_grad(), log:
-        x, states = stand_in.zeros(), [stand_in.zeros() for _ in cell.state]
-        vectors = [stand_in.zeros()[0] for _ in cell.vectors]
-        streams = [stand_in.zeros() for _ in cell.inputs]
-        log.lines.append(log.name([x, states, vectors, streams], made=True))
-        log.lines.append(f"return {log.name(step(cell, half, x, states, vectors, streams))}")
+        parts = given(cell, stand_in)
+        log.lines.append(log.name(list(parts), made=True))
+        log.lines.append(f"return {log.name(step(cell, stand_in, half, *parts))}")
     return "\n".join(log.lines)

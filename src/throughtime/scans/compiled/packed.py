@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ...cells import Cell, Weights
 from ..checks import derived
-from . import build, programs
-from .call import MOST, Call, as_numbers, fill, scratch
+from . import build, padding, programs
+from .call import MOST, Call, as_numbers, fill, Stream, scratch
+from .even import evened, uneven, units_of
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
@@ -64,12 +65,20 @@ class Packed:
         self.held: list[Tensor] = []
         self.layers = (Layer * len(cells))()
         kind = kind_of(self.dtype, halves)
+        self.padded: dict[int, int] = {}  # the width of each part of the state that is padded
         for layer, cell, w, (part, place), adds in zip(
             self.layers, cells, weights, places, adds_input
         ):
+            w, masks = derived(cell, w), []
+            if uneven(cell):
+                cell, w, widest, masks, _ = padding.even(cell, w)
+                self.padded |= dict.fromkeys(range(part, part + len(cell.state)), widest)
             library = build.load(cell.ask(programs.find), kind, repr(cell))
             self.library = library
-            self._pack(layer.call, library, cell, derived(cell, w))
+            self._pack(layer.call, library, cell, w)
+            for i, mask in enumerate(masks):  # the same for all sequences
+                layer.call.streams[i] = Stream(mask.data_ptr(), 0, 0, 1, True)
+                self.held.append(mask)
             layer.part[:] = range(part, part + MOST)
             layer.place, layer.adds_input = place, adds
             layer.run = ctypes.cast(library.layer_step, _pointer)
@@ -112,16 +121,27 @@ class Packed:
         checked and is not finite: then nothing was computed.
         """
         B, threads = x.shape[-2], torch.get_num_threads()
+        x = padding.wider(x, max(self.layers[0].call.n_x, x.shape[-1]))
         call = Step(*self.head, B, threads, checked, x.data_ptr(), x.stride(-2))
         most, known, size = self.known
         if most < B or threads != known:
             size = self.size(ctypes.addressof(call))
             self.known = B, threads, size
+        results = [*after, y]
+        if self.padded:
+            widths = [self.padded.get(part, 0) for part in range(len(before))]
+            before = [padding.wider(p, w or p.shape[-1]) for p, w in zip(before, widths)]
+            after = [r.new_empty(p.shape) for r, p in zip(results, before)]
+            y = y.new_empty(*y.shape[:-1], self.layers[-1].call.n)
         given = self.pointers(*[part.data_ptr() for part in before])
         made = self.pointers(*[part.data_ptr() for part in after])
         call.before, call.after = ctypes.addressof(given), ctypes.addressof(made)
         call.y, call.scratch = y.data_ptr(), scratch(size, self.dtype)
-        return bool(self.run(ctypes.addressof(call)))
+        took = bool(self.run(ctypes.addressof(call)))
+        if self.padded:
+            for result, made_wider in zip(results, [*after, y]):
+                result.copy_(made_wider[..., : result.shape[-1]])
+        return took
 
 
 def kind_of(dtype: torch.dtype, halves: bool) -> str:
@@ -139,7 +159,8 @@ def function_of(library: ctypes.CDLL, name: str, gives: Any) -> Any:
 def derives_matrices(cell: Cell, w: Weights) -> bool:
     """Whether the matrices that `step` reads are others than the parameters."""
     made = w if type(cell).derived is Cell.derived else cell.derived(w)
-    return made.W_x is not w.W_x or made.W_a is not w.W_a
+    others = (made.matrices[name] is not W for name, W in w.matrices.items())
+    return made.W_x is not w.W_x or made.W_a is not w.W_a or any(others)
 
 
 def why_not(cell: Cell, w: Weights, halves: bool) -> str | None:
@@ -151,4 +172,20 @@ def why_not(cell: Cell, w: Weights, halves: bool) -> str | None:
         return f"{cell!r} reads {', '.join(cell.inputs)} at each step, which a step is not given."
     if halves and derives_matrices(cell, w):
         return f"{cell!r} derives its matrices, which are then not those stored in bfloat16."
+    if uneven(cell):
+        cell = cell.ask(evened, units_of(cell, w))
     return cell.ask(programs.why_not, kind_of(dtype, halves))
+
+
+def widths_why_not(cells: Sequence[Cell], weights: Sequence[Weights]) -> str | None:
+    """Why a layer cannot read x itself from the rows that the layer below leaves; or None."""
+    below = None
+    for cell, w in zip(cells, weights):
+        n, of = cell.width(w), cell
+        if uneven(cell):
+            units = units_of(cell, w)
+            n, of = max(units.values()), cell.ask(evened, units)
+            if below is not None and n > below and of.ask(programs.reads_x):
+                return f"{cell!r} reads x itself, and has a part wider than the layer below: {n}."
+        below = n
+    return None

@@ -14,7 +14,7 @@ feeds come first, and those of one product stand together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,15 +25,19 @@ from ...cells import Cell
 from ...ground.errors import ThroughtimeError, passing
 from . import stand_ins
 from .decompositions import decompositions, over_units
+from .even import BEFORE, Even
 from .stand_ins import STAND_INS, StandIn
 
 _library = torch.library.Library("throughtime_trace", "DEF")
-_library.define("input(Tensor x, str gate) -> Tensor")
-_library.define("recurrent(Tensor v, str gate) -> Tensor")
-for _name in ("input", "recurrent"):
-    _library.impl(_name, lambda v, gate: torch.zeros_like(v), "CompositeExplicitAutograd")
+for _name in ("input", "recurrent", "matrix"):
+    _library.define(f"{_name}(Tensor v, str gate, int size) -> Tensor")
+    _library.impl(
+        _name, lambda v, gate, size: v.new_zeros(*v.shape[:-1], size), "CompositeExplicitAutograd"
+    )
 INPUT = torch.ops.throughtime_trace.input.default
 RECURRENT = torch.ops.throughtime_trace.recurrent.default
+MATRIX = torch.ops.throughtime_trace.matrix.default
+"""A matrix that stands alone: a half of a gate, of which one is known once the graph is there."""
 
 SUM, AMAX = torch.ops.aten.sum.dim_IntList, torch.ops.aten.amax.default
 REDUCTIONS = (SUM, AMAX)
@@ -76,12 +80,14 @@ class Stage:
     `forward` maps what is read (`reads`) to what is made; `backward` maps what is read and the
     gradients of what was made to the gradients of what was read. All is pointwise but `sum` and
     `amax` over the units of a row, [B, n] to [B, 1]: `phases.py` cuts there what a target runs.
+    `there`: of each width in the graphs that has padding, what is read as the mask of its units.
     """
 
     reads: tuple[str, ...]
     makes: tuple[str, ...]
     forward: fx.Graph
     backward: fx.Graph
+    there: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,15 +137,19 @@ class _Tracing:
     """The way from `step` to a `Trace`."""
 
     def __init__(self, cell: Cell, stand_in: StandIn) -> None:
-        self.cell = cell
-        self.shape = (stand_in.batch, stand_in.width)
-        self.zeros = stand_in.zeros
+        self.cell, self.stand_in = cell, stand_in
+        self.sizes = stand_in.sizes(cell)
         self.graph = self.record()
         places = [node for node in self.graph.nodes if node.op == "placeholder"]
         self.x = places[0]
         self.states = places[1 : 1 + len(cell.state)]
         streams = 1 + len(cell.state) + len(cell.vectors)
         self.vectors, self.streams = places[1 + len(cell.state) : streams], places[streams:]
+        masked = dict(zip(cell.inputs, self.streams))
+        self.masks = {
+            self.sizes[name]: masked[BEFORE + name]
+            for name in (cell.masked if isinstance(cell, Even) else ())
+        }
         self.new_states = list(self.graph.output_node().args[0])  # type: ignore[arg-type]
         for number, node in enumerate(self.new_states):
             if not isinstance(node, fx.Node):
@@ -147,25 +157,20 @@ class _Tracing:
 
     def record(self) -> fx.Graph:
         """`step` on stand-ins, as a graph of ATen operations and gate halves."""
-        cell = self.cell
-        halves = {"input": INPUT, "recurrent": RECURRENT}
+        cell, stand_in = self.cell, self.stand_in
+        halves = {"input": INPUT, "recurrent": RECURRENT, "matrix": MATRIX}
+        inputs = stand_ins.given(cell, stand_in)
+        expected = [part.shape for part in inputs.states]
 
-        def half(which: str, v: Tensor, gate: str) -> Tensor:
-            return halves[which](v, gate)
+        def half(which: str, v: Tensor, gate: str, size: int) -> Tensor:
+            return halves[which](v, gate, size)
 
         def step(x: Tensor, *more: list[Tensor]) -> list[Tensor]:
-            after = stand_ins.step(cell, half, x, *more)
-            shapes = [tuple(part.shape) for part in after]
-            if shapes != [self.shape] * len(cell.state):
+            after = stand_ins.step(cell, stand_in, half, x, *more)
+            if [part.shape for part in after] != expected:
                 raise Untraceable("its equations change the shape of the state.")
             return after
 
-        inputs = (
-            self.zeros(),
-            [self.zeros() for _ in cell.state],
-            [self.zeros()[0] for _ in cell.vectors],
-            [self.zeros() for _ in cell.inputs],
-        )
         with torch.no_grad():
             try:
                 functional = torch.func.functionalize(step, remove="mutations_and_views")
@@ -233,23 +238,38 @@ class _Tracing:
 
     def is_kept(self, node: fx.Node) -> bool:
         """Whether the node only gives a reduced value the dimension back, or takes it away."""
-        batch, width = self.shape
+        batch = self.stand_in.batch
         before, after = (tuple(n.meta["val"].shape) for n in (node.args[0], node))  # type: ignore
-        rows = [(batch,), (batch, 1)], [(), (1,)], [(width,), (1, width)]
+        rows = [[(batch,), (batch, 1)], [(), (1,)]]
+        rows += [[(width,), (1, width)] for width in self.sizes.values()]
         return any({before, after} <= set(shapes) for shapes in rows)
+
+    def taken(self, gate: str) -> int:
+        """How wide what a gate's recurrent half takes is."""
+        cell = self.cell
+        if not isinstance(cell, Even):
+            return self.sizes["n"]
+        matrices = cell.cell.matrices
+        return self.sizes[matrices[gate][1] if gate in matrices else cell.taken]
 
     def find_halves(self) -> None:
         """Gate halves by (gate, operand); those that are only ever added become one slot."""
         first: dict[tuple[Any, ...], fx.Node] = {}
         for node in list(self.graph.nodes):
-            if node.target not in (INPUT, RECURRENT):
+            if node.target not in (INPUT, RECURRENT, MATRIX):
                 continue
-            v, gate = node.args
-            if node.target is INPUT and v is not self.x:
+            v, gate, _ = node.args
+            by_x = v is self.x
+            if node.target is MATRIX:
+                node.target = INPUT if by_x else RECURRENT
+            elif node.target is INPUT and not by_x:
                 raise Untraceable(f"w.{gate}.input is given something else than x.")
             if v in self.vectors:
                 raise Untraceable(f"w.{gate}.recurrent is given a vector.")
-            if tuple(v.meta["val"].shape) != self.shape:  # type: ignore[union-attr]
+            batch, width = self.stand_in.batch, self.taken(str(gate))
+            if node.target is INPUT:
+                width = self.x.meta["val"].shape[-1]
+            if tuple(v.meta["val"].shape) != (batch, width):  # type: ignore[union-attr]
                 raise Untraceable(f"what w.{gate} is given is no number for each unit.")
             same = first.setdefault((node.target, v, gate), node)
             if same is not node:
@@ -331,24 +351,37 @@ class _Tracing:
         """The part of the graph between what is read and `makes`, and its derivative."""
         part = fx.Graph()
         copied: dict[fx.Node, fx.Node] = {}
-        needed = self.needed(makes.values(), names)
+        needed = self.needed([*makes.values(), *self.masks.values()], names)
         reads = [node for node in names if node in needed]
         for node in reads:
             copied[node] = part.placeholder(node.name)
+        masks = {width: copied[node] for width, node in self.masks.items()}
+
+        def there(node: fx.Node) -> fx.Node:
+            mask = masks.get(node.meta["val"].shape[-1])
+            if mask is None or node in self.masks.values():
+                return copied[node]
+            return part.call_function(only, (mask, copied[node]))
+
+        copied |= {node: there(node) for node in reads}
         for node in self.graph.nodes:
             if node in needed and node not in copied:
                 copied[node] = part.node_copy(node, lambda n: copied[n])
-        part.output([copied[node] for node in makes.values()])
+        part.output([there(node) for node in makes.values()])
         owner = self.graph.owning_module
         module = fx.GraphModule(owner if owner is not None else {}, part)
-        inputs = [self.zeros() for _ in reads]
+
+        def zeros(node: fx.Node) -> Tensor:
+            return self.stand_in.zeros(node.meta["val"].shape[-1])
+
+        inputs = list(map(zeros, reads))
 
         def gradients(*given: Tensor) -> list[Tensor]:
             read, cotangents = given[: len(reads)], given[len(reads) :]
             found: Any = torch.func.vjp(lambda *r: list(module.forward(*r)), *read)
             return list(found[1](list(cotangents)))
 
-        outputs = [self.zeros() for _ in makes]
+        outputs = list(map(zeros, makes.values()))
         try:
             forward = _graph_of(lambda *given: list(module.forward(*given)), *inputs)
             backward = _graph_of(gradients, *inputs, *outputs)
@@ -356,7 +389,9 @@ class _Tracing:
             if passing(error):
                 raise
             raise Untraceable(f"its equations have no derivative: {error}", error) from error
-        return Stage(tuple(names[node] for node in reads), tuple(makes), forward, backward)
+        read = tuple(names[node] for node in reads)
+        widths = {width: names[node] for width, node in self.masks.items()}
+        return Stage(read, tuple(makes), forward, backward, widths)
 
     def needed(self, made: Any, names: dict[fx.Node, str]) -> set[fx.Node]:
         needed: set[fx.Node] = set()
@@ -368,3 +403,8 @@ class _Tracing:
                 if node not in names:
                     waiting += node.all_input_nodes
         return needed
+
+
+def only(there: Tensor, value: Tensor) -> Tensor:
+    """The value of units that are there; nothing comes from others, nor goes to them."""
+    return torch.where(there != 0, value, 0.0)

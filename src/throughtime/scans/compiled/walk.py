@@ -7,7 +7,10 @@ truths. A statement names an expression; expressions nest where one operation of
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -69,6 +72,7 @@ class Expression:
 Value = Name | Expression | float | bool
 
 UNITS = Name("n")
+NONE: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,15 @@ class Statement:
     made: bool = False
 
 
-def walk(graph: fx.Graph, given: list[str], made: list[str]) -> list[Statement]:
+def walk(
+    graph: fx.Graph, given: list[str], made: list[str], there: Mapping[int, str] = NONE
+) -> list[Statement]:
     """The statements of a graph that reads `given` and makes `made`.
 
+    `there`: of widths that are padded, the mask of units that exist, which alone are reduced.
     Raises `Untraceable` for an operation that is neither pointwise nor one of `REDUCTIONS`.
     """
-    return _Walk(graph, given, made).statements
+    return _Walk(graph, given, made, there).statements
 
 
 SAME = {"sgn": "sign", "logical_not": "not", "bitwise_not": "not", "logical_and": "and",
@@ -109,7 +116,10 @@ CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "o
 class _Walk:
     """One statement for each expression, one for each output."""
 
-    def __init__(self, graph: fx.Graph, given: list[str], made: list[str]) -> None:
+    def __init__(
+        self, graph: fx.Graph, given: list[str], made: list[str], there: Mapping[int, str]
+    ) -> None:
+        self.there = there
         self.values: dict[fx.Node, Name | float] = {}
         self.names: dict[Expression, Name] = {}
         self.statements: list[Statement] = []
@@ -185,6 +195,10 @@ class _Walk:
         value = self.number(x)
         if width == 1:  # each row has one number already
             return value
+        if width in self.there:
+            exists = Expression("truth_of", (Name(self.there[width]),))
+            others = 0.0 if name == "sum" else -math.inf
+            value = self.named(Expression("where", (exists, value, others)))
         if isinstance(value, float):  # of a constant
             count = UNITS if value == 1 else Expression("mul", (UNITS, value))
             return count if name == "sum" else value

@@ -160,9 +160,9 @@ def _constants(trace: Trace) -> list[str]:
 
 def _body(stage: Stage, direction: str) -> list[Statement]:
     if direction == "forward":
-        return walk(stage.forward, list(stage.reads), list(stage.makes))
+        return walk(stage.forward, list(stage.reads), list(stage.makes), stage.there)
     given = [*stage.reads, *(f"d{name}" for name in stage.makes)]
-    return walk(stage.backward, given, [f"d{name}" for name in stage.reads])
+    return walk(stage.backward, given, [f"d{name}" for name in stage.reads], stage.there)
 
 
 def _line(one: Statement) -> str:

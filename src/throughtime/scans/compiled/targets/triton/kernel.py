@@ -120,9 +120,15 @@ class Kernel:
 
     def piece(self, stage: Stage) -> list[Statement]:
         """A stage's equations."""
-        return walk(stage.forward, list(map(name_of, stage.reads)), list(map(name_of, stage.makes)))
+        reads, makes = (list(map(name_of, names)) for names in (stage.reads, stage.makes))
+        return walk(stage.forward, reads, makes, self.there(stage))
+
+    def there(self, stage: Stage) -> dict[int, str]:
+        """The masks of padded units, by the widths in the graphs."""
+        return {width: name_of(mask) for width, mask in stage.there.items()}
 
     def derivative(self, stage: Stage) -> list[Statement]:
         """Of a stage: e… is what it adds to the gradient of what was read."""
         given = [*map(name_of, stage.reads), *(f"d{name_of(make)}" for make in stage.makes)]
-        return walk(stage.backward, given, [f"e{name_of(read)}" for read in stage.reads])
+        made = [f"e{name_of(read)}" for read in stage.reads]
+        return walk(stage.backward, given, made, self.there(stage))
