@@ -1,6 +1,7 @@
 """What tests of compiled scans share: cells of every operation, large problems, a fresh start."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -210,3 +211,56 @@ class Timed(tt.Cell):
         gate_u = sigmoid(w.u(w.on * s.a, x) + w.drive)
         c = w.keep * s.c + (1 - w.keep) * (gate_u * tanh(w.c(gate_u * decayed, x)) + decayed)
         return self.State(a=tanh(c) * (w.on + w.keep * w.drive), c=c)
+
+
+class Slow(tt.Cell):
+    """A slow state wider than n, its own bias and its own mask; gates of low rank; a reduction."""
+
+    gates = ("h",)
+    state = ("h", "slow")
+    vectors = ("b_s", "rate")
+    inputs = ("m",)
+    sizes: ClassVar = {"slow": "wide", "b_s": "wide", "m": "wide"}
+    matrices: ClassVar = {
+        "S": ("wide", "x"), "D": ("rank", "wide"), "L": ("rank", "n"), "U": ("n", "rank"),
+    }  # fmt: skip
+
+    def __init__(self, wide=7, rank=2):
+        self.wide, self.rank = wide, rank
+
+    def step(self, w, x, s):
+        made = F.layer_norm(w.S(x) + w.b_s, (s.slow.shape[-1],), eps=0.1)
+        slow = w.m * s.slow + (1 - w.m) * torch.log(1.5 + tanh(made))
+        low = tanh(w.D(slow) + w.L(s.h)) / (1 + slow.abs().mean(-1, keepdim=True))
+        gate = sigmoid(w.U(low) * w.rate)
+        return self.State(h=gate * tanh(w.h(s.h, x)) + (1 - gate) * s.h, slow=slow)
+
+
+class Back(tt.Cell):
+    """Looks back at x and at a state, further than one step."""
+
+    gates = ("c", "u")
+    state = ("c",)
+    lags: ClassVar = {"x": 2, "c": 3}
+    matrices: ClassVar = {"V": ("n", "x")}
+
+    def step(self, w, x, s):
+        gate = sigmoid(w.u(s.c_2, x))
+        return self.State(c=gate * tanh(w.c(s.c_3, x) + w.V(s.x_1) - w.V(s.x_2)) + 0.3 * s.c)
+
+
+class Poles(tt.Cell):
+    """Equations with no finite value or derivative at zero, where padding would be."""
+
+    gates = ("h",)
+    state = ("a", "c")
+    sizes: ClassVar = {"a": "few"}
+    matrices: ClassVar = {"r": ("few", "n")}
+    vectors = ("p",)
+
+    few = 2
+
+    def step(self, w, x, s):
+        z = w.h(s.a, x)
+        c = tanh(torch.log(z.abs()) + w.p / w.p.abs())
+        return self.State(a=tanh(w.r(c)) / (0.2 + w.r(c).abs().sqrt()), c=c)

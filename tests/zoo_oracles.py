@@ -241,6 +241,12 @@ def scrn(p: Parameters, x: Array, s: States) -> States:
     return {"a": recurrent(p, "u", h) + recurrent(p, "v", slow), "h": h, "s": slow}
 
 
+def lstmp(p: Parameters, x: Array, s: States) -> States:
+    gate_u, gate_f, gate_o = (sigma(affine(p, gate, s["a"], x)) for gate in "ufo")
+    c = gate_u * np.tanh(affine(p, "c", s["a"], x)) + gate_f * s["c"]
+    return {"a": p.v["r"] @ (gate_o * np.tanh(c)), "c": c}
+
+
 def rhn(p: Parameters, x: Array, s: States) -> States:
     a = s["a"]
     for level in (1, 2, 3):
@@ -255,6 +261,7 @@ def rhn(p: Parameters, x: Array, s: States) -> States:
 
 IN_NUMPY: dict[tt.Cell, Callable[[Parameters, Array, States], States]] = {
     tt.zoo.LEM(0.5): lem,
+    tt.zoo.LSTMP(2): lstmp,
     tt.zoo.SCRN(0.8): scrn,
     tt.zoo.RHN(): rhn,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import scans
-from .cells import LSTM, Cell, Weights
+from .cells import LSTM, Cell, Weights, declared
 from .cells.names import find_cell
 from .ground.errors import ThroughtimeError, shortened
 
@@ -103,16 +104,21 @@ class StandIns:
     """Random weights, input and state for a cell, float64 numbers that float32 holds too."""
 
     def __init__(self, cell: Cell, n_x: int) -> None:
-        G, n = len(cell.gates), WIDE
-        self.cell = cell
+        rows, n = len(cell.gates) * WIDE, WIDE
+        self.cell, shapes = cell, declared.shapes(cell, n, n_x)
+
+        def units(part: str) -> int:
+            return cell.size(cell.sizes.get(part, "n"), n, n_x)
+
         self.leaves: dict[str, Tensor] = {
             "x": torch.randn(T, B, n_x),
-            "W_x": torch.randn(G * n, n_x) / n**0.5,
-            "W_a": torch.randn(G * n, n) / n**0.5,
-            "b": torch.randn(G * n) / n**0.5,
-            **{name: torch.randn(cell.vector_size(name, n)) / n**0.5 for name in cell.vectors},
-            **{f"initial {name}": torch.randn(B, n) / 2 for name in cell.state},
-            **{f"input {name}": torch.rand(T, B, n) for name in cell.inputs},
+            "W_x": torch.randn(rows, n_x) / n**0.5,
+            "W_a": torch.randn(rows, shapes.taken) / n**0.5,
+            "b": torch.randn(rows) / n**0.5,
+            **{name: torch.randn(size) / n**0.5 for name, size in shapes.parameters.items()},
+            **{name: torch.randn(shape) / n**0.5 for name, shape in shapes.matrices.items()},
+            **{f"initial {name}": torch.randn(B, units(name)) / 2 for name in cell.state},
+            **{f"input {name}": torch.rand(T, B, units(name)) for name in cell.inputs},
         }
         self.lengths = torch.tensor([T, 2, 0])
         self.reset = torch.zeros(T, B, dtype=torch.bool)
@@ -121,8 +127,10 @@ class StandIns:
     def weights(self, leaves: Sequence[Tensor]) -> Weights:
         """Those among the leaves."""
         at = dict(zip(self.leaves, leaves))
-        vectors = {name: at[name] for name in self.cell.vectors}
-        return Weights(at["W_x"], at["W_a"], at["b"], vectors)
+        vectors, matrices = (
+            {name: at[name] for name in of} for of in (self.cell.vectors, self.cell.matrices)
+        )
+        return Weights(at["W_x"], at["W_a"], at["b"], vectors, matrices=matrices)
 
     def scan(
         self, leaves: Sequence[Tensor], backend: str = "reference", ragged: bool = True
@@ -164,7 +172,11 @@ def runs(cell: Cell) -> tuple[Finding, int]:
         if wrong:
             return Finding("step", f"{wrong[0]} is NaN or infinite on small numbers", False), n_x
         names = ", ".join(cell.state)
-        how = f"gives the state {names}, [{B}, {WIDE}] each, from x [{B}, {n_x}]"
+        sizes = cell.state_sizes(WIDE, n_x)
+        of = f"[{B}, {WIDE}] each"
+        if set(sizes) != {WIDE}:
+            of = ", ".join(f"[{B}, {size}]" for size in sizes)
+        how = f"gives the state {names}, {of}, from x [{B}, {n_x}]"
         wide = "" if n_x == NARROW else "; it reads x itself, which must be as wide as the state"
         return Finding("step", how + wide), n_x
     return Finding("step", said, False), NARROW
@@ -229,11 +241,15 @@ def parameters(problem: StandIns) -> Finding:
     for name in cell.vectors:
         if not found[f"gradient of {name}"].any() and name not in started:
             none.append(f"the vector {name}")
+    for name in cell.matrices:
+        if not found[f"gradient of {name}"].any():
+            none.append(f"the matrix {name}")
     if none:
         said = f"{', '.join(none)} changes nothing: parameters that nothing trains"
         return Finding("parameters", said, False)
     also = f" (halves that it leaves alone: {'; '.join(partly)})" if partly else ""
-    return Finding("parameters", f"every gate and vector has a gradient{also}")
+    of = "gate, vector and matrix" if cell.matrices else "gate and vector"
+    return Finding("parameters", f"every {of} has a gradient{also}")
 
 
 def reads_at_start(cell: Cell, name: str) -> bool:
@@ -301,17 +317,18 @@ def speed(cell: Cell, *, narrow: bool) -> Finding:
 
 def count(cell: Cell, n_x: int, n: int) -> int:
     """The parameters of one layer."""
-    return len(cell.gates) * n * (n_x + n + 1) + sum(
-        cell.vector_size(name, n) for name in cell.vectors
-    )
+    shapes = declared.shapes(cell, n, n_x)
+    gates = len(cell.gates) * n * (n_x + shapes.taken + 1)
+    return gates + sum(shapes.parameters.values()) + sum(map(math.prod, shapes.matrices.values()))
 
 
 def stepper(cell: Cell, n_x: int, n: int) -> Callable[[], float]:
     """Seconds of a scan there and back, the best of three; it has run once before."""
     steps, batch, _ = SIZES
     w, x = cell.weights(n_x, n), torch.randn(steps, batch, n_x)
-    leaves = [*w[:3], *w.vectors.values()]
-    inputs = {name: torch.rand(steps, batch, n) for name in cell.inputs}
+    leaves = [*w[:3], *w.vectors.values(), *w.matrices.values()]
+    sizes = {name: cell.size(cell.sizes.get(name, "n"), n, n_x) for name in cell.inputs}
+    inputs = {name: torch.rand(steps, batch, size) for name, size in sizes.items()}
 
     def once() -> float:
         started = time.perf_counter()

@@ -22,7 +22,7 @@ from faces import (
     pair,
 )
 from oracles import lstm_with_projection
-from throughtime.ground.errors import BackendUnavailable, InputError, ShapeError
+from throughtime.ground.errors import InputError, ShapeError
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -36,7 +36,7 @@ def test_layers_equal_torchs_with_every_gradient(kind, backend, dtype, drawn):
     assert_equal_layers(ours, theirs, *inputs_for(drawn, theirs, dtype), dtype)
 
 
-@pytest.mark.parametrize("backend", ["auto", "native"])
+@pytest.mark.parametrize("backend", ["auto", "native", "reference"])
 @given(layers())
 @modest
 def test_projections_equal_torchs_with_every_gradient(backend, drawn):
@@ -239,9 +239,10 @@ def test_an_unknown_backend_names_the_nearest():
         tt.nn.LSTM(3, 4, backend="referense")
 
 
-def test_projections_have_no_reference():
-    with pytest.raises(BackendUnavailable, match="proj_size runs on torch's own kernels"):
-        tt.nn.LSTM(3, 4, proj_size=2, backend="reference")
+def test_projections_are_compiled_and_not_left_to_torch(monkeypatch):
+    monkeypatch.setattr(torch.nn.LSTM, "forward", None)
+    y, (h, c) = tt.nn.LSTM(3, 4, 2, proj_size=2, bidirectional=True)(torch.randn(5, 2, 3))
+    assert (y.shape[-1], h.shape[-1], c.shape[-1]) == (4, 2, 4)
 
 
 @both_backends

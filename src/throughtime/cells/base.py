@@ -145,11 +145,11 @@ class Cell:
     is elsewhere.
 
     Sizes other than n. `sizes = {"a": "projection"}` says that the state (vector, input) a has
-    `self.projection` units, a number or a share of n; "x" is as many as x has. `matrices = {"R": ("projection", "n")}` names
-    a matrix [projection, n] without a bias, read as `w.R(v)`, of x where it takes "x". The gates
-    take what is as wide as the first state, or as `takes` says. `lags = {"x": 1, "c": 3}` lets
-    `step` look further back: `s.x_1` is x<t-1>, `s.c_2` is c<t-2>, `s.c_3` is c<t-3>; the state
-    has those parts too, and `step` leaves them out of what it returns.
+    `self.projection` units, a number or a share of n; "x" is as many as x has. `matrices = {"R":
+    ("projection", "n")}` names a matrix [projection, n] without a bias, read as `w.R(v)`, of x
+    where it takes "x". The gates take what is as wide as the first state, or as `takes` says.
+    `lags = {"x": 1, "c": 3}` lets `step` look further back: `s.x_1` is x<t-1>, `s.c_2` is c<t-2>,
+    `s.c_3` is c<t-3>; the state has those parts too, and `step` leaves them out of what it returns.
 
     A malformed declaration raises `InputError` when the class is made; what `step` returns is
     looked at when the cell is first used, and must be `self.State(…)`.

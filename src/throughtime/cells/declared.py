@@ -25,16 +25,19 @@ def is_name(name: Any) -> bool:
 
 
 def look_at(cls: Any) -> None:
-    """Raise `InputError` for a malformed declaration; add to `state` and `sizes` what `lags` asks."""
+    """Raise `InputError` for a malformed declaration; add what `lags` asks to `state`, `sizes`."""
     for field in ("gates", "state", "vectors", "scalars", "inputs"):
         names = getattr(cls, field)
         if not isinstance(names, tuple) or not all(map(is_name, names)):
             raise InputError(
-                f"{cls.__name__}.{field} must be a tuple of names such as ('u', 'c'), got {names!r}."
+                f"{cls.__name__}.{field} must be a tuple of names such as ('u', 'c'), got "
+                f"{names!r}."
             )
-    for field in ("candidate", "takes"):
+    for field, such in (("candidate", "c_tilde"), ("takes", "projection")):
         if (name := getattr(cls, field)) and not is_name(name):
-            raise InputError(f"{cls.__name__}.{field} must be a name, got {name!r}.")
+            raise InputError(
+                f"{cls.__name__}.{field} must be a name such as {such!r}, got {name!r}."
+            )
     if not cls.gates or not cls.state:
         raise InputError(f"{cls.__name__} must name at least one gate and one state.")
     look_at_sizes(cls)
@@ -64,8 +67,8 @@ def look_at_sizes(cls: Any) -> None:
         )
     if unknown := set(cls.sizes) - known:
         raise InputError(
-            f"{cls.__name__}.sizes names no state, vector or input: {sorted(unknown)}. A gate has n "
-            "units; a map to any other size is one of its `matrices`."
+            f"{cls.__name__}.sizes names no state, vector or input: {sorted(unknown)}. A gate "
+            "has n units; a map to any other size is one of its `matrices`."
         )
     fits = isinstance(cls.matrices, Mapping) and all(
         is_name(name)
@@ -162,8 +165,8 @@ def size(cell: Any, name: str, n: int, n_x: int) -> int:
         return max(1, round(value * n))
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(
-            f"{type(cell).__name__} has a size named {name}: self.{name} must be a number of units, "
-            f"at least 1, or a share of n below 1; got {value!r}."
+            f"{type(cell).__name__} has a size named {name}: self.{name} must be a number of "
+            f"units, at least 1, or a share of n below 1; got {value!r}."
         )
     return value
 

@@ -7,13 +7,14 @@ through arithmetic, from a gate's affine map `w.g(v, x)`.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..cells import Cell, Gate
+from ..cells.base import Matrix
 
 LOGISTIC = ("sigmoid", "sigmoid_", "special_expit", "expit", "hardsigmoid")
 ARITHMETIC = {
@@ -63,22 +64,22 @@ class _Following(TorchFunctionMode):
 
 
 class _Marking:
-    """A `Gate` whose results are constants that `_Following` knows by the gate's name."""
+    """A `Gate` or `Matrix` whose results are constants that `_Following` knows by its name."""
 
-    def __init__(self, gate: Gate, name: str, following: _Following) -> None:
+    def __init__(self, gate: Gate | Matrix, name: str, following: _Following) -> None:
         self.gate, self.name, self.following = gate, name, following
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.gate, name)
 
-    def __call__(self, v: Tensor, x: Tensor) -> Tensor:
-        return self.following.mark(self.gate(v, x).detach(), (self.name,))
+    def __call__(self, *given: Tensor) -> Tensor:
+        return self.following.mark(self.gate(*given).detach(), (self.name,))
 
     def input(self, x: Tensor) -> Tensor:
-        return self.following.mark(self.gate.input(x).detach(), (self.name,))
+        return self.following.mark(cast(Gate, self.gate).input(x).detach(), (self.name,))
 
     def recurrent(self, v: Tensor) -> Tensor:
-        return self.following.mark(self.gate.recurrent(v).detach(), (self.name,))
+        return self.following.mark(cast(Gate, self.gate).recurrent(v).detach(), (self.name,))
 
 
 def look(cell: Cell, bound: Any, x: Tensor, s: Any) -> Step:
@@ -94,7 +95,7 @@ def look(cell: Cell, bound: Any, x: Tensor, s: Any) -> Step:
     w = SimpleNamespace(
         **{
             name: _Marking(value, name, following)
-            if isinstance(value, Gate)
+            if isinstance(value, (Gate, Matrix))
             else (value.detach() if isinstance(value, Tensor) else value)
             for name, value in vars(bound).items()
         }

@@ -84,7 +84,9 @@ def summary(seen: Seen, lengths: Tensor | None = None) -> Gates:
     T, B = len(seen.steps[0]), len(seen.steps[0][0].after[0]) if seen.steps[0] else 0
     alive = None if lengths is None else ragged.mask(lengths, T)
     names = list(dict.fromkeys(name for steps in seen.steps for s in steps for name in s.gates))
-    order = list(dict.fromkeys(gate for cell in seen.cells for gate in cell.gates))
+    order = list(
+        dict.fromkeys(gate for cell in seen.cells for gate in (*cell.gates, *cell.matrices))
+    )
     names.sort(key=lambda name: order.index(name.split("+")[0]))
     found = {}
     for name in names:

@@ -97,7 +97,7 @@ class _Watched:
             x = x.detach().requires_grad_()
         after = self.watched.step(w, x, s)
         # a part handed on as it is: another step's tensor, told apart by a copy
-        after = type(after)(*(p.clone() if any(p is old for old in s) else p for p in after))
+        after = type(after)(*(p.clone() if any(p is old for old in (x, *s)) else p for p in after))
         if torch.is_grad_enabled():
             for part in after:
                 if not part.requires_grad:  # made of nothing but the first state

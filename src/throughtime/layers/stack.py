@@ -100,10 +100,11 @@ class Stack(Freezable):
     …]; `backend` as in `tt.scan`.
 
     Shapes: x [T, B, input_size] → y [T, B, D·n], n the last layer's size (of a cell whose first
-    state has a size of its own, that), D = 2 if bidirectional else 1; the state is one `cell.State` whose parts are [num_layers·D, B, hidden_size], ordered
-    layer by layer, forward before backward, as in torch. Where layers differ in cell or size it is
-    a tuple with one state for each layer, its parts [D, B, n of the layer]. lengths [B], reset [T,
-    B] as in `tt.scan`.
+    state has a size of its own, that), D = 2 if bidirectional else 1; the state is one `cell.State`
+    whose parts are [num_layers·D, B, hidden_size], or as wide as the cell says, ordered layer by
+    layer, forward before backward, as in torch. Where layers differ in cell or size it is a tuple
+    with one state for each layer, its parts [D, B, n of the layer]. lengths [B], reset [T, B] as in
+    `tt.scan`.
     Initial values: state zero, or what the cell's `initial_state` gives, plus what is learned, zero
     at first, all of it where no state is given and at each `reset`; weights as in `tt.Cell`.
     Hooks on `stack.weights[k]` run at each call: pruning, weight and spectral normalisation.
@@ -156,9 +157,7 @@ class Stack(Freezable):
         begins = initial_weights.for_cells(initial, self.cells)
         self.weights: Sequence[CellWeights] = nn.ModuleList(  # type: ignore[assignment]
             CellWeights(one, n_x, n, learned_initial_state, begin)
-            for one, n_x, n, begin in zip(
-                self.cells, self.layout.inputs, self.hidden_sizes, begins
-            )
+            for one, n_x, n, begin in zip(self.cells, self.layout.inputs, self.hidden_sizes, begins)
             for _ in range(self.directions)
         )
         self.starts_at_zero = (

@@ -21,6 +21,7 @@ from ..cells import built_in as cells
 from ..cells.zoo.memory import LSTMP
 from ..ground import lengths as ragged
 from ..ground.errors import InputError, one_of
+from ..ground.tracing import transformed
 from ..layers.depth import scan_layers
 from ..layers.states import Layout
 from ..scans.contract import Problem
@@ -62,8 +63,8 @@ class _Face(torch.nn.RNNBase):
             return True
         x = self._shaped(input)
         way = scans.choose("auto", Problem(self._cell(), self._weights("_l0", False), x))
-        # a loop in Python may be all that there is for a cell of which torch has the layer
-        return not (way.torchs or way.interpreted)
+        # of projections torch has the layer but no kernel that scans could take: it beats a loop
+        return not (way.torchs or (self.proj_size and way.interpreted and not transformed()))
 
     def _shaped(self, input: Any) -> Tensor:
         """A view with the sizes [T, B, n_x] of the input, whatever its form; not its numbers."""
@@ -216,7 +217,9 @@ class LSTM(_Face, torch.nn.LSTM):
     def _weights(self, suffix: str, summed: bool = True) -> Weights:
         """With the projection's matrix, where there is one."""
         w = super()._weights(suffix, summed)
-        return w._replace(matrices={"r": getattr(self, "weight_hr" + suffix)}) if self.proj_size else w
+        return (
+            w._replace(matrices={"r": getattr(self, "weight_hr" + suffix)}) if self.proj_size else w
+        )
 
 
 class GRU(_Face, torch.nn.GRU):

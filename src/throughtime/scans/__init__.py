@@ -155,7 +155,8 @@ def plain(problem: Problem) -> Problem:
         {name: part.resolve_neg() for name, part in parts.items()}
         for parts in (w.vectors, w.matrices)
     )
-    w = Weights(*(part.resolve_neg() for part in w[:3]), vectors, matrices=matrices)
+    W_x, W_a, b = (part.resolve_neg() for part in w[:3])
+    w = Weights(W_x, W_a, b, vectors, matrices=matrices)
     state, restart = (
         given and cell.State(*(part.resolve_neg() for part in given)) for given in (state, restart)
     )

@@ -50,7 +50,9 @@ def check_shapes(cell: Cell, w: Weights, x: Tensor) -> tuple[int, int, int]:
     for name, shape in shapes.matrices.items():
         expected[name] = shape
         if name not in w.matrices:
-            raise ShapeError(f"{cell!r} needs a matrix {name} {list(shape)}; the weights have none.")
+            raise ShapeError(
+                f"{cell!r} needs a matrix {name} {list(shape)}; the weights have none."
+            )
         given[name] = w.matrices[name].shape
     if w.first and w.first.keys() != set(cell.state):
         raise ShapeError(

@@ -71,7 +71,12 @@ def check_step(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> None:
 
 
 def check_made(
-    method: str, cell: Cell, made: Any, B: int, sizes: Sequence[int], dtypes: tuple[torch.dtype, ...]
+    method: str,
+    cell: Cell,
+    made: Any,
+    B: int,
+    sizes: Sequence[int],
+    dtypes: tuple[torch.dtype, ...],
 ) -> None:
     """Raise `InputError` or `ShapeError` unless `made`, by a method of the cell, is its state."""
     if getattr(made, "_fields", None) != cell.state:
@@ -85,8 +90,8 @@ def check_made(
         if tuple(part.shape) != (B, size):
             units = cell.sizes.get(name, "n")
             raise ShapeError(
-                f"{_must_return(method, cell)}: state {name} must be {[B, size]}, [batch, {units}]; "
-                f"it came as {list(part.shape)}."
+                f"{_must_return(method, cell)}: state {name} must be {[B, size]}, [batch, "
+                f"{units}]; it came as {list(part.shape)}."
             )
         if part.dtype not in dtypes:
             raise InputError(
@@ -108,7 +113,9 @@ def _zero_weights(cell: Cell, n_x: int, n: int, dtype: torch.dtype) -> Weights:
     shapes = declared.shapes(cell, n, n_x)
     sizes = {name: cell.size(cell.sizes.get(name, "n"), n, n_x) for name in cell.vectors}
     return Weights(
-        *(zero.expand(shape) for shape in ((rows, n_x), (rows, shapes.taken), (rows,))),
+        zero.expand(rows, n_x),
+        zero.expand(rows, shapes.taken),
+        zero.expand(rows),
         {name: zero.expand(size) for name, size in sizes.items()},
         matrices={name: zero.expand(shape) for name, shape in shapes.matrices.items()},
     )

@@ -4,7 +4,7 @@ The time loops know one width n, and gates. So every state, vector, stream and m
 zeros to the widest size, and each matrix becomes a gate of which one half is read. A unit beyond a
 part's own size must neither be seen by a reduction nor give a NaN to anybody: for each size that is
 not the widest, a mask "there.SIZE" of the units that exist is one more input beside x, and the
-tracer lets nothing pass where it is zero, in no direction. How many units there are is not part of a
+tracer lets nothing pass where it is zero, in no direction. How many units there are is no part of a
 program: one serves all sizes that have the same widest.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,8 +40,8 @@ class Even(Wrapped, wraps=True):
     def __init__(self, cell: Cell, whole: tuple[str, ...]) -> None:
         masked = [name for name in declared.names(cell) if name not in whole]
         super().__init__(cell, *(BEFORE + name for name in masked))
-        self.gates = (*cell.gates, *cell.matrices)
-        self.takes, self.scalars, self.derives = "", (), False
+        gates = (*cell.gates, *cell.matrices)
+        vars(self).update(gates=gates, takes="", scalars=(), derives=False)
         self.whole, self.masked = whole, tuple(masked)
 
     @property
@@ -78,7 +77,8 @@ class Even(Wrapped, wraps=True):
         cell, N = self.cell, s[0].shape[-1]
         if not len(x):
             return self.State(*s)
-        units = dict.fromkeys(self.whole, N)
+        units: dict[str, int] = {}
+        units |= dict.fromkeys(self.whole, int(N))
         units |= {name: int(getattr(w, BEFORE + name)[0].sum()) for name in self.masked}
         if "x" in units:
             x = x[..., : units["x"]]
@@ -92,7 +92,7 @@ class Even(Wrapped, wraps=True):
             gate = getattr(w, name)
             seen[name] = Gate(gate.W_x[:n, : x.shape[-1]], gate.W_a[:n, :taken], gate.b[:n])
         for name, (gives, takes) in cell.matrices.items():
-            seen[name] = _Part(getattr(w, name), units[gives], units.get(takes), x)
+            seen[name] = _Part(getattr(w, name), units[gives], units[takes], x)
         for name in (*cell.vectors, *cell.inputs):
             seen[name] = own(name, getattr(w, name))
         state = cell.State(*(own(name, part) for name, part in zip(cell.state, s)))
@@ -103,7 +103,7 @@ class Even(Wrapped, wraps=True):
 class _Part:
     """A matrix within a gate that is padded around it."""
 
-    def __init__(self, gate: Gate, gives: int, takes: int | None, x: Tensor) -> None:
+    def __init__(self, gate: Gate, gives: int, takes: int, x: Tensor) -> None:
         self.gate, self.gives, self.takes, self.x = gate, gives, takes, x
 
     def __call__(self, v: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...cells import Cell, Weights
 from ..checks import derived
 from . import build, padding, programs
-from .call import MOST, Call, as_numbers, fill, Stream, scratch
+from .call import MOST, Call, Stream, as_numbers, fill, scratch
 from .even import evened, uneven, units_of
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64

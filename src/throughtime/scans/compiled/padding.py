@@ -76,7 +76,7 @@ def wider(part: Tensor, width: int) -> Tensor:
 
 def even_problem(given: Problem, target: str) -> Problem:
     """The problem of an uneven cell as one of the even cell."""
-    cell, w, x, state, lengths, reset, restart, streams = given
+    cell, w, x, state, lengths, reset, _, streams = given
     made = even(cell, w, target)
     N = made.widest
     streams = [s if s.shape[-1] == 1 != N else wider(s, N) for s in streams]

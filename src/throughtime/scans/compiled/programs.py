@@ -39,7 +39,8 @@ VERSION = 2
 """Of the answers kept: 1 took the caller's context for the equations' fault."""
 
 MAKERS = (
-    "programs", "fingerprint", "stand_ins", "decompositions", "trace", "walk", "phases",
+    "programs", "fingerprint", "stand_ins", "even", "halves", "decompositions", "trace", "walk",
+    "phases",
     "targets/facts", "targets/cpp",
     *(f"targets/triton/{part}" for part in ("__init__", "text", "kernel", "forward", "backward")),
 )  # fmt: skip

@@ -26,18 +26,8 @@ from ...ground.errors import ThroughtimeError, passing
 from . import stand_ins
 from .decompositions import decompositions, over_units
 from .even import BEFORE, Even
+from .halves import INPUT, MATRIX, RECURRENT, only
 from .stand_ins import STAND_INS, StandIn
-
-_library = torch.library.Library("throughtime_trace", "DEF")
-for _name in ("input", "recurrent", "matrix"):
-    _library.define(f"{_name}(Tensor v, str gate, int size) -> Tensor")
-    _library.impl(
-        _name, lambda v, gate, size: v.new_zeros(*v.shape[:-1], size), "CompositeExplicitAutograd"
-    )
-INPUT = torch.ops.throughtime_trace.input.default
-RECURRENT = torch.ops.throughtime_trace.recurrent.default
-MATRIX = torch.ops.throughtime_trace.matrix.default
-"""A matrix that stands alone: a half of a gate, of which one is known once the graph is there."""
 
 SUM, AMAX = torch.ops.aten.sum.dim_IntList, torch.ops.aten.amax.default
 REDUCTIONS = (SUM, AMAX)
@@ -403,8 +393,3 @@ class _Tracing:
                 if node not in names:
                     waiting += node.all_input_nodes
         return needed
-
-
-def only(there: Tensor, value: Tensor) -> Tensor:
-    """The value of units that are there; nothing comes from others, nor goes to them."""
-    return torch.where(there != 0, value, 0.0)

@@ -6,7 +6,7 @@ from torch import sigmoid, tanh
 
 import throughtime as tt
 from cases import ALL_CELLS, NAMED, TwoMemories, assert_close, assert_same, outcome, problem
-from compiling import Timed
+from compiling import Back, Slow, Timed
 from throughtime.ground.errors import BackendUnavailable, InputError
 from throughtime.scans.compiled import gpu, programs
 from throughtime.scans.compiled.gpu import call, memory, ways
@@ -262,3 +262,16 @@ def test_reasons_why_there_are_no_kernels(by, monkeypatch):
 def test_devices_without_kernels_are_named():
     x = torch.zeros(2, 1, 3, device="meta")
     assert "the CPU and on CUDA; x is on meta" in str(tt.why_not("compiled", tt.LSTM(), x))
+
+
+def test_sizes_of_their_own_agree_with_the_float64_reference(by):
+    by("grid")
+    agrees(Slow(), NAMED["reset and ragged"], roundings=200)
+
+
+@pytest.mark.slow
+@every_way
+@pytest.mark.parametrize("cell", [tt.zoo.LSTMP(2), Slow(), Back()], ids=repr)
+def test_every_way_takes_sizes_of_their_own(by, cell, way):
+    by(way)
+    agrees(cell, NAMED["reset and ragged"], roundings=200)
