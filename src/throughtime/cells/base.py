@@ -227,7 +227,9 @@ class Cell:
 
     def width(self, w: Weights) -> int:
         """n, of these weights."""
-        return len(w.b) // len(self.gates)
+        if self.takes or self.sizes.get(self.state[0]):
+            return len(w.b) // len(self.gates)
+        return w.W_a.shape[-1]
 
     def state_sizes(self, n: int, n_x: int) -> tuple[int, ...]:
         """How many units each part of the state has."""
