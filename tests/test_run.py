@@ -200,6 +200,22 @@ def test_options_may_be_given_typed(trained):
         run.evaluate(options=options)
 
 
+def test_texts_know_where_they_come_from(trained):
+    run = tt.Run.open(trained("lm").out)
+    found = run.generate(["the", "a"], max_new_tokens=5, num_samples=2, seed=1, logprobs=0)
+    assert [(text.prompt, text.sample) for text in found] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert found[2:] == run.generate("a", max_new_tokens=5, num_samples=2, seed=1)
+    assert [len(text.tokens) for text in found] == [5] * 4
+    assert {text.ended for text in found} == {"length"}
+    assert [t.startswith("the") for t in run.generate(["the", "the"], max_new_tokens=1)] == [
+        True
+    ] * 2
+    texts = run.write("the", max_new_tokens=5, num_samples=3, seed=1, batch_size=1)
+    assert next(texts) == found[0]  # before the others are written
+    texts.close()
+    assert not run.model.stack.training
+
+
 def test_on_text_hears_the_pieces(trained):
     run, heard = tt.Run.open(trained("lm").out), []
     options = {"max_new_tokens": 5, "seed": 1, "num_samples": 2}

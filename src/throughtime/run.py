@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -23,8 +23,9 @@ from .layers.frozen import Frozen
 from .layers.mode import evaluating, frozen
 from .tasks import entry, task_class, verb_options
 from .tasks.task import Evaluation, Prediction, Task
+from .tasks.writing import Piece, WrittenText
 
-__all__ = ["Evaluation", "Prediction", "Run"]
+__all__ = ["Evaluation", "Prediction", "Run", "WrittenText"]
 
 
 class Run:
@@ -187,35 +188,57 @@ class Run:
 
     def generate(
         self,
-        prime: str | None = None,
+        prime: str | Sequence[str] | None = None,
         *,
         weights: str = "float32",
         on_text: Callable[[int, str], None] | None = None,
         options: object | None = None,
         **named: Any,
-    ) -> list[str]:
+    ) -> list[WrittenText]:
         """Novel sequences, one for each sample, `prime` included where one is given.
 
-        `weights` says how those of the stacks are stored: as they are, or "bf16", in half the
-        memory (`Stack.frozen`): each step reads all of them.
+        Each is a text that knows its prompt, its sample and what ended it. `prime` may be several
+        texts to go on from. `weights` says how those of the stacks are stored: as they are, or
+        "bf16", in half the memory (`Stack.frozen`): each step reads all of them.
         `options` are those that the task has for this verb, as its dataclass (of a language model,
-        `config.language.WritingOptions`) or `named` one by one. `on_text(sample, piece)` hears each
-        piece as it is written. Errors: `InputError` for a task that writes nothing, and for an
-        option that it has not.
+        `config.language.WritingOptions`) or `named` one by one. `on_text(number, piece)` hears each
+        piece, those of one text after those of another. Errors: `InputError` for a task that writes
+        nothing, and for an option that it has not.
         """
+        return list(self.write(prime, weights=weights, on_text=on_text, options=options, **named))
+
+    def write(
+        self,
+        prime: str | Sequence[str] | None = None,
+        *,
+        weights: str = "float32",
+        on_text: Callable[[int, str], None] | None = None,
+        options: object | None = None,
+        **named: Any,
+    ) -> Iterator[WrittenText]:
+        """As `generate`, each text as soon as it and all before it are written."""
         if prime is not None:
-            named["prime"] = prime
+            named["prime"] = prime if isinstance(prime, str) else list(prime)
         chosen = self.choose("generate", options, named)
         task, model = self.loaded
-        texts: dict[int, list[str]] = {}
+        return self._written(task, model, weights, on_text, chosen)
+
+    def _written(
+        self, task: Task, model: nn.Module, weights: str, on_text: Any, chosen: Any
+    ) -> Iterator[WrittenText]:
         with evaluating(model, inference=False), frozen(model, weights) as stacks:
             if weights != "float32":
                 tell_slow(stacks)
-            for k, piece in task.generate(model, chosen):
-                texts.setdefault(k, []).append(piece)
-                if on_text:
-                    on_text(k, piece)
-        return ["".join(pieces) for pieces in texts.values()]
+            pieces: list[Piece] = []
+            for piece in task.generate(model, chosen):
+                if pieces and pieces[0].number != piece.number:
+                    yield WrittenText.of(pieces, chosen.num_samples)
+                    pieces = []
+                pieces.append(piece)
+                if on_text and piece.text:
+                    on_text(piece.number, piece.text)
+            if pieces:
+                yield WrittenText.of(pieces, chosen.num_samples)
 
     def export(
         self,

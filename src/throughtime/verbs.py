@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from .ground.output import (
 from .ground.paths import typed_path
 from .ground.whole import remove_leftovers
 from .inspect.agreement import Agreement, draw, measure, write_corpus
-from .run import Evaluation, Prediction, Run
+from .run import Evaluation, Prediction, Run, WrittenText
 from .tasks import entry, name_of, task_class
 from .training.trainer import Trainer
 
@@ -197,7 +197,7 @@ def predict(
 
 def generate(
     run: str | Path,
-    prime: str | None = None,
+    prime: str | Sequence[str] | None = None,
     *,
     device: str = "auto",
     checkpoint: str = "best",
@@ -206,7 +206,7 @@ def generate(
     weights: str = "float32",
     on_text: Callable[[int, str], None] | None = None,
     **options: Any,
-) -> list[str]:
+) -> list[WrittenText]:
     """`Run.generate` of a run that is used once."""
     opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     return opened.generate(prime, weights=weights, on_text=on_text, **options)

@@ -293,6 +293,68 @@ def test_generated_texts_as_json(run, capsys):
     assert f"\n{'─' * 40}\n".join(one["text"] for one in found) + "\n" == text
 
 
+def test_prompts_of_a_file_are_gone_on_from_in_turn(run, capsys, tmp_path, monkeypatch):
+    plain, lines = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl"
+    plain.write_text("the cat\n\nthe\na\n")
+    lines.write_text('{"prompt": "the cat"}\n{"prompt": "the", "id": 7}\n{"prompt": "a"}\n')
+    command = ["generate", str(run), "--seed", "3", "--max-new-tokens", "20", "--json"]
+    assert main([*command, "--prompts", str(plain), "--num-samples", "2"]) == 0
+    captured = capsys.readouterr()
+    assert "1 blank line left out" in captured.err
+    found = [json.loads(line) for line in captured.out.splitlines()]
+    numbers = [(one["prompt"], one["sample"]) for one in found]
+    assert numbers == [(i, k) for i in range(3) for k in range(2)]
+    primes = ["the cat", "the", "a"]
+    assert all(one["text"].startswith(primes[one["prompt"]]) for one in found)
+    assert all(len(one["text"]) == len(primes[one["prompt"]]) + 20 for one in found)
+    out = tmp_path / "found.jsonl"
+    assert main([*command, "--prompts", str(lines), "--output", str(out), "--batch-size", "2"]) == 0
+    assert capsys.readouterr().out == ""
+    alone = [json.loads(line) for line in out.read_text().splitlines()]
+    assert alone == [one for one in found if one["sample"] == 0]
+    assert "exists and is not overwritten" in fails(capsys, *command, "--output", out)
+    assert main([*command, "--prime", "the cat", "--prime", "the", "--prime", "a"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == alone
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the cat\nthe\na\n")))
+    assert main([*command, "--prompts", "-"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == alone
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ('{"prompt": "a"}\nno json', "prompts.jsonl:2: not JSON"),
+        ('{"prompt": "a"}\n\n{"text": "b"}', "prompts.jsonl:3: expected"),
+        ('{"prompt": 3}', 'prompts.jsonl:1: expected {"prompt": "TEXT"}, got 3'),
+        ("\n", "no text to go on from"),
+    ],
+)  # fmt: skip
+def test_bad_prompts_are_told_by_line(run, capsys, tmp_path, bad, said):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(bad)
+    assert said in fails(capsys, "generate", run, "--prompts", path)
+
+
+def test_writing_stops_before_a_text_and_tells_probabilities(run, capsys):
+    command = ["generate", str(run), "--seed", "3", "--max-new-tokens", "60", "--num-samples", "9"]
+    assert main([*command, "--json", "--logprobs", "2"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for one in found:
+        assert "".join(token["token"] for token in one["tokens"]) == one["text"]
+        for token in one["tokens"]:
+            best = token["instead"][0][1]
+            assert token["log_probability"] <= best + 1e-6 <= 1e-6
+            assert len(token["instead"]) == 2
+    stop = found[0]["text"][10:13]
+    assert main([*command, "--json", "--stop", stop, "--stop", "zzzz"]) == 0
+    stopped = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert stopped[0]["ended"] == "stop"
+    for one, other in zip(found, stopped):
+        assert other["text"] == one["text"].partition(stop)[0]
+        assert other["ended"] == ("stop" if stop in one["text"] else "length")
+    assert "--logprobs are told in JSON: give --json." in fails(capsys, *command, "--logprobs", "2")
+
+
 def test_senseless_generation_options_are_refused(run, capsys):
     for option, value in (("--temperature", -1), ("--top-p", 2), ("--num-samples", 0),
                           ("--max-new-tokens", -1), ("--num-beams", 0)):  # fmt: skip

@@ -91,18 +91,17 @@ def test_recomputing_gives_the_same_loss_and_gradients():
 def test_stepping_equals_reading(joins):
     model = small(joins)
     inputs, _, _, v = batch([5])
-    given = model.given(v[0])
-    h, _ = given.hidden(inputs, given.initial_state(1))
+    state = model.begin(v[0])
+    h, _ = model.hidden(inputs, state)
     expected = model.head.logits(h[:, 0])
-    state = given.initial_state(1)
     for t, token in enumerate(inputs):
-        logits, state = given.step(token, state)
+        logits, state = model.step(token, state)
         torch.testing.assert_close(logits[0], expected[t])
 
 
 def test_beam_search_runs_under_a_condition():
     model = small().float()
-    found = beam_search(model.given(torch.ones(5)), [BOS], 4, 3)
+    found = beam_search(model, [BOS], 4, 3, state=model.begin(torch.ones(5)))
     assert len(found) == 3
     assert found[0][1] >= found[1][1]
 

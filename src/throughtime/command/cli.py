@@ -221,46 +221,9 @@ def predict(words: list[str]) -> int:
 
 def generate(words: list[str]) -> int:
     """throughtime generate RUN."""
-    from .parsing import between_samples, run_command
+    from .texts import generate as run
 
-    with at_once():  # it may import torch
-        command = run_command("generate", words)
-        between = between_samples(command.run)
-    as_json = command.common.pop("json")
-    if command.options.get("prime") == "-":
-        command.options["prime"] = standard_input()
-    with at_once():
-        from ..verbs import generate as run
-
-    current = 0
-
-    def show(k: int, piece: str) -> None:
-        nonlocal current
-        if k != current:
-            print(between, end="")
-            current = k
-        print(piece, end="", flush=True)
-
-    texts = run(command.run, **command.common, **command.options, on_text=None if as_json else show)
-    for k, text in enumerate(texts if as_json else []):
-        print(json_text({"sample": k, "text": text}))
-    if not as_json:
-        print()
-    return 0
-
-
-def standard_input() -> str:
-    """All of standard input, which must be UTF-8."""
-    from ..ground import terminal
-
-    terminal.say_if_typed("the prime")
-    data = sys.stdin.buffer.read()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"standard input: not UTF-8 at byte {error.start} (0x{data[error.start]:02x})."
-        ) from error
+    return run(words)
 
 
 def inspect(words: list[str]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from .durations import Every
-from .language import WritingOptions
+from .language import DrawingOptions
 from .run import BATCHES, ExampleLoopConfig, RunConfig
 from .settings import WIDEST, data_files, limited, spelled
 from .text import DecoderConfig, HoldoutConfig, LinesConfig, TextConfig
@@ -68,15 +68,17 @@ class ConditionalLoopConfig(ExampleLoopConfig):
 
 
 @dataclass
-class ConditionalWritingOptions(WritingOptions):
+class ConditionalWritingOptions(DrawingOptions):
     """How a model writes for a condition.
 
     Args:
+        prime: Text to go on from; - reads it from standard input.
         condition: What to write for: NAME=VALUE …, or VALUE alone where there is one name; several
             labels or numbers with commas between. Names left out are drawn as the training data
             have them.
     """
 
+    prime: str = ""
     condition: list[str] = field(default_factory=list)
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from ..ground.errors import SettingError
 from .run import RunConfig, StreamLoopConfig, zoneout_rates
-from .settings import SEEDS, WIDEST, data_files, limited
+from .settings import SEEDS, WIDEST, data_files, each_said, limited
 from .text import LEVELS, DecoderConfig, TextConfig
 
 
@@ -69,39 +69,88 @@ class ModelConfig(DecoderConfig):
 
 
 @dataclass
-class WritingOptions:
-    """How a language model writes.
+class DrawingOptions:
+    """How a model writes, a token after the other.
 
     Args:
-        prime: Text to go on from; - reads it from standard input.
         max_new_tokens: Longest continuation.
+        stop: Stop before this text, which is not written; may be given several times.
         temperature: Below 1 safer, above 1 bolder; 0: always the most probable token.
         top_k: Draw from the k most probable tokens; 0: from all.
         top_p: Draw from the fewest tokens with this share of the probability.
+        min_p: Draw from tokens at least so probable as the most probable one times this.
+        repetition_penalty: Above 1: tokens that stand in prime or text become less probable; their
+            logits are divided by it where positive, else multiplied.
+        presence_penalty: Taken off the logit of each token that was written.
+        frequency_penalty: Taken off the logit of each token as often as it was written.
         num_beams: Beam search of this width instead of sampling.
         num_samples: How many texts.
+        batch_size: Texts written side by side; it changes none of them.
         seed: The same seed gives the same text.
+        logprobs: With --json, tell each written token's log-probability and so many likely tokens
+            in its place with theirs, as the model has them before all of the above.
         forbid_unk: Never write <unk>.
         ignore_eos: Write on past <eos>.
     """
 
-    prime: str = ""
     max_new_tokens: int = limited(500, 0)
+    stop: list[str] = each_said()
     temperature: float = limited(1.0, 0, 1e6)
     top_k: int = limited(0, 0)
     top_p: float = limited(1.0, 0, 1, above=True)
+    min_p: float = limited(0.0, 0, 1)
+    repetition_penalty: float = limited(1.0, 0.01, 100)
+    presence_penalty: float = limited(0.0, -100, 100)
+    frequency_penalty: float = limited(0.0, -100, 100)
     num_beams: int = limited(1, 1, WIDEST)
     num_samples: int = limited(1, 1)
+    batch_size: int = limited(256, 1, WIDEST)
     seed: int | None = limited(None, 0, SEEDS)
+    logprobs: int | None = limited(None, 0, 1000)
     forbid_unk: bool = False
     ignore_eos: bool = False
 
     def check(self) -> None:
-        """There are as many beams as samples to choose from them."""
+        """There are as many beams as samples to choose from them; beams draw nothing."""
         if 1 < self.num_beams < self.num_samples:
             raise SettingError(
                 f"num_samples {self.num_samples} exceeds num_beams {self.num_beams}.",
                 *("num_samples", "num_beams"),
+            )
+        if "" in self.stop:
+            raise SettingError("stop must be a text of one character at least, got ''.", "stop")
+        drawn = ("stop", "min_p", "presence_penalty", "frequency_penalty")
+        asked = [name for name in drawn if getattr(self, name)]
+        asked += ["repetition_penalty"] if self.repetition_penalty != 1 else []
+        asked += ["logprobs"] if self.logprobs is not None else []
+        if self.num_beams > 1 and asked:
+            raise SettingError(
+                f"{asked[0]} is for drawn texts: it does not go with num_beams.",
+                *(asked[0], "num_beams"),
+            )
+
+
+@dataclass
+class WritingOptions(DrawingOptions):
+    """How a language model writes.
+
+    Args:
+        prime: Text to go on from; - reads it from standard input; may be given several times.
+        prompts: File of texts to go on from: one a line, or of JSON objects with a "prompt" a line
+            (.jsonl, .ndjson); - reads lines from standard input.
+        num_samples: How many texts after each.
+    """
+
+    prime: str | list[str] = each_said("")
+    prompts: str | None = None
+
+    def check(self) -> None:
+        """Texts come from one place."""
+        super().check()
+        if self.prompts is not None and self.prime:
+            raise SettingError(
+                "prime is a text to go on from, prompts a file of them: give one of them.",
+                *("prime", "prompts"),
             )
 
 

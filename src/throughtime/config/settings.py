@@ -52,6 +52,14 @@ def one_path(kind: Literal["read", "written"]) -> Any:
     return dataclasses.field(default=None, metadata={PATH: kind})
 
 
+def each_said(default: Any = None) -> Any:
+    """A dataclass field of texts: its option takes one, and may stand several times."""
+    metadata = {"each": True, "most": MANY}
+    if default is None:
+        return dataclasses.field(default_factory=list, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
 def spelled(default: str | None, read: Callable[[str], object]) -> Any:
     """A dataclass field of a text that `read` understands, or raises an `InputError`."""
     return dataclasses.field(default=default, metadata={"read": read})

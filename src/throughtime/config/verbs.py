@@ -106,10 +106,12 @@ class GenerateOptions(JsonOption, ModelOptions):
     Args:
         weights: How those of the stacks are stored: float32, as they are, or bf16, rounded, in half
             the memory, which is what limits the speed of large models.
-        json: What would be printed as JSON, an object for each sample, when all are written.
+        output: A new file to write; default: standard output.
+        json: One JSON object a line for each text, when it is written.
     """
 
     weights: STORED = "float32"
+    output: str | None = None
 
 
 TARGETS = Literal["c"]

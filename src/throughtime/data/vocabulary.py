@@ -214,6 +214,13 @@ class Vocabulary:
             found += [line[begin:end].strip() for begin, end in encoding.offsets]
         return found
 
+    def label(self, i: int) -> str:
+        """One token by itself: a character, a word, a piece; the specials by name."""
+        if i in (PAD, BOS, EOS):
+            return SPECIALS[i]
+        decoder = self.decoder()
+        return (decoder.push(int(i)) + decoder.close()) or self.tokens[i]
+
     def line_breaks(self) -> tuple[int, ...]:
         """Ids of tokens that would end a line of text, the specials not among them."""
         if self.level in ("byte", "subword"):

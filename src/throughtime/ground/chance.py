@@ -48,6 +48,19 @@ def truths(
     return torch.cat(made, 1) if len(made) > 1 else made[0]
 
 
+def shares(seed: int, sequences: Tensor, steps: Tensor) -> Tensor:
+    """Numbers [B, T] in [0, 1), float64 of 53 bits: functions of the seed, of a sequence's number
+    [B] and of a step [T] and of nothing else."""
+    low, high = seed_of(seed).tolist()
+    first = mixed(torch.tensor(high ^ GOLDEN) + low & WORD)
+    words = []
+    for _ in range(2):
+        first = mixed(first + GOLDEN & WORD)
+        of_sequences = mixed(mixed(first + sequences & WORD) + GOLDEN & WORD)
+        words.append(mixed(of_sequences[:, None] + steps & WORD))
+    return (words[0] * 2**21 + (words[1] >> 11)).double() / 2.0**53
+
+
 def mixed(word: Tensor) -> Tensor:
     """One word for each word, in which every bit depends on all of its bits."""
     for _ in range(2):

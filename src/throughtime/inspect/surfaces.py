@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..data.vocabulary import BOS, EOS, PAD, SPECIALS
-
 
 def surfaces(vocabulary: Any, ids: Iterable[int]) -> list[str]:
     """The text that each id adds to that of the ids before it; part of a character gives none."""
@@ -15,11 +13,8 @@ def surfaces(vocabulary: Any, ids: Iterable[int]) -> list[str]:
 
 
 def label(vocabulary: Any, i: int) -> str:
-    """One token by itself: a character, a word, a piece; the specials by name."""
-    if i in (PAD, BOS, EOS):
-        return SPECIALS[i]
-    decoder = vocabulary.decoder()
-    return (decoder.push(int(i)) + decoder.close()) or vocabulary.tokens[i]
+    """One token by itself."""
+    return vocabulary.label(i)
 
 
 def shown(text: str) -> str:

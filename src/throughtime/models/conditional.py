@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,13 @@ from ..layers.noise import Draw
 from ..layers.states import like, tensors
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
+
+
+class Conditioned(NamedTuple):
+    """A stack's state, and the embedded condition e [1, B, condition_size] of each sequence."""
+
+    cells: Any
+    e: Tensor
 
 
 class ConditionalModel(DecoderModel):
@@ -124,33 +131,29 @@ class ConditionalModel(DecoderModel):
         self, tokens: Tensor, state: Any, e: Tensor, draw: Draw | None = None
     ) -> tuple[Tensor, Any]:
         """What the softmax sees, [T, B, n], and the state after the last step."""
+        return self.run(self.inputs(tokens, e), state, draw)
+
+    def inputs(self, tokens: Tensor, e: Tensor) -> Tensor:
+        """What the stack reads, [T, B, n_x]."""
         x = self.drop(self.embedding(tokens), self.embedding_dropout)
         if self.joins_input:
             x = torch.cat([x, e.expand(len(tokens), -1, -1).to(x.dtype)], -1)
-        return self.run(x, state, draw)
+        return x
 
-    def given(self, condition: Tensor) -> Given:
-        """The model under one condition [n_v], as `decoding` steps it."""
-        return Given(self, condition)
+    # ---- as `decoding` steps it: its state holds the condition -----------------------------------
 
+    def begin(self, condition: Tensor) -> Conditioned:
+        """Where a sequence under one condition [n_v] begins."""
+        e = self.embed_condition(condition[None])
+        return Conditioned(self.state(e, 1), e[None])
 
-class Given(nn.Module):
-    """A `ConditionalModel` under one condition: what `decoding` asks of a language model."""
+    def hidden(self, tokens: Tensor, state: Conditioned) -> tuple[Tensor, Conditioned]:
+        """What the softmax sees of tokens [T, B], each under its condition; and the state."""
+        h, after = self.hidden_after(tokens, state.cells, state.e[0])
+        return h, Conditioned(after, state.e)
 
-    def __init__(self, model: ConditionalModel, condition: Tensor) -> None:
-        super().__init__()
-        self.model = model
-        self.e = model.embed_condition(condition[None])
-
-    def initial_state(self, batch: int) -> Any:
-        """The state that the condition sets, for each of so many sequences."""
-        return self.model.state(self.e.expand(batch, -1), batch)
-
-    def hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Read tokens [T, B]."""
-        return self.model.hidden_after(tokens, state, self.e.expand(tokens.shape[1], -1))
-
-    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def step(self, tokens: Tensor, state: Conditioned) -> tuple[Tensor, Conditioned]:
         """Logits [B, V] of the token after `tokens [B]`, and the state."""
-        h, state = self.hidden(tokens[None], state)
-        return self.model.head.logits(h[0]), state
+        x = self.inputs(tokens[None], state.e[0])
+        logits, after = self.next_logits(x, state.cells)
+        return logits, Conditioned(after, state.e)

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ..config import StackConfig
 from ..ground import lengths as ragged
 from ..layers.noise import Draw
+from ..layers.rows import in_blocks
 from ..layers.stack import Stack, drop
 
 
@@ -44,6 +45,16 @@ class DecoderModel(nn.Module):
         """What the head sees after inputs x [T, B, n_x], and the state after the last step."""
         y, state = self.stack.run(x, state, None, None, *([draw] if draw else []))
         return self.output(self.drop(y, self.output_dropout)), state
+
+    def next_logits(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Logits [B, V] after one input x [1, B, n_x], each row as it would be alone where the
+        stack's step is (`frozen`); and the state."""
+        y, state = self.stack.run(x, state, None, None)
+        return in_blocks(self.answer, self.drop(y, self.output_dropout)[0]), state
+
+    def answer(self, y: Tensor) -> Tensor:
+        """Logits [B, V] of what comes out of the stack, [B, n]."""
+        return self.head.logits(self.output(y))
 
     def mean_of(
         self, h: Tensor, targets: Tensor, lengths: Tensor, smoothing: float = 0.0

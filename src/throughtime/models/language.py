@@ -96,8 +96,12 @@ class LanguageModel(DecoderModel):
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Logits [B, V] of the token after `tokens [B]`, and the state."""
-        h, state = self.hidden(tokens[None], state)
-        return self.head.logits(h[0]), state
+        x = embed(tokens[None], self.embedding, self.affixes)
+        return self.next_logits(self.drop(x, self.embedding_dropout), state)
+
+    def answer(self, y: Tensor) -> Tensor:
+        """Logits [B, V] of what comes out of the stack, [B, n]."""
+        return self.head.logits(self.to_embedding(self.output(y)))
 
     def initial_state(self, batch: int) -> Any:
         """As `Stack.initial_state`: zeros, or what is learned."""

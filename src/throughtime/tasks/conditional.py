@@ -19,7 +19,7 @@ from ..data.conditions import Conditions
 from ..data.examples import Example, ExampleReader, hold_out
 from ..data.limits import check_tokens
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
-from ..decoding import Sampling, sample
+from ..decoding import Sampling, Start, sample
 from ..ground.errors import InputError
 from ..ground.wording import plural
 from ..metrics.likelihood import perplexity
@@ -27,7 +27,7 @@ from ..models.conditional import ConditionalModel
 from .endings import Ends
 from .example_task import Batch, Encoded, ExampleTask, at, shifted
 from .task import QUICK_TOKENS, Evaluation
-from .writing import never_written, seed_of, tell_unknown, write
+from .writing import Opening, Piece, never_written, seed_of, tell_unknown, write
 
 
 @dataclass(frozen=True)
@@ -216,9 +216,9 @@ class Conditional(ExampleTask):
         """A sequence for a condition drawn as the data have them."""
         random = np.random.default_rng(int(generator.initial_seed()))
         condition = self.conditions.complete({}, random)
-        given = model.given(self.vector(condition))
+        state = model.begin(self.vector(condition))
         sampling = Sampling(temperature=0.8, forbidden=(PAD, UNK, BOS))
-        ids = sample(given, [BOS], 300, sampling, eos=EOS, generator=generator)
+        ids = sample(model, [BOS], 300, sampling, eos=EOS, generator=generator, state=state)
         said = ", ".join(f"{name}: {value}" for name, value in condition.items())
         return f"{said}\n{self.vocabulary.decode(ids).strip()}"
 
@@ -260,47 +260,37 @@ class Conditional(ExampleTask):
         """A condition as the model takes it, on the device."""
         return torch.from_numpy(self.conditions.encode(condition)).to(self.device)
 
-    def generate(self, model: Any, options: ConditionalWritingOptions) -> Iterator[tuple[int, str]]:
+    def generate(self, model: Any, options: ConditionalWritingOptions) -> Iterator[Piece]:
         """A sequence for each sample, prime included."""
         condition = self.conditions.parse(options.condition)
         self.conditions.encode(condition)  # mistakes before anything is written
-        for k, _, piece in self.drawn(model, condition, options.prime, options):
-            yield k, piece
+        for _, piece in self.drawn(model, condition, options.prime, options):
+            yield piece
 
     def drawn(
         self, model: Any, condition: Any, prime: str, options: Any
-    ) -> Iterator[tuple[int, Any, str]]:
-        """Pieces of each sample in turn: its number, its condition, the piece."""
-        for first, some in samples(options):
-            whole = self.conditions.complete(condition, np.random.default_rng(some.seed))
-            for k, piece in self.write(model, whole, prime, some):
-                yield first + k, whole, piece
+    ) -> Iterator[tuple[Any, Piece]]:
+        """Pieces of each sample in turn, with its condition: what is not said is drawn for each
+        sample, by the seed and its number.
 
-    def write(
-        self, model: Any, condition: Any, prime: str, options: Any
-    ) -> Iterator[tuple[int, str]]:
-        """One sequence for a condition, or the best of a beam search, in pieces."""
+        The best of a beam search are all for one condition.
+        """
         ids = self.vocabulary.encode(prime).tolist() if prime else []
         tell_unknown(ids.count(UNK))
-        with torch.inference_mode():
-            given = model.given(self.vector(condition))
+        ids, seed, conditions = [BOS, *ids], seed_of(options), {}
+
+        def openings() -> Iterator[Opening]:
+            for k in range(options.num_samples if options.num_beams == 1 else 1):
+                random = np.random.default_rng([seed, k])
+                conditions[k] = self.conditions.complete(condition, random)
+                with torch.inference_mode():
+                    state = model.begin(self.vector(conditions[k]))
+                yield Opening(prime, Start(ids, k, state))
+
         eos = None if options.ignore_eos else EOS
         words = self.level in ("word", "event")
         forbidden = never_written(options, unknown=words, eos=eos is not None)
-        yield from write(
-            given, [BOS, *ids], self.vocabulary, replace(options, prime=prime), eos=eos,
-            forbidden=forbidden,
-        )  # fmt: skip
-
-
-def samples(options: Any) -> Iterator[tuple[int, Any]]:
-    """Options for each sample alone, with its number; sample k of a seed is the first of seed + k.
-
-    Beam search writes all its samples at once, for one condition.
-    """
-    seed = seed_of(options)
-    if options.num_beams > 1:
-        yield 0, replace(options, seed=seed)
-        return
-    for k in range(options.num_samples):
-        yield k, replace(options, seed=seed + k, num_samples=1)
+        for piece in write(
+            model, openings(), self.vocabulary, options, seed=seed, eos=eos, forbidden=forbidden
+        ):
+            yield conditions[piece.number if options.num_beams == 1 else 0], piece

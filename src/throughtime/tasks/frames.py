@@ -24,7 +24,7 @@ from ..music.rolls import KEYS, read_rolls, score_of
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at
 from .task import Evaluation, figures
-from .writing import seed_of
+from .writing import Piece, seed_of
 
 ROLL_LENGTH = 128
 """Frames written where nothing else is said."""
@@ -201,16 +201,20 @@ class Frames(ExampleTask):
 
     # ---- writing ------------------------------------------------------------------------------
 
-    def generate(
-        self, model: FrameModel, options: MusicWritingOptions
-    ) -> Iterator[tuple[int, str]]:
+    def generate(self, model: FrameModel, options: MusicWritingOptions) -> Iterator[Piece]:
         """Frames as MIDI, WAV and piano roll, going on from the primer where there is one."""
         o = options
-        if o.condition or o.prime or o.num_beams > 1 or o.top_k or o.top_p < 1:
-            raise InputError(
-                "frames are drawn key by key: --condition, --prime, --num-beams, --top-k and "
-                "--top-p are not for them; --primer and --temperature are."
-            )
+        plain, only = (
+            MusicWritingOptions(),
+            ("max_new_tokens", "temperature", "num_samples", "seed"),
+        )
+        only += ("primer", "primer_length", "output", "formats", "soundfont", "report")
+        for name, value in vars(o).items():
+            if name not in only and value != getattr(plain, name):
+                raise InputError(
+                    f"frames are drawn key by key: --{name.replace('_', '-')} is not for them; "
+                    "--primer and --temperature are."
+                )
         primer = self.primer(o)
         recital = Recital.of(o, ("midi", "wav", "png"))
         if recital.folder is None and not o.report:
@@ -227,10 +231,11 @@ class Frames(ExampleTask):
             score = score_of(frames, self.config.data.frames_per_quarter)
             paths = recital.write(k, score, f"Piano roll, number {k + 1}") if frames.any() else []
             if not o.report:
-                yield k, "\n".join(map(str, paths)) or f"roll {k + 1} is silent"
+                yield Piece(k, "\n".join(map(str, paths)) or f"roll {k + 1} is silent")
         if o.report:
             density = keys / max(all_frames, 1)
-            yield 0, figures({"frames": all_frames, "keys down in a frame": density})
+            said = figures({"frames": all_frames, "keys down in a frame": density})
+            yield Piece(0, said)
 
     def primer(self, options: MusicWritingOptions) -> np.ndarray:
         """Frames to go on from: the first sequence of a file."""

@@ -18,10 +18,11 @@ from ..data import corpus as corpora
 from ..data.affixes import affixes_of
 from ..data.corpus import Corpus
 from ..data.left_out import files_said, read_said
+from ..data.prompts import read_prompts
 from ..data.streams import Streams
 from ..data.text import Text
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
-from ..decoding import Sampling, sample
+from ..decoding import Sampling, Start, sample
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..layers.mode import evaluating
@@ -31,7 +32,7 @@ from ..models.language import LanguageModel
 from .endings import RunningText
 from .exported import Exported
 from .task import QUICK_TOKENS, Evaluation, Loss, Score, Task
-from .writing import never_written, tell_unknown, write
+from .writing import Opening, Piece, never_written, seed_of, tell_unknown, write
 
 EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned: it changes no result."""
@@ -282,14 +283,24 @@ class Language(Task):
         text = self.valid_text(quiet=False) if data is None else self.text_of(data)
         return evaluate_text(self, model, text)
 
-    def generate(self, model: Any, options: WritingOptions) -> Iterator[tuple[int, str]]:
-        """Novel text, prime included."""
-        ids, unknown = self.read_prime(options.prime)
-        tell_unknown(unknown)
+    def generate(self, model: Any, options: WritingOptions) -> Iterator[Piece]:
+        """Novel text after each prime, which is included."""
+        o, primes = options, [options.prime] if isinstance(options.prime, str) else options.prime
+        if o.prompts is not None:
+            primes = read_prompts(o.prompts)
+        read = [self.read_prime(prime) for prime in primes]
+        tell_unknown(sum(unknown for _, unknown in read), len(primes))
         has_eos = self.config.data.eos != "none"
-        forbidden = never_written(options, unknown=self.config.level == "word", eos=has_eos)
-        eos = EOS if has_eos and not options.ignore_eos else None
-        yield from write(model, ids, self.vocabulary, options, eos=eos, forbidden=forbidden)
+        openings = (
+            Opening(prime, Start(ids, k))
+            for prime, (ids, _) in zip(primes, read)
+            for k in range(o.num_samples if o.num_beams == 1 else 1)
+        )
+        yield from write(
+            model, openings, self.vocabulary, o, seed=seed_of(o),
+            eos=EOS if has_eos and not o.ignore_eos else None,
+            forbidden=never_written(o, unknown=self.config.level == "word", eos=has_eos),
+        )  # fmt: skip
 
     def exported(self, model: LanguageModel) -> Exported:
         """What an exporter writes."""

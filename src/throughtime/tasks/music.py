@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from ..music.recital import Recital
 from .conditional import Conditional
 from .frames import Frames
 from .task import Evaluation, Task, figures
+from .writing import Piece
 
 TUNE_LENGTH = 2000
 """The longest tune in characters or events, where nothing else is said."""
@@ -104,9 +104,9 @@ class Written(Conditional):
     ) -> Iterator[tuple[int, Any, str]]:
         """Each sample when it is finished: its number, its condition, its text."""
         pieces = self.drawn(model, condition, prime, options)
-        for k, group in groupby(pieces, key=itemgetter(0)):
+        for k, group in groupby(pieces, key=lambda one: one[1].number):
             several = list(group)
-            yield k, several[0][1], "".join(piece for _, _, piece in several)
+            yield k, several[0][0], "".join(piece.text for _, piece in several)
 
 
 class Tunes(Written):
@@ -126,7 +126,7 @@ class Tunes(Written):
         """Characters."""
         return "char"
 
-    def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
+    def generate(self, model: Any, options: Any) -> Iterator[Piece]:
         """Whole tunes, or their report."""
         condition, prime = self.opening(options)
         recital = Recital.of(options, ("abc", "midi", "wav", "png"))
@@ -144,10 +144,10 @@ class Tunes(Written):
                         terminal.warn(f"tune {k + 1} cannot be played ({why}); its ABC is kept.")
                     recital.write(k, score, title_of(k, drawn), tune)
                 if not options.report:
-                    yield k, tune
+                    yield Piece(k, tune)
                 advance(1)
         if options.report:
-            yield 0, report.text()
+            yield Piece(0, report.text())
 
     def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:
         """A tune book's first tune, character by character."""
@@ -277,7 +277,7 @@ class MidiPieces(Written):
         """The events of this run."""
         return Events(self.config.data.events, self.config.data.resolution)
 
-    def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
+    def generate(self, model: Any, options: Any) -> Iterator[Piece]:
         """Pieces as files; the events as a line where there is no --output."""
         condition, prime = self.opening(options)
         recital = Recital.of(options, ("midi", "wav", "png"))
@@ -296,10 +296,10 @@ class MidiPieces(Written):
             paths = recital.write(k, score, title_of(k, drawn)) if score.note_num() else []
             if not options.report:
                 said = "\n".join(map(str, paths)) if recital.folder else text
-                yield k, said or f"piece {k + 1} has no note"
+                yield Piece(k, said or f"piece {k + 1} has no note")
         if options.report:
             counts["misplaced events"] /= max(counts["events"], 1)
-            yield 0, figures(counts)
+            yield Piece(0, figures(counts))
 
     def primer(self, path: Path) -> tuple[Condition, Sequence[str]]:
         """A MIDI file's events."""

@@ -23,6 +23,7 @@ from ..ground.machine import Processes
 from . import entry, name_of
 from .endings import Ends, RunningText
 from .exported import Exported
+from .writing import Piece
 
 QUICK_TOKENS = 200_000
 """Validation tokens looked at during training, where there are more."""
@@ -337,8 +338,8 @@ class Task(ABC):
         """A prediction for each input, in order, as they come."""
         raise NotImplementedError  # only where config.predict_options says so
 
-    def generate(self, model: Any, options: Any) -> Iterator[tuple[int, str]]:
-        """Pieces of novel text as they are written, each with the number of its sample."""
+    def generate(self, model: Any, options: Any) -> Iterator[Piece]:
+        """Pieces of novel text as they are written, those of one text after those of another."""
         raise NotImplementedError  # only where config.generate_options says so
 
     def exported(self, model: Any) -> Exported:

@@ -165,6 +165,8 @@ def add_options(
             settings = words_of(parser.hints[name], flags)
             if "repeated" in field.metadata:
                 settings["action"] = "extend"
+            if field.metadata.get("each"):
+                settings = {"action": "append", "metavar": settings["metavar"]}
             group.add_argument(*spelled, dest=name, help=text.replace("%", "%%"), **settings)
     for name, default, text in sections:
         add_options(

@@ -61,6 +61,8 @@ def run_command(verb: str, words: Sequence[str]) -> RunCommand:
 
         RunFolder(run).load_config()  # which says what is wrong with it
     names = {field.name for field in dataclasses.fields(own)}
+    if cls is not None:  # music is written into a folder, which is its own option
+        names -= {field.name for field in dataclasses.fields(cls)}
     with as_typed():
         common = configs.from_dict(own, {k: values.pop(k) for k in names & values.keys()})
         configs.check(common)

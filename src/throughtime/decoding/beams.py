@@ -1,119 +1,18 @@
-"""Writing: sampling and beam search over anything that steps.
-
-A model steps: `initial_state(B)`, `hidden(tokens [T, B], state)` to read a prime at once, and
-`step(tokens [B], state) -> (logits [B, V], state)`. The parts of a state are [layers, B, n].
-"""
+"""Beam search: the most probable continuations, for many sentences at once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .ground.errors import InputError, ThroughtimeError
-from .layers.attention import Memory
-from .layers.states import rebuilt
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn.
-
-    temperature divides the logits (0: always the most probable token); top_k keeps the k most
-    probable; top_p the fewest that hold that share of the probability; `forbidden` ids never occur.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    forbidden: tuple[int, ...] = field(default=())
-
-    def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise InputError(f"temperature must be 0 or more, got {self.temperature}.")
-        if self.top_k < 0:
-            raise InputError(f"top_k must be 0 (off) or more, got {self.top_k}.")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p must lie in (0, 1], got {self.top_p}.")
-
-    def draw(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One token [B] from logits [B, V]."""
-        check_numbers(logits)
-        if self.forbidden:
-            logits = logits.index_fill(1, self._forbidden_on(logits.device), -math.inf)
-        if self.temperature == 0:
-            return logits.argmax(1)
-        if self.temperature != 1:
-            scaled = logits / self.temperature
-            if not bool(torch.isfinite(scaled.amax(1)).all()):  # so cold that they overflow
-                scaled = (logits - logits.amax(1, keepdim=True)) / self.temperature
-                scaled = scaled.nan_to_num(nan=0.0, neginf=-math.inf)  # 0 / 0 is the largest
-            logits = scaled
-        if 0 < self.top_k < logits.shape[1]:
-            smallest = logits.topk(self.top_k).values[:, -1:]
-            logits = logits.masked_fill(logits < smallest, -math.inf)
-        probabilities = logits.float().softmax(1)
-        if self.top_p < 1:
-            ordered, index = probabilities.sort(1, descending=True)
-            outside = ordered.cumsum(1) - ordered >= self.top_p
-            outside[:, 0] = False  # the most probable, though top_p be 0 in float32
-            probabilities = torch.zeros_like(probabilities).scatter_(
-                1, index, ordered.masked_fill(outside, 0.0)
-            )
-        return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-
-    def _forbidden_on(self, device: torch.device) -> Tensor:
-        return torch.tensor(self.forbidden, device=device)
-
-
-def check_numbers(logits: Tensor) -> None:
-    """Raise `ThroughtimeError` where a model's logits [B, V] hold NaN or +infinity."""
-    if not bool((logits.amax(1) < math.inf).all()):
-        raise ThroughtimeError(
-            "what the model computes is NaN or infinite, so that nothing can be written: its "
-            "weights are no numbers or far too large. Take another --checkpoint, or train anew."
-        )
-
-
-@torch.inference_mode()
-def sample(
-    model: Any,
-    prime: Sequence[int],
-    max_new_tokens: int,
-    sampling: Sampling | None = None,
-    *,
-    eos: int | None = None,
-    generator: torch.Generator | None = None,
-) -> Iterator[int]:
-    """Novel tokens after `prime` (at least one id, such as <bos>), one at a time, until `eos`.
-
-    x<t+1> is the token drawn from ŷ<t>. The `eos` itself is not given out.
-    """
-    sampling = sampling or Sampling()
-    device = next(model.parameters()).device
-    state, last = read(model, prime, device)
-    for _ in range(max_new_tokens):
-        logits, state = model.step(last, state)
-        last = sampling.draw(logits, generator)
-        token = int(last)
-        if token == eos:
-            return
-        yield token
-
-
-def read(model: Any, prime: Sequence[int], device: torch.device) -> tuple[Any, Tensor]:
-    """The state after all of `prime` but its last token, and that token [1]."""
-    if not prime:
-        raise InputError("the prime must hold at least one token, such as <bos>.")
-    tokens = torch.tensor(prime, dtype=torch.int64, device=device)[:, None]
-    state = model.initial_state(1)
-    for window in tokens[:-1].split(1024):
-        _, state = model.hidden(window, state)
-    return state, tokens[-1]
+from ..ground.errors import InputError
+from .reading import read, reorder
+from .sampling import check_numbers
 
 
 class Hypothesis(NamedTuple):
@@ -265,6 +164,7 @@ def beam_search(
     eos: int | None = None,
     forbidden: Sequence[int] = (),
     length_penalty: float = 0.0,
+    state: Any = None,
 ) -> list[Hypothesis]:
     """The most probable continuations of one prime, best first, as `BeamSearch` finds them."""
     search = BeamSearch(
@@ -272,23 +172,5 @@ def beam_search(
     )
     device = next(model.parameters()).device
     with torch.inference_mode():
-        state, last = read(model, prime, device)
+        state, last = read(model, prime, device, state)
     return search(model.step, state, last, [max_new_tokens])[0]
-
-
-def reorder(state: Any, rows: Tensor, sentences: Tensor | None = None) -> Any:
-    """The state of the chosen hypotheses: each part [layers, R, n] → [layers, len(rows), n],
-    whatever the layout.
-
-    A `Memory` [T_x, sentences, …] is shared by all hypotheses of a sentence: what is kept of it are
-    the chosen sentences; None: all.
-    """
-    if isinstance(state, Tensor):
-        return state.index_select(1, rows)
-    if state is None:
-        return None
-    if isinstance(state, Memory):
-        if sentences is None:
-            return state
-        return Memory(*(part.index_select(1, sentences) for part in state))
-    return rebuilt(state, (reorder(part, rows, sentences) for part in state))
