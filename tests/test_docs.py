@@ -31,6 +31,7 @@ def blocks(page, language):
 def at_home(tmp_path, monkeypatch):
     """A folder with a text, data of each task and the presets, as a reader would have it."""
     (tmp_path / "text.txt").write_text("The cat, which already ate, was full.\n" * 200)
+    (tmp_path / "prompts.txt").write_text("The \nA cat\n")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "mine.py").write_text(MINIMAL)
     (tmp_path / "pairs.tsv").write_text("The cats were old\tThe cats was old\n")
