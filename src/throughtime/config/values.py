@@ -77,7 +77,8 @@ def fit(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
 def one_or_several(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """A list of at least one; of one, that one."""
     found = fit(name, value, hint, metadata)
-    if not 0 < len(found) <= (most := metadata.get("most", MOST_VALUES)):
+    most = metadata.get("most", MOST_VALUES)
+    if not 0 < len(found) <= most:
         raise wrong(name, f"one value or several, at most {most}", value)
     return found if len(found) > 1 else found[0]
 
