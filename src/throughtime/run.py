@@ -17,15 +17,17 @@ from .config import RunConfig
 from .config.located import lost, piped
 from .config.verbs import ModelOptions
 from .data.lines import Inputs
+from .data.scored import some_of, texts_to_score
 from .ground import machine, terminal
 from .ground.errors import InputError
 from .layers.frozen import Frozen
 from .layers.mode import evaluating, frozen
 from .tasks import entry, task_class, verb_options
+from .tasks.scoring import Scored
 from .tasks.task import Evaluation, Prediction, Task
 from .tasks.writing import Piece, WrittenText
 
-__all__ = ["Evaluation", "Prediction", "Run", "WrittenText"]
+__all__ = ["Evaluation", "Prediction", "Run", "Scored", "WrittenText"]
 
 
 class Run:
@@ -268,6 +270,28 @@ class Run:
             what=f"{entry(self.kind).noun.capitalize()}, the run {self.name}",
             yes=yes,
         )
+
+    def score(
+        self,
+        texts: Iterable[str] | None = None,
+        *,
+        inputs: Inputs | None = None,
+        options: object | None = None,
+        **named: Any,
+    ) -> Iterator[Scored]:
+        """How probable texts are for a language model, each by itself: `texts` in memory, or what
+        `inputs` are (None: standard input), in order, as they come.
+
+        `options` are `config.language.TextScoringOptions`; of texts in memory each is a line, or
+        with per="document" a whole text. Errors: `InputError` for a run of another task.
+        """
+        chosen = self.choose("score", options, named)
+        if texts is not None:
+            some = some_of(texts, chosen.batch_size)
+        else:
+            some = texts_to_score(inputs or Inputs(), chosen.per, chosen.batch_size)
+        task, model = self.loaded
+        return task.score_texts(model, some, chosen)
 
     def choose(self, verb: str, options: object | None, named: dict[str, Any]) -> Any:
         """The options of a verb as the task has them, `named` ones in the place of others.

@@ -226,6 +226,13 @@ def generate(words: list[str]) -> int:
     return run(words)
 
 
+def score(words: list[str]) -> int:
+    """throughtime score RUN."""
+    from .texts import score as run
+
+    return run(words)
+
+
 def inspect(words: list[str]) -> int:
     """throughtime inspect RUN, throughtime inspect agreement RUN."""
     if words[:1] == ["agreement"]:
@@ -324,6 +331,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
         "a run's predictions for files or standard input: labels, tags, translations",
     ),
     "generate": (generate, "write novel sequences with a run's model"),
+    "score": (score, "how probable texts are for a language model, token by token"),
     "compare": (compare, "cells side by side: equal parameters, time or width, several seeds"),
     "tune": (tune, "search settings: Optuna draws, trials that fall behind are ended"),
     "inspect": (

@@ -48,6 +48,25 @@ def generate(words: list[str]) -> int:
     return 0
 
 
+def score(words: list[str]) -> int:
+    """throughtime score RUN."""
+    with at_once():  # it may import torch
+        command = run_command("score", words)
+    output, data = command.common.pop("output"), command.common.pop("data")
+    if output is not None:
+        refuse_existing(output)
+    with at_once():
+        from ..data.lines import Inputs
+        from ..run import Run
+
+    run = Run(command.run, **command.common)
+    inputs = Inputs.files(data or ["-"])
+    with new_file(output) if output is not None else contextlib.nullcontext(sys.stdout) as file:
+        for found in run.score(inputs=inputs, **command.options):
+            print(json_text(found.to_dict()), file=file, flush=True)
+    return 0
+
+
 def standard_input() -> str:
     """All of standard input, which must be UTF-8."""
     from ..ground import terminal

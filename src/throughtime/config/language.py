@@ -155,6 +155,19 @@ class WritingOptions(DrawingOptions):
 
 
 @dataclass
+class TextScoringOptions:
+    """How texts are scored.
+
+    Args:
+        per: What a text is: a line, or a document, which is a file or all of standard input.
+        batch_size: Texts read side by side.
+    """
+
+    per: Literal["line", "document"] = "line"
+    batch_size: int = limited(64, 1, WIDEST)
+
+
+@dataclass
 class LanguageConfig(RunConfig):
     """Train a language model: characters, bytes, words or subwords.
 
@@ -180,3 +193,4 @@ class LanguageConfig(RunConfig):
         *("train", "valid", "data", "loop.batch_size", "loop.window"),  # its place in the data does
     )
     generate_options: ClassVar[type | None] = WritingOptions
+    score_options: ClassVar[type | None] = TextScoringOptions

@@ -254,6 +254,7 @@ class RunConfig:
     evaluate_options: ClassVar[type | None] = None
     predict_options: ClassVar[type | None] = None
     generate_options: ClassVar[type | None] = None
+    score_options: ClassVar[type | None] = None
     files: ClassVar[str] = "FILE"
     compared_by: ClassVar[tuple[str, ...]] = ()
     between_samples: ClassVar[str] = "\n" + "─" * 40 + "\n"

@@ -100,6 +100,20 @@ class PredictOptions(JsonOption, ModelOptions):
 
 
 @dataclass
+class ScoreOptions(ModelOptions):
+    """How probable texts are for a language model: a JSON object a line, with the text, the natural
+    logarithm of its probability, that of each token, and how many are unknown.
+
+    Args:
+        data: Files, globs or directories; - or none: standard input, as it comes.
+        output: A new file to write; default: standard output.
+    """
+
+    data: list[str] | None = None
+    output: str | None = None
+
+
+@dataclass
 class GenerateOptions(JsonOption, ModelOptions):
     """Write novel sequences with a run's model.
 

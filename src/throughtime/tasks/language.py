@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
-from ..config.language import WritingOptions
+from ..config.language import TextScoringOptions, WritingOptions
 from ..data import corpus as corpora
 from ..data.affixes import affixes_of
 from ..data.corpus import Corpus
@@ -31,6 +31,7 @@ from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
 from .exported import Exported
+from .scoring import Scored, scored
 from .task import QUICK_TOKENS, Evaluation, Loss, Score, Task
 from .writing import Opening, Piece, never_written, seed_of, tell_unknown, write
 
@@ -315,6 +316,26 @@ class Language(Task):
             eos=EOS if has_eos else None,
             line_ends=data.eos == "line",
         )
+
+    def score_texts(
+        self, model: Any, texts: Iterable[Sequence[str]], options: TextScoringOptions
+    ) -> Iterator[Scored]:
+        """Each text as if nothing but the beginning of a text came before.
+
+        A line ends with <eos> where lines of training do, and a document as in `evaluate`.
+        """
+        document = options.per == "document"
+        opening = [BOS] if document else self.opening()
+        for some in texts:
+            ids = [self.ids_to_score(text, document) for text in some]
+            yield from scored(model, self.vocabulary, some, ids, opening)
+
+    def ids_to_score(self, text: str, document: bool) -> list[int]:
+        """What is asked about, with the <eos> of its end."""
+        eos = self.config.data.eos
+        ids = self.vocabulary.encode(text, eos_at_lines=eos == "line").tolist() if text else []
+        ends = eos == "file" if document else eos == "line"
+        return [*ids, EOS] if ends else ids
 
 
 def settle_eos(config: LanguageConfig, train: Text) -> Literal["line", "file", "none"]:

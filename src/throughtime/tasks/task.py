@@ -23,6 +23,7 @@ from ..ground.machine import Processes
 from . import entry, name_of
 from .endings import Ends, RunningText
 from .exported import Exported
+from .scoring import Scored
 from .writing import Piece
 
 QUICK_TOKENS = 200_000
@@ -341,6 +342,12 @@ class Task(ABC):
     def generate(self, model: Any, options: Any) -> Iterator[Piece]:
         """Pieces of novel text as they are written, those of one text after those of another."""
         raise NotImplementedError  # only where config.generate_options says so
+
+    def score_texts(
+        self, model: Any, texts: Iterable[Sequence[str]], options: Any
+    ) -> Iterator[Scored]:
+        """How probable texts are, some at a time; in order."""
+        raise NotImplementedError  # only where config.score_options says so
 
     def exported(self, model: Any) -> Exported:
         """What an exporter writes; `InputError` where nothing of it can be."""

@@ -15,6 +15,7 @@ from ...config.verbs import (
     GenerateOptions,
     InspectOptions,
     PredictOptions,
+    ScoreOptions,
 )
 from ...ground.errors import InputError
 from ...ground.paths import typed_path
@@ -25,11 +26,12 @@ RUN_OPTIONS: dict[str, type] = {
     "evaluate": EvaluateOptions,
     "predict": PredictOptions,
     "generate": GenerateOptions,
+    "score": ScoreOptions,
     "inspect": InspectOptions,
     "export": ExportOptions,
 }
 """A verb's own options."""
-OF_TASKS = ("evaluate", "predict", "generate")
+OF_TASKS = ("evaluate", "predict", "generate", "score")
 """The verbs that have options of the run's task besides."""
 
 
