@@ -41,6 +41,8 @@ TASK_FILES = (
     *("characters.json", "source.json", "target.json"),
 )
 """What some tasks keep besides, through `RunFolder.file`."""
+TRACKED = "trackers.json"
+"""What trackers call the run, so that it goes on there when it is resumed."""
 SEAL = "# sha256 "
 """Begins the last line of config.yaml."""
 CHANGED = "Were its settings changed, or is one of the files another run's?"
@@ -66,6 +68,7 @@ class RunFolder:
         make_folder(self.path)
         for name in (
             *TASK_FILES,
+            TRACKED,
             *reversed(FILES),
         ):  # config.yaml last: it is what makes this a run folder
             (self.path / name).unlink(missing_ok=True)

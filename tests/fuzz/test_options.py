@@ -227,7 +227,8 @@ LAST = "--max-steps 1 --device cpu --threads 1 --model.hidden_size 3"
 
 @pytest.mark.parametrize("task", TASKS)
 def test_training(task, rounds, program):
-    skipped = ("--max-steps", "--device", "--threads", "--model.hidden_size", "--loop.tensorboard")
+    skipped = ("--max-steps", "--device", "--threads", "--model.hidden_size", "--loop.tensorboard",
+               "--loop.track")  # fmt: skip
     hints = {name: hint for name, hint in of_task("train", task).items() if name not in skipped}
 
     def train(words):

@@ -142,18 +142,6 @@ def test_metrics_say_what_happened(settings):
     assert [line["step"] for line in lines(config.out, "valid")] == [4, 8, 12]
 
 
-def test_tensorboard_files_are_written_or_the_extra_is_named(settings, monkeypatch):
-    config = settings(loop={"tensorboard": True})
-    with monkeypatch.context() as m:
-        m.setattr("importlib.util.find_spec", lambda name: None)
-        with pytest.raises(InputError, match=r"throughtime\[tensorboard\]"):
-            tt.train(config)
-    assert not Path(config.out).exists()
-    pytest.importorskip("tensorboard", reason="the extra is not installed")
-    tt.train(config)
-    assert list(Path(config.out).glob("events.*"))
-
-
 def test_budgets_end_training(settings):
     assert tt.train(settings("a", max_steps=3)).steps == 3
     epoch = tt.train(settings("b", max_steps=None, epochs=0.5)).steps

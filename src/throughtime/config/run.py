@@ -25,6 +25,9 @@ MOST_THREADS = 1024
 BATCHES = ("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_tokens")
 """What the batches of examples depend on, beside the tensors' shapes."""
 
+TRACKERS = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+"""Where runs can be compared besides their folders."""
+
 WEIGHTS = Literal["best", "last", "average"]
 """The weights that a run folder keeps."""
 
@@ -82,7 +85,9 @@ class LoopConfig:
         max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
         average: Keep the weights of so many of the last evaluations, whose mean is what
             --checkpoint average loads; 0 for none.
-        tensorboard: Also write TensorBoard event files into the run folder.
+        track: Also send the numbers of metrics.jsonl to trackers: tensorboard, wandb, trackio,
+            mlflow; several of them.
+        tensorboard: The same as --loop.track tensorboard: event files in the run folder.
     """
 
     precision: Literal["float32", "bf16"] = "float32"
@@ -93,6 +98,7 @@ class LoopConfig:
     early_stopping: int = limited(0, 0)
     max_bad_steps: int = limited(10, 1)
     average: int = limited(0, 0, 1000)
+    track: list[TRACKERS] = field(default_factory=list)
     tensorboard: bool = False
 
 

@@ -1,9 +1,8 @@
-"""What a run tells while it trains: metrics.jsonl, a live line, samples, TensorBoard."""
+"""What a run tells while it trains: metrics.jsonl, trackers, a live line, samples."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -14,27 +13,45 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from ..ground import terminal
-from ..ground.errors import InputError, ThroughtimeError
+from ..ground.errors import ThroughtimeError
 from ..ground.output import json_text
 from ..ground.whole import RESUME, refuse_special
+from . import tracking
 
 QUIET_EVERY = 10.0
 """Seconds between lines where there is no terminal to redraw."""
 
 
 class Metrics:
-    """metrics.jsonl, one JSON object a line; optionally TensorBoard events beside it."""
+    """metrics.jsonl, one JSON object a line, and the trackers that get its numbers too."""
 
-    def __init__(self, path: Path, *, keep: int | None, tensorboard: bool) -> None:
+    def __init__(self, path: Path, config: Any, *, keep: int | None) -> None:
         """Begin a new file, or go on after its first `keep` bytes: later lines come again."""
         self.path = path
         refuse_special(path, links=False)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._saving():
             descriptor = os.open(path, flags, 0o666)
-            os.ftruncate(descriptor, min(keep or 0, os.fstat(descriptor).st_size))
+            size = os.fstat(descriptor).st_size
+            from_here = min(keep or 0, size)
+            taken_back = os.pread(descriptor, size - from_here, from_here) if keep else b""
+            os.ftruncate(descriptor, from_here)
         self.file = os.fdopen(descriptor, "a", encoding="utf-8")
-        self.events = event_writer(path.parent) if tensorboard else None
+        sent, resumed = tracking.last_steps(taken_back), keep is not None
+        try:
+            self.tracking = tracking.Tracking(path.parent, config, resumed=resumed, sent=sent)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the file and say to trackers how the run ended."""
+        with contextlib.suppress(OSError):  # a full disk was reported when the line was written
+            self.file.close()
+        self.tracking.close(tracking.ending(error))
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Append one line."""
@@ -42,9 +59,7 @@ class Metrics:
         with self._saving():
             self.file.write(json_text(line) + "\n")
             self.file.flush()
-        if self.events is not None:
-            for name, value in flat(kind, values):
-                self.events.add_scalar(name, value, step)
+        self.tracking.write(kind, step, values)
 
     def position(self) -> int:
         """Bytes written so far, on the disk."""
@@ -62,37 +77,6 @@ class Metrics:
                 f"cannot write {self.path}: {error}. The last checkpoint is untouched; make room "
                 f"and {RESUME}."
             ) from error
-
-    def close(self) -> None:
-        """Close the files."""
-        with contextlib.suppress(OSError):  # a full disk was reported when the line was written
-            self.file.close()
-        if self.events is not None:
-            self.events.close()
-
-
-def flat(name: str, values: Any) -> Iterator[tuple[str, float]]:
-    """The numbers in nested values, with their names one below the other."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from flat(f"{name}/{key}", value)
-    elif isinstance(values, (int, float)):
-        yield name, values
-
-
-def require_tensorboard() -> None:
-    """Raise `InputError` unless TensorBoard is installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise InputError(
-            "loop.tensorboard needs the package: pip install 'throughtime[tensorboard]'."
-        )
-
-
-def event_writer(folder: Path) -> Any:
-    """TensorBoard's writer."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder))
 
 
 class LiveBars:

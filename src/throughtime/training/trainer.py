@@ -25,12 +25,12 @@ from ..ground.machine import Processes
 from ..layers.mode import evaluating
 from ..layers.stack import Stack
 from ..tasks.task import Task
-from . import resuming
+from . import resuming, tracking
 from .advice import Advisor
 from .budget import LOOKING_SHARE, Budget
 from .counters import Counters
 from .glance import Glancer
-from .monitor import Display, Metrics, clock, require_tensorboard
+from .monitor import Display, Metrics, clock
 from .optimization import Schedule, clip, make_optimizer
 from .stopping import Stopping
 
@@ -44,8 +44,7 @@ class Trainer:
         config = task.config
         self.task, self.config, self.folder, self.processes = task, config, folder, processes
         self.budget = Budget(config, task.steps_per_epoch)
-        if config.loop.tensorboard:
-            require_tensorboard()
+        tracking.require(config.loop)
         torch.manual_seed(config.seed)
         self.model = task.build_model()
         self.optimizer = make_optimizer(self.model, config.optim)
@@ -75,16 +74,15 @@ class Trainer:
         self.model.train()
         unused = self.task.unused_parameters
         self.wrapped = self.processes.wrap(self.model, unused_parameters=unused)
-        self.began = time.monotonic() - self.counters.elapsed
-        self.speed_from = (time.monotonic(), self.counters.tokens)
         with contextlib.ExitStack() as stack:
             if self.processes.rank == 0:
-                tensorboard = self.config.loop.tensorboard
-                self.metrics = Metrics(
-                    self.folder.metrics, keep=self.metrics_bytes, tensorboard=tensorboard
-                )
-                stack.callback(self.metrics.close)
+                kept = self.metrics_bytes
+                self.metrics = Metrics(self.folder.metrics, self.config, keep=kept)
+                stack.enter_context(self.metrics)
                 self._tell_what_is_slow()
+            # from here on, so that a tracker's beginning is not of the training's time
+            self.began = time.monotonic() - self.counters.elapsed
+            self.speed_from = (time.monotonic(), self.counters.tokens)
             stack.enter_context(self.display)
             stack.enter_context(asked(self.stopping.ask, self.stopping.say))
             if self.metrics_bytes is None:
