@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from cases import ALL_CELLS
-from throughtime.config import ModelConfig
+from throughtime.config import ClassifierModelConfig, ConditionalModelConfig, ModelConfig
 from throughtime.data.vocabulary import BOS, PAD, UNK, Vocabulary
 from throughtime.export import c
+from throughtime.layers.inputs import NumberInput, TokenInput
+from throughtime.models.classifier import Classifier
+from throughtime.models.conditional import ConditionalModel
 from throughtime.models.language import LanguageModel
 from throughtime.tasks.exported import Exported
 
@@ -122,3 +125,35 @@ def outputs(model, tokens):
 def off(found, right):
     """The largest difference over the largest number."""
     return float(np.abs(np.asarray(found) - right).max() / np.abs(right).max())
+
+
+def classifier(cell, numbers=0, level="char", **settings):
+    """A classifier of tokens, or of so many numbers a step, and what an exporter is told of it."""
+    values = {"hidden_size": 9, "embedding_size": 5, **settings}
+    v = None if numbers else vocabulary(level)
+    inputs = NumberInput(numbers, standardises=True) if numbers else TokenInput(len(v), 5)
+    model = randomised(Classifier(cell, inputs, 3, ClassifierModelConfig(**values)))
+    if numbers:
+        inputs.mean += torch.arange(numbers) + 3.0
+        inputs.deviation *= 2.5
+    return model, Exported(model.outline(), "label", v, ("no", 'a "quoted"', "ja"))
+
+
+def conditional(cell, **settings):
+    """A conditional model of two conditions, of two and three numbers."""
+    values = {"hidden_size": 9, "embedding_size": 5, "condition_size": 6, **settings}
+    v = vocabulary()
+    model = randomised(ConditionalModel(cell, len(v), [2, 3], ConditionalModelConfig(**values)))
+    names = ["mood: calm", "mood: short", "a", "b", "c"]
+    return model, Exported(
+        model.outline(), "token", v, opening=(BOS,), never=(PAD, BOS), eos=3, condition=names
+    )
+
+
+def ran(folder, *flags):
+    """What the test program says, compiled strictly."""
+    files = ["src/m.c", "test/m_test.c", "-o", "t", "-lm"]
+    subprocess.run(["gcc", *STRICT, *flags, "-Isrc", *files], cwd=folder, check=True)
+    said = subprocess.run([folder / "t"], capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return said.stdout

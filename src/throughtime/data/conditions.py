@@ -100,6 +100,17 @@ class Conditions:
         self.kinds, self.seen = dict(kinds), dict(seen)
         self.choices = [name for name, kind in self.kinds.items() if isinstance(kind, Choice)]
 
+    def said(self) -> list[str]:
+        """What each number of the vector says."""
+        found = []
+        for name, kind in self.kinds.items():
+            if isinstance(kind, Choice):
+                found += [f"{name}: {value}" for value in kind.values]
+            else:
+                both = zip(kind.mean, kind.scale)
+                found += [f"{name}: (number - {mean:.9g}) / {scale:.9g}" for mean, scale in both]
+        return found
+
     @classmethod
     def of(cls, given: Iterable[tuple[Condition, str]]) -> Conditions:
         """Settle the kinds from the training data: each condition with the place where it stands.

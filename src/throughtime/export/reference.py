@@ -69,6 +69,41 @@ class Reference:
         self.states[k] = self.scans[k].cell.step(self.bound[k], x, self.states[k])
         return self.states[k][0]
 
+    def whole(self, inputs: Iterable[Any]) -> Array:
+        """The probabilities of labels after a whole sequence, in one direction or both."""
+        xs = [self.x(given) for given in inputs]
+        self.states = [state_of(scan) for scan in self.scans]
+        number, finals = 0, []
+        for layer in self.outline.layers:
+            sides, finals = [], []
+            for d in range(len(layer.scans)):
+                ys = [self.advance(number, x) for x in (reversed(xs) if d else xs)]
+                sides.append(ys[::-1] if d else ys)
+                finals.append(self.states[number][0])
+                number += 1
+            ys = [torch.cat(parts, 1) for parts in zip(*sides)]
+            xs = [y + x for y, x in zip(ys, xs)] if layer.adds_input else ys
+        logits = torch.from_numpy(self.output(self.pooled(xs, torch.cat(finals, 1))))
+        return logits.softmax(0).numpy()
+
+    def pooled(self, ys: list[Tensor], final: Tensor) -> Tensor:
+        """[1, n]."""
+        pool = self.outline.pooling
+        assert pool is not None
+        if pool.kind == "last":
+            return final
+        if not ys:
+            return torch.zeros_like(final)
+        y = torch.cat(ys)
+        if pool.kind == "mean":
+            return y.mean(0, keepdim=True)
+        if pool.kind == "max":
+            return y.amax(0, keepdim=True)
+        assert pool.keys is not None
+        assert pool.query is not None
+        scores = apply(pool.keys, y) @ torch.from_numpy(pool.query)
+        return (scores.softmax(0)[:, None] * y).sum(0, keepdim=True)
+
     def step(self, given: Any) -> Array:
         """What the last map gives after this input."""
         return self.output(self.read(given))

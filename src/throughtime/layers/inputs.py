@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .outline import Numbers, Tokens, array
 from .stack import drop
 
 
@@ -46,11 +47,22 @@ class TokenInput(nn.Module):
         x = embed(tokens, self.embedding, self.affixes)
         return drop(x, self.dropout, self.locked)
 
+    def outline(self) -> Tokens:
+        """Every token's x, affixes added: for exporters."""
+        return table_of(self.embedding, self.affixes)
+
 
 def embed(tokens: Tensor, embedding: nn.Embedding, affixes: Affixes | None) -> Tensor:
     """Tokens [T, B] → [T, B, n_x]: the embedding, and what affixes add where there are any."""
     x = embedding(tokens)
     return x if affixes is None else x + affixes(tokens)
+
+
+def table_of(embedding: nn.Embedding, affixes: Affixes | None) -> Tokens:
+    """What `embed` makes of every token."""
+    every = torch.arange(embedding.num_embeddings, device=embedding.weight.device)
+    with torch.no_grad():
+        return Tokens(array(embed(every, embedding, affixes)))
 
 
 class Affixes(nn.Module):
@@ -103,3 +115,9 @@ class NumberInput(nn.Module):
         """[T, B, n]."""
         x = (numbers - self.mean) / self.deviation if self.standardises else numbers
         return drop(x, self.dropout, self.locked) if self.training else x
+
+    def outline(self) -> Numbers:
+        """For exporters."""
+        if not self.standardises:
+            return Numbers(self.output_size)
+        return Numbers(self.output_size, array(self.mean), array(self.deviation))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..ground import lengths as ragged
 from ..ground.errors import one_of
+from .outline import Pool, affine, array
 
 POOLINGS = ("last", "mean", "max", "attention")
 
@@ -28,6 +29,12 @@ class Pooling(nn.Module):
         self.kind = one_of("pooling", kind, POOLINGS)
         if kind == "attention":
             self.keys, self.query = nn.Linear(size, size), nn.Linear(size, 1, bias=False)
+
+    def outline(self) -> Pool:
+        """For exporters."""
+        if self.kind != "attention":
+            return Pool(self.kind)
+        return Pool(self.kind, affine(self.keys, "tanh"), array(self.query.weight)[0])
 
     def forward(self, y: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
         """`final [D, B, n / D]`: the last layer's final state of each direction."""

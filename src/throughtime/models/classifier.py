@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..config import ClassifierModelConfig
 from ..layers.heads import OutputLayers
+from ..layers.outline import Outline, affine, affines
 from ..layers.pooling import Pooling
 from . import Cells, initialise, stack_of
 
@@ -52,6 +53,12 @@ class Classifier(nn.Module):
         y, state = self.stack(self.inputs(x), lengths=lengths)
         pooled = self.pooling(y, self.stack.layout.by_layer(state)[-1][0], lengths)
         return self.output(self.hidden(F.dropout(pooled, self.dropout, self.training)))
+
+    def outline(self) -> Outline:
+        """What it computes: for exporters."""
+        maps = (*affines(self.hidden), affine(self.output))
+        pooling = self.pooling.outline()
+        return Outline(self.inputs.outline(), self.stack.outline(), maps, pooling=pooling)
 
     def log_probabilities(self, x: Tensor, lengths: Tensor) -> Tensor:
         """[B, K], in float64: what metrics are made of."""

@@ -12,7 +12,8 @@ from ..config import ConditionalModelConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers, Softmax
 from ..layers.noise import Draw
-from ..layers.states import like, tensors
+from ..layers.outline import Affine, Condition, Outline, Tokens, affine, affines, array
+from ..layers.states import each, like, tensors
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel, in_parts
 
@@ -118,8 +119,13 @@ class ConditionalModel(DecoderModel):
         zeros = self.stack.initial_state(batch)
         if not self.joins_state:
             return zeros
-        parts = tensors(zeros)
-        first = torch.tanh(self.first_state(e)).to(parts[0].dtype)  # [B, all numbers of a state]
+        return self.laid_out(torch.tanh(self.first_state(e)), zeros)
+
+    @staticmethod
+    def laid_out(first: Tensor, zeros: Any) -> Any:
+        """A state like `zeros` of all its numbers [B, …]."""
+        parts, batch = tensors(zeros), len(first)
+        first = first.to(parts[0].dtype)
         sizes = [part[:, 0].numel() for part in parts]
         of_parts = (
             some.view(batch, len(part), -1).transpose(0, 1).contiguous()
@@ -139,6 +145,25 @@ class ConditionalModel(DecoderModel):
         if self.joins_input:
             x = torch.cat([x, e.expand(len(tokens), -1, -1).to(x.dtype)], -1)
         return x
+
+    def outline(self) -> Outline:
+        """What a step computes under a condition: for exporters."""
+        embedding = Tokens(array(self.embedding.weight))
+        outputs = (*affines(self.output), affine(self.head))
+        condition = None
+        if sum(self.condition_sizes):
+            first = self.first_outline() if self.joins_state else None
+            condition = Condition(affine(self.condition), self.joins_input, first)
+        return Outline(embedding, self.stack.outline(), outputs, condition=condition)
+
+    def first_outline(self) -> Affine:
+        """The map to the first state, its rows layer by layer."""
+        whole, stack = affine(self.first_state, "tanh"), self.stack
+        numbers = torch.arange(len(whole.W), dtype=torch.float64)[None]
+        zeros = each(lambda part: part.to("cpu", torch.float64), stack.initial_state(1))
+        scans = stack.layout.apart(self.laid_out(numbers, zeros))
+        order = torch.cat([part[0] for scan in scans for part in scan]).long().numpy()
+        return Affine(whole.W[order], whole.b[order], whole.then)
 
     # ---- as `decoding` steps it: its state holds the condition -----------------------------------
 

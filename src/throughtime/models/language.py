@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
-from ..layers.inputs import Affixes, embed
+from ..layers.inputs import Affixes, embed, table_of
 from ..layers.noise import Draw
-from ..layers.outline import Outline, Tokens, affine, affines, array
+from ..layers.outline import Outline, affine, affines
 from ..layers.stack import Stack
 from ..layers.window import Window
 from . import Cells, initialise, stack_of
@@ -113,11 +112,8 @@ class LanguageModel(DecoderModel):
             raise InputError("a fixed window has no recurrent state: it is not exported.")
         if not isinstance(self.head, Softmax):
             raise InputError("the adaptive softmax is not exported: train with --model.head full.")
-        every = torch.arange(self.embedding.num_embeddings, device=self.embedding.weight.device)
-        with torch.no_grad():
-            table = array(embed(every, self.embedding, self.affixes))
         return Outline(
-            Tokens(table),
+            table_of(self.embedding, self.affixes),
             self.stack.outline(),
             (*affines(self.output), *affines(self.to_embedding), affine(self.head)),
             tied=self.head.weight is self.embedding.weight and self.affixes is None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,11 +25,13 @@ from ..ground import terminal
 from ..ground.errors import InputError, one_of
 from ..ground.wording import plural
 from ..layers.mode import evaluating
+from ..layers.outline import Numbers
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import NumberSource, TextSource
 from .endings import Ends
 from .example_task import Encoded, ExampleTask
+from .exported import Exported
 from .task import Evaluation, Prediction, Score, aligned, figures
 
 MANY_LABELS, EACH = 20, 5
@@ -254,6 +256,16 @@ class Classification(ExampleTask):
             for some, (x, lengths, _) in self.in_batches(examples):
                 found[some] = model.log_probabilities(x, lengths).cpu().numpy()
         return found
+
+    def exported(self, model: Classifier) -> Exported:
+        """What an exporter writes."""
+        outline, labels = model.outline(), self.labels.names
+        if isinstance(self.source, TextSource):
+            return Exported(outline, "label", self.source.vocabulary, labels)
+        if scale := self.source.scale:
+            inputs = Numbers(self.source.size, scale.mean, scale.deviation)
+            outline = replace(outline, inputs=inputs)
+        return Exported(outline, "label", labels=labels, columns=self.source.columns)
 
     def evaluate(
         self,

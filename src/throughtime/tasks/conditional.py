@@ -26,6 +26,7 @@ from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
 from .endings import Ends
 from .example_task import Batch, Encoded, ExampleTask, at, shifted
+from .exported import Exported
 from .task import QUICK_TOKENS, Evaluation
 from .writing import Opening, Piece, never_written, seed_of, tell_unknown, write
 
@@ -254,6 +255,19 @@ class Conditional(ExampleTask):
             tokens=tokens,
             characters=sequences.characters,
             unseen_labels=sequences.unseen,
+        )
+
+    def exported(self, model: ConditionalModel) -> Exported:
+        """What an exporter writes."""
+        words = self.level in ("word", "event")
+        return Exported(
+            model.outline(),
+            "token",
+            self.vocabulary,
+            opening=(BOS,),
+            never=(PAD, BOS, *((UNK,) * (not words))),
+            eos=EOS,
+            condition=self.conditions.said(),
         )
 
     def vector(self, condition: Any) -> Tensor:

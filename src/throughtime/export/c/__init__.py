@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 
-from ...ground.errors import InputError
 from ...tasks.exported import Exported
 from ..lowering import Lowered, lowered
-from . import kit, language, recorded, vocabulary
+from . import classify, kit, language, recorded, vocabulary
 from .arrays import TILE, Arrays
 from .package import CMAKE, PROPERTIES, measured
 from .steps import Steps
@@ -100,17 +99,20 @@ Compiled with arm-none-eabi-gcc, in bytes; stack is the deepest single function'
 def files(exported: Exported, name: str, precision: str, what: str) -> dict[str, str]:
     """The files of a folder by their paths."""
     model = lowered(exported.outline, precision)
-    if exported.outline.bidirectional:
-        raise InputError("a bidirectional model needs the entire sequence: it cannot be streamed.")
+    both = exported.outline.bidirectional
+    kind, program = (
+        (language, recorded.language) if exported.says == "token" else (classify, recorded.label)
+    )
     arrays = Arrays(precision)
     steps = Steps(model, arrays)
-    body = language.source(exported, steps)
-    body = "\n\n".join([*steps.texts, steps.advance(), steps.answer("logits")]) + "\n" + body
+    body = kind.source(exported, steps)
+    advance = [] if both else [steps.advance()]
+    body = "\n\n".join([*steps.texts, *advance, steps.answer("answers")]) + "\n" + body
     code = kit.functions(body, precision)
     facts = facts_of(exported, model, steps, precision)
     uses_math, code = split_include(code)
     made = {
-        "src/NAME.h": HEADER.format(what=what, **facts, body=language.header(exported, steps)),
+        "src/NAME.h": HEADER.format(what=what, **facts, body=kind.header(exported, steps)),
         "src/NAME.c": SOURCE.format(
             what=what,
             include='\n#include "NAME_vocabulary.h"\n' + uses_math
@@ -121,7 +123,7 @@ def files(exported: Exported, name: str, precision: str, what: str) -> dict[str,
             arrays="\n\n".join(arrays.texts),
             body=body,
         ),
-        "test/NAME_test.c": recorded.language(exported, model),
+        "test/NAME_test.c": program(exported, model),
         "CMakeLists.txt": CMAKE,
         "library.properties": PROPERTIES.format(sentence=what),
     }
@@ -131,7 +133,8 @@ def files(exported: Exported, name: str, precision: str, what: str) -> dict[str,
         found[f"src/{name}_vocabulary.h"] = text
     rows = measured(found, name)
     found["README.md"] = README.format(
-        name=name, upper=name.upper(), what=what, **facts, each="text",
+        name=name, upper=name.upper(), what=what, **facts,
+        each="text" if exported.says == "token" else "sequence",
         vocabulary_file=f", `src/{name}_vocabulary.h`" if exported.vocabulary else "",
         measured=MEASURED + "\n".join(rows) + "\n" if rows else "",
     )  # fmt: skip
@@ -143,12 +146,13 @@ def files(exported: Exported, name: str, precision: str, what: str) -> dict[str,
 def facts_of(exported: Exported, model: Lowered, steps: Steps, precision: str) -> dict[str, object]:
     """What the files say of themselves."""
     layers = exported.outline.layers
+    kind = language if exported.says == "token" else classify
     cells = ", ".join(f"{scan.cell!r} of {scan.n} units" for one in layers for scan in one.scans)
     return {
         "cells": f"Layers: {cells}.",
         "weights": steps.arrays.bytes,
         "precision": precision,
-        "state": language.state_bytes(exported, steps),
+        "state": kind.state_bytes(exported, steps),
         "stack": steps.stack + 4 * layers[-1].size,
         "products": steps.products,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...layers.outline import Array
+from ...layers.outline import Array, Tokens
 from ...tasks.exported import Exported
 from ..lowering import Lowered
 from ..reference import Reference
@@ -101,6 +101,87 @@ def language(exported: Exported, model: Lowered) -> str:
         v[0] = 1.0
     tokens, outputs = written(model, list(exported.opening), list(exported.never), v)
     return _program(LANGUAGE, tokens, outputs, v)
+
+
+LABEL = """/* Reads parts of a sequence of {steps} steps and compares the probabilities with
+   those in float64 when this was written. The exit code says whether they agree. */
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "NAME.h"
+
+static const {kind} inputs[{many}] = {{
+{inputs}
+}};
+static const int lengths[{checks}] = {{{checked}}};
+static const double right[{checks}][NAME_LABELS] = {{
+{right}
+}};
+
+static void classify(int length, float *probabilities) {{
+{classify}
+}}
+
+int main(void) {{
+    static float probabilities[NAME_LABELS];
+    double most = 0.0, seconds;
+    clock_t began;
+    int check, i, rounds;
+    for (check = 0; check < {checks}; check++) {{
+        classify(lengths[check], probabilities);
+        for (i = 0; i < NAME_LABELS; i++) {{
+            double off = (double)probabilities[i] - right[check][i];
+            off = off < 0 ? -off : off;
+            if (!(off <= most)) most = off; /* NaN is worst */
+        }}
+    }}
+    began = clock();
+    for (rounds = 0; rounds < 10 || clock() - began < CLOCKS_PER_SEC / 5; rounds++)
+        classify({steps}, probabilities);
+    seconds = (double)(clock() - began) / (double)CLOCKS_PER_SEC;
+    printf("largest error %.2g (at most {bound:g}), %.2f us a step\\n", most,
+           seconds / (double)rounds / {steps}.0 * 1e6);
+    return most <= {bound:g} ? 0 : 1;
+}}
+"""
+STREAMED = """    name_state state;
+    int t;
+    name_init(&state);
+    for (t = 0; t < length; t++) name_step(&state, {one});
+    name_result(&state, probabilities);"""
+WHOLE = """    static float work[NAME_WORK({steps})];
+    name_classify(inputs, length, work, probabilities);"""
+LENGTHS = (0, 1, 2, 10, 30, 100)
+
+
+def label(exported: Exported, model: Lowered) -> str:
+    """The test of a model that says a label."""
+    inputs, random = model.outline.inputs, np.random.default_rng(0)
+    if isinstance(inputs, Tokens):
+        kind, one = "int", "inputs[t]"
+        sequence = random.integers(0, len(inputs.table), LENGTHS[-1])
+        spelled = lines(map(str, sequence.tolist()), 20)
+    else:
+        kind, one = "NAME_NUMBER", "inputs + t * NAME_NUMBERS"
+        sequence = random.normal(size=(LENGTHS[-1], inputs.size))
+        if inputs.mean is not None and inputs.deviation is not None:
+            sequence = sequence * inputs.deviation + inputs.mean
+        sequence = sequence.astype(np.float32).astype(np.float64)
+        spelled = lines((f"(NAME_NUMBER){v!r}" for v in sequence.ravel().tolist()), 4)
+    found = [Reference(model.outline).whole(sequence[:length]) for length in LENGTHS]
+    body = WHOLE if exported.outline.bidirectional else STREAMED
+    return LABEL.format(
+        steps=LENGTHS[-1],
+        kind=kind,
+        many=sequence.size,
+        inputs="\n".join(spelled),
+        checks=len(LENGTHS),
+        checked=", ".join(map(str, LENGTHS)),
+        right="\n".join(f"    {{{', '.join(map(repr, row.tolist()))}}}," for row in found),
+        classify=body.format(steps=LENGTHS[-1], one=one),
+        bound=BOUND,
+    )
 
 
 def _program(template: str, tokens: list[int], outputs: list[Array], v: Array | None) -> str:

@@ -22,6 +22,8 @@ class Steps:
     texts: list[str] = field(default_factory=list)
     products: int = 0
     """Multiplications and additions of a step."""
+    reads: list[bool] = field(default_factory=list)
+    """Of each scan, whether its equations read x."""
     stack: int = 0
     """Bytes of numbers that the deepest function holds."""
 
@@ -92,6 +94,7 @@ class Steps:
                 lines += ["{", *(f"    {line}" for line in body), "}"]
                 kept = sum("float kept" in line and "[i]" not in line for line in body)
                 self.stack = max(self.stack, 4 * n * (slots + len(made) + kept))
+        self.reads.append(bool(trace.inputs) or trace.direct is not None)
         given = "const float *x, " if trace.inputs or trace.direct is not None else ""
         if folded:
             given = "int token, "
@@ -165,10 +168,15 @@ class Steps:
         n = self.outline.layers[-1].size
         tokens = isinstance(self.outline.inputs, Tokens)
         lines = ["int i;"]
-        x = "x"
+        x, known = "x", self.outline.condition
         if tokens and not self.model.folded:
             width = self.outline.inputs.size
-            lines.append(f"float x[{width}];")
+            joined = len(known.embed.W) if known is not None and known.joins_input else 0
+            lines.append(f"float x[{width + joined}];")
+            if joined:
+                lines.append(
+                    f"for (i = 0; i < {joined}; i++) x[{width} + i] = state->condition[i];"
+                )
             if self.outline.tied:
                 V = self.table.rows
                 lines.append(f"name_look_up_tiled(x, {self.table.given}, token, {V}, {width});")
@@ -214,7 +222,8 @@ class Steps:
 
 def declared_first(lines: list[str]) -> list[str]:
     """Declarations before statements, as C89 readers like it."""
-    declares = [line for line in lines if line.startswith(("float ", "int ", "const "))]
+    kinds = ("float ", "int ", "const ", "static ", "name_state ")
+    declares = [line for line in lines if line.startswith(kinds)]
     return [*declares, *(line for line in lines if line not in declares)]
 
 
