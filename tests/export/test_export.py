@@ -1,10 +1,12 @@
 """The verb: what it writes, and what it refuses in one line."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
 import throughtime as tt
-from exporting import language
+from exporting import Text, compiled, language, needs_gcc
 from runs import small_run
 from throughtime import export
 from throughtime.command.cli import main
@@ -78,3 +80,30 @@ def test_numbers_are_counted_once_where_they_are_tied():
     table = len(of[True].vocabulary) * 9
     assert export.numbers_in(of[False]) - export.numbers_in(of[True]) == table
     assert np.isclose(of[True].outline.outputs[-1].W, of[True].outline.inputs.table).all()
+
+
+@needs_gcc
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_the_c_writes_what_generate_writes(run, temperature, tmp_path):
+    opened = tt.Run.open(run)
+    right = opened.generate(
+        "the cat", temperature=temperature, seed=11, num_samples=2, max_new_tokens=60
+    )
+    opened.export(tmp_path / "m", name="m")
+    library, v = compiled(tmp_path / "m"), opened.task.vocabulary
+    library.m_chance.restype = ctypes.c_double
+    how = (ctypes.c_float * 1)(temperature), ctypes.c_int(0), ctypes.c_float(1), ctypes.c_float(0)
+    sampling = b"".join(bytes(part) for part in how)
+    for sample in range(2):
+        text = Text(library, opened.task.exported(opened.model))
+        text.read(opened.task.opening())
+        ids = v.encode("the cat").tolist()
+        text.read(ids[:-1])
+        logits = text.step(ids[-1])
+        for t in range(60):
+            given = (ctypes.c_float * len(v))(*logits)
+            seed = ctypes.c_uint64(11)
+            share = library.m_chance(seed, ctypes.c_uint32(sample), ctypes.c_uint32(t))
+            ids.append(library.m_draw(given, sampling, ctypes.c_double(share)))
+            logits = text.step(ids[-1])
+        assert v.decode(ids) == right[sample]

@@ -147,9 +147,7 @@ def test_native_has_no_inputs_and_auto_takes_compiled():
 
 
 def test_a_name_is_a_gate_or_an_input_not_both():
-    with pytest.raises(
-        InputError, match="a vector, a matrix, an input or a state twice"
-    ):
+    with pytest.raises(InputError, match="a vector, a matrix, an input or a state twice"):
 
         class Twice(tt.Cell):
             gates = ("m",)
