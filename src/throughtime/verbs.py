@@ -33,6 +33,7 @@ from .ground.whole import remove_leftovers
 from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .run import Evaluation, Prediction, Run, WrittenText
 from .tasks import entry, name_of, task_class
+from .tasks.origin import Origin, Other
 from .training.trainer import Trainer
 
 
@@ -83,10 +84,14 @@ def train(
             folder.lock(at_work)
             remove_leftovers(folder.path)
         resumed = folder if resume else None
+        going_on = resume and folder.trainer.exists()
+        origin = None if going_on else origin_of(config, trust)
         prepared = task_class(task).prepare(
-            config, resumed=resumed, device=device, processes=processes
+            config, resumed=resumed, device=device, processes=processes, origin=origin
         )
         trainer = Trainer(prepared, folder, processes)
+        if origin is not None:
+            prepared.take_weights(origin, trainer.model)
         if resume and folder.trainer.exists():
             trainer.resume()
         trainer.warm_up()  # what fails at once, a cell's typo, fails before there is a folder
@@ -97,6 +102,20 @@ def train(
         at_work.close()
     c = trainer.counters
     return Result(folder.path, metrics, c.step, c.elapsed, c.skipped, c.best_step)
+
+
+def origin_of(config: configs.RunConfig, trust: bool) -> Origin | None:
+    """The runs that a new one starts from; None where none is named."""
+    if config.init_from is None:
+        if config.init_backward_from is not None:
+            raise InputError("init_backward_from goes with init_from: give both.")
+        return None
+    found = []
+    for path in (config.init_from, config.init_backward_from):
+        if path is not None:
+            run = Run(path, trust, device=config.device, threads=config.threads)
+            found.append(Other(path, *run.load()))
+    return Origin(*found)
 
 
 def begin_folder(

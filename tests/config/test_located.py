@@ -12,7 +12,7 @@ from throughtime.tasks import TASKS
 
 NO_PATHS = {
     *("cell", "char_cell", "decoder_cell"),  # a run has its own copy of a cell's file
-    *("backend", "initial", "encoding"),
+    *("backend", "freeze", "initial", "encoding"),
     *("text", "label", "sequence", "condition", "features", "columns", "word", "tag"),  # columns
     *("conditions", "class_weights"),
 }

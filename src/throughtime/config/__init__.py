@@ -17,6 +17,7 @@ from .language import ModelConfig as ModelConfig
 from .located import changes as changes
 from .located import followed as followed
 from .located import located as located
+from .located import started as started
 from .music import MusicConfig as MusicConfig
 from .run import DEVICES as DEVICES
 from .run import WEIGHTS as WEIGHTS

@@ -20,11 +20,14 @@ class DataConfig(TextConfig):
             file for several files, else none.
         holdout: Share of the training text, at its end, held out when no validation file is given.
         column: Read only this column (from 1) of tab-separated lines.
+        reversed: Read backwards: the last token of each line, or where lines do not end with <eos>
+            of each file, comes first.
     """
 
     eos: Literal["auto", "line", "file", "none"] = "auto"
     holdout: float = limited(0.1, 0, 0.999)
     column: int | None = limited(None, 1, 1_000_000)
+    reversed: bool = False
 
 
 @dataclass

@@ -109,3 +109,42 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
             for found in differences(f"{name}.{key}".lstrip("."), old.get(key), new[key])
         ]
     return [] if new in (old, "auto") else [(name, old, new)]
+
+
+def started(config: Any, kind: str, other: Any, folder: Path) -> Any:
+    """Settings of a new run whose architecture is that of another, of task `kind` in `folder`.
+
+    Of a language model another takes all of it; what reads a sequence takes the cell, the stack,
+    the embedding's width, and how text becomes tokens.
+    """
+    cells = ",".join(cell_of(cell, folder) for cell in other.cells()["cell"])
+    if type(other) is type(config):
+        data = dataclasses.replace(other.data)
+        for name in ("column", "holdout"):  # how other files are read
+            if hasattr(data, name):
+                setattr(data, name, getattr(config.data, name))
+        found = {"cell": cells, "model": other.model, "data": data}
+        found |= {"level": other.level} if hasattr(config, "level") else {}
+        return dataclasses.replace(config, **found)
+    if kind != "lm" or not hasattr(config.model, "embedding_size"):
+        return config
+    m = other.model
+    said = {"hidden_size": m.hidden_size, "num_layers": m.num_layers, "affixes": m.affixes}
+    said |= {"embedding_size": m.embedding_size or m.widths[0], "skips": m.skips}
+    said |= {"learned_initial_state": m.learned_initial_state}
+    model = {name: value for name, value in said.items() if hasattr(config.model, name)}
+    said = {name: getattr(other.data, name) for name in ("lowercase", "words")}
+    data = {name: value for name, value in said.items() if hasattr(config.data, name)}
+    found = {
+        "cell": cells,
+        "model": dataclasses.replace(config.model, **model),
+        "data": dataclasses.replace(config.data, **data),
+    }
+    found |= {"level": other.level} if hasattr(config, "level") else {}
+    return dataclasses.replace(config, **found)
+
+
+def cell_of(cell: str, folder: Path) -> str:
+    """A cell as another run's folder has it: of a file, the copy that lies there."""
+    file, _, name = cell.rpartition(":")
+    return f"{absolute(folder / Path(file).name)}:{name}" if file.endswith(".py") else cell

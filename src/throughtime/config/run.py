@@ -42,7 +42,8 @@ class OptimConfig:
         weight_decay: Decoupled for adamw, L2 otherwise; not applied to biases and vectors.
         momentum: For sgd.
         betas: For adam and adamw.
-        schedule: constant; cosine, down to final_lr over the whole budget; plateau, lr times decay
+        schedule: constant; cosine, down to final_lr over the whole budget; slanted, up for a tenth
+            of the budget and evenly down to final_lr; plateau, lr times decay
             when validation has not improved for patience evaluations; decay, lr times decay at each
             epoch after decay_after epochs.
         warmup: Steps over which lr rises from 0, but no more than a twentieth of the budget.
@@ -52,6 +53,10 @@ class OptimConfig:
         patience: Evaluations without improvement before plateau decays.
         clip_norm: Largest norm of the gradient; 0 for none.
         clip_value: Largest absolute value of each gradient entry; 0 for none.
+        freeze: Parts that stay as they are, with commas between: embedding,stack.0 (a module, a
+            parameter, or a layer of a stack).
+        unfreeze: Train one more part of freeze, the last one first, after each such share of the
+            budget; 0: none of them.
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -59,7 +64,7 @@ class OptimConfig:
     weight_decay: float = limited(0.0, 0, 1000)
     momentum: float = limited(0.0, 0, 1)
     betas: list[float] = limited([0.9, 0.99], 0, 0.9999999, items=2)
-    schedule: Literal["constant", "cosine", "plateau", "decay"] = "cosine"
+    schedule: Literal["constant", "cosine", "slanted", "plateau", "decay"] = "cosine"
     warmup: int = limited(50, 0)
     final_lr: float = limited(0.05, 0, 1)
     decay: float = limited(0.5, 0, 1)
@@ -67,6 +72,8 @@ class OptimConfig:
     patience: int = limited(2, 1)
     clip_norm: float = limited(1.0, 0)
     clip_value: float = limited(0.0, 0)
+    freeze: list[str] = field(default_factory=list)
+    unfreeze: float = limited(0.0, 0, 1)
 
 
 @dataclass
@@ -233,6 +240,10 @@ class RunConfig:
 
     Args:
         out: Run folder to make.
+        init_from: Another run to start from: its weights, its vocabulary, and what is not said of
+            its architecture.
+        init_backward_from: For a network that reads in both directions: a language model trained
+            with data.reversed, from whose weights the backward direction starts.
         cell: rnn, simple-gru, gru, gru-reset-after, lstm, peephole-lstm, layer-norm-lstm,
             layer-norm-gru; with options, as in lstm(output=identity); of the zoo, as
             zoo:janet; or your own, as FILE.py:Class. Several, with commas between them, are one for
@@ -247,6 +258,8 @@ class RunConfig:
     """
 
     out: str | None = one_path("written")
+    init_from: str | None = one_path("start")
+    init_backward_from: str | None = one_path("start")
     cell: str = "lstm"
     max_time: str | None = spelled(None, seconds)
     epochs: float | None = limited(None, 0, 1e9, above=True)
@@ -256,7 +269,12 @@ class RunConfig:
     threads: int | None = limited(None, 1, MOST_THREADS)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = ("cell", "model", "optim.name")  # tensors depend on them
+    fixed: ClassVar[tuple[str, ...]] = (
+        "cell",
+        "model",
+        "optim.name",
+        "optim.freeze",
+    )  # tensors depend on them
     evaluate_options: ClassVar[type | None] = None
     predict_options: ClassVar[type | None] = None
     generate_options: ClassVar[type | None] = None

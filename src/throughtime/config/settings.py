@@ -47,7 +47,7 @@ def data_files() -> Any:
     return dataclasses.field(default_factory=list, metadata={PATH: "data"})
 
 
-def one_path(kind: Literal["read", "written"]) -> Any:
+def one_path(kind: Literal["read", "written", "start"]) -> Any:
     """A dataclass field of a file or folder that is read or written; none by default."""
     return dataclasses.field(default=None, metadata={PATH: kind})
 

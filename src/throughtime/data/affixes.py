@@ -30,14 +30,18 @@ def affix_table(tokens: Sequence[str], most: int) -> tuple[np.ndarray, int]:
     `most`. A whole token is no affix of itself, specials have none, and what fewer than `SHARED`
     tokens begin or end with does not count.
     """
-    counts = Counter(affix for token in tokens for _, affix in affixes(token, most))
-    shared = [affix for affix, n in counts.items() if n >= SHARED]
-    numbers = {affix: i for i, affix in enumerate(shared, 1)}
+    numbers = {affix: i for i, affix in enumerate(affix_names(tokens, most), 1)}
     table = np.zeros((len(tokens), 2 * most), np.int64)
     for row, token in enumerate(tokens):
         for column, affix in affixes(token, most):
             table[row, column] = numbers.get(affix, 0)
     return table, len(numbers)
+
+
+def affix_names(tokens: Sequence[str], most: int) -> list[tuple[str, str]]:
+    """What stands in the rows of an affix embedding, in their order."""
+    counts = Counter(affix for token in tokens for _, affix in affixes(token, most))
+    return [affix for affix, n in counts.items() if n >= SHARED]
 
 
 def affixes(token: str, most: int) -> Iterator[tuple[int, tuple[str, str]]]:

@@ -47,10 +47,13 @@ class Corpus:
         return len(self.ids)
 
 
-def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False) -> Corpus:
+def encode(
+    text: Text, vocabulary: Vocabulary, eos: str, *, backward: bool = False, quiet: bool = False
+) -> Corpus:
     """The corpus of `text`, from the cache if the same files were encoded before.
 
     `eos`: "line" puts <eos> in place of each newline, "file" after each file, "none" nowhere.
+    `backward`: the last token of each line, or else of each file, comes first; its <eos> last.
     The folder is one that nobody else may write: a text that is trained on is as good as code.
     The cache key holds each file's path, size and modification time, and the vocabulary.
     """
@@ -58,7 +61,7 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
         folder = private("corpora")
     except OSError as error:
         raise cannot_write(cache_folder() / "corpora", error) from error
-    key = cache_key(text, vocabulary, eos)
+    key = cache_key(text, vocabulary, f"{eos} backward" if backward else eos)
     ids_path, counts_path = folder / f"{key}.ids", folder / f"{key}.json"
     dtype = dtype_for(vocabulary)
     try:
@@ -69,7 +72,7 @@ def encode(text: Text, vocabulary: Vocabulary, eos: str, *, quiet: bool = False)
     if corpus is not None:
         return corpus
     try:
-        counts = write(text, vocabulary, eos, ids_path, counts_path, quiet)
+        counts = write(text, vocabulary, eos, ids_path, counts_path, quiet, backward=backward)
         return Corpus(StoredIds(ids_path, dtype), counts)
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -123,15 +126,26 @@ def cache_key(text: Text, vocabulary: Vocabulary, eos: str) -> str:
     return digest.hexdigest()[:32]
 
 
+def backward_lines(ids: np.ndarray) -> np.ndarray:
+    """The tokens of each line from its last to its first, <eos> where it was."""
+    lines = np.split(ids, np.flatnonzero(ids == EOS) + 1)
+    turned = (
+        np.append(line[-2::-1], EOS) if len(line) and line[-1] == EOS else line[::-1]
+        for line in lines
+    )
+    return np.concatenate([part.astype(ids.dtype) for part in turned])
+
+
 def write(
-    text: Text, vocabulary: Vocabulary, eos: str, ids_path: Path, counts_path: Path, quiet: bool
-) -> Counts:
+    text: Text, vocabulary: Vocabulary, eos: str, ids_path: Path, counts_path: Path, quiet: bool,
+    *, backward: bool = False,
+) -> Counts:  # fmt: skip
     """Encode and write both files, each whole or not at all; concurrent writers do no harm."""
     ids_path.parent.mkdir(parents=True, exist_ok=True)
     dtype = dtype_for(vocabulary)
     digest = hashlib.sha256()
     tokens = characters = size = unknown = 0
-    end_of_file = np.asarray([EOS], dtype)
+    end_of_file, pending = np.asarray([EOS], dtype), []
     with (
         terminal.progress("encoding the text", text.size, quiet) as advance,
         tempfile.NamedTemporaryFile(dir=ids_path.parent, suffix=".tmp", delete=False) as out,
@@ -139,6 +153,12 @@ def write(
         try:
             for chunk, ends_file in text.chunks():
                 ids = vocabulary.encode(chunk, eos_at_lines=eos == "line").astype(dtype)
+                if backward and eos == "line":
+                    ids = backward_lines(ids)
+                elif backward:  # a file is turned as a whole
+                    pending.append(ids)
+                    ids = np.concatenate(pending)[::-1] if ends_file else ids[:0]
+                    pending = [] if ends_file else pending
                 if eos == "file" and ends_file:
                     ids = np.concatenate([ids, end_of_file])
                 out.write(data := ids.tobytes())

@@ -157,12 +157,19 @@ class Vocabulary:
         return cls(level, word_tokenizer(tokens, level, words, lowercase))
 
     def with_words(self, words: Iterable[str]) -> Vocabulary:
-        """This one of words, and after its own those that it lacks."""
+        """This one of words or characters, and after its own those that it lacks."""
         more = list(dict.fromkeys(word for word in words if word not in self.ids))
         at_spaces = isinstance(self.tokenizer.pre_tokenizer, pre_tokenizers.WhitespaceSplit)
         split = "spaces" if at_spaces else "punctuation"
         tokens = [*self.tokens[len(SPECIALS) :], *more]
-        return Vocabulary("word", word_tokenizer(tokens, "word", split, self.lowercase))
+        return Vocabulary(self.level, word_tokenizer(tokens, self.level, split, self.lowercase))
+
+    def and_then(self, other: Vocabulary) -> Vocabulary:
+        """This one, and after its own what another of the same level has besides; at the levels
+        that can spell everything, nothing is missing."""
+        if self.level in ("byte", "subword"):
+            return self
+        return self.with_words(other.tokens[len(SPECIALS) :])
 
     def encode_tokens(self, tokens: Iterable[str]) -> np.ndarray:
         """Ids of tokens that are split already, spaces in them or not; <unk> for unknown ones."""

@@ -69,6 +69,7 @@ class Classification(ExampleTask):
 
     unit = "examples"
     kept: ClassVar = {"labels.json": "labels"}
+    from_language: ClassVar = ("source.vocabulary", "inputs", "stack")
     evaluation_tokens = 1 << 14
     train: LabelledSequences
     valid: LabelledSequences

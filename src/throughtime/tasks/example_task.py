@@ -10,7 +10,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ..ground.errors import InputError
 from ..ground.wording import plural
 from ..layers.mode import evaluating
 from .endings import Ends
+from .origin import Origin, require_language
 from .task import Loss, Task
 
 
@@ -66,6 +68,9 @@ class ExampleTask(Task):
     take; `encode` makes them `Encoded`. The model's `forward` gives the mean loss of a batch.
     """
 
+    from_language: ClassVar[tuple[str, str, str]] = ("none", "", "")
+    """What may start from a language model: the vocabulary, and in the model what reads its tokens
+    and the stack."""
     train: Any
     valid: Any
     batches: Batches
@@ -115,6 +120,10 @@ class ExampleTask(Task):
         if not config.valid:
             train, valid = self.split(train)
         self.learn(train)
+        if self.origin is not None:
+            self.begin_from(self.origin)
+        elif resumed and config.init_from:  # what it began with may be gone
+            self.restore(resumed)
         if config.valid:
             valid = self.read_more(config.valid)
         if self.left_out:
@@ -129,6 +138,21 @@ class ExampleTask(Task):
             rank=self.processes.rank,
             world=self.processes.world,
         )
+
+    def begin_from(self, origin: Origin) -> None:
+        """A language model's vocabulary, and what the examples have besides."""
+        owner, _, name = self.from_language[0].rpartition(".")
+        part = getattr(self, owner) if owner else self
+        if not hasattr(part, name):
+            super().begin_from(origin)
+        require_language(self.config, origin)
+        setattr(part, name, origin.extend(getattr(part, name)))
+
+    def take_weights(self, origin: Origin, model: Any) -> None:
+        """Embedding and stack."""
+        vocabulary, tokens, stack = self.from_language
+        found = attrgetter(tokens)(model), attrgetter(stack)(model)
+        origin.put_reader(*found, attrgetter(vocabulary)(self))
 
     @property
     def steps_per_epoch(self) -> int:

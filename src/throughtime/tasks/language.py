@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,7 +15,6 @@ from ..config.language import TextScoringOptions, WritingOptions
 from ..data import corpus as corpora
 from ..data.affixes import affixes_of
 from ..data.corpus import Corpus
-from ..data.left_out import files_said, read_said
 from ..data.prompts import read_prompts
 from ..data.streams import Streams
 from ..data.text import Text
@@ -25,14 +22,15 @@ from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from ..decoding import Sampling, Start, sample
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..layers.mode import evaluating
 from ..layers.states import each, like, tensors
 from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
 from .exported import Exported
+from .likelihoods import LanguageEvaluation, evaluate_text, stream_nats
+from .origin import Origin, require_language
 from .scoring import Scored, scored
-from .task import QUICK_TOKENS, Evaluation, Loss, Score, Task
+from .task import QUICK_TOKENS, Loss, Score, Task
 from .writing import Opening, Piece, never_written, seed_of, tell_unknown, write
 
 EVALUATION_WINDOW = 256
@@ -83,20 +81,22 @@ class Language(Task):
         """
         config, processes = self.config, self.processes
         train, valid = self.texts(quiet=self.quiet)
-        eos = config.data.eos = settle_eos(config, train)
+        config.data.eos = settle_eos(config, train)
         self.files = len(train.files)
         if resumed and resumed.trainer.exists():
             self.restore(resumed)
         else:
             by = config.data.vocabulary()
             self.vocabulary = Vocabulary.build(train, config.level, **by, quiet=self.quiet)
+            if self.origin is not None:
+                self.begin_from(self.origin)
         if not self.quiet:
-            self.train = corpora.encode(train, self.vocabulary, eos)
-            self.valid = corpora.encode(valid, self.vocabulary, eos)
+            self.train = self.encoded(train)
+            self.valid = self.encoded(valid)
         processes.wait()
         if self.quiet:  # the cache is filled by now
-            self.train = corpora.encode(train, self.vocabulary, eos, quiet=True)
-            self.valid = corpora.encode(valid, self.vocabulary, eos, quiet=True)
+            self.train = self.encoded(train, quiet=True)
+            self.valid = self.encoded(valid, quiet=True)
         self.streams = Streams(
             self.train.ids,
             config.loop.batch_size,
@@ -105,6 +105,15 @@ class Language(Task):
             rank=processes.rank,
             world=processes.world,
         )
+
+    def begin_from(self, origin: Origin) -> None:
+        """Another language model's vocabulary, and what the text has besides."""
+        require_language(self.config, origin)
+        self.vocabulary = origin.extend(self.vocabulary, quiet=self.quiet)
+
+    def take_weights(self, origin: Origin, model: LanguageModel) -> None:
+        """All of them."""
+        origin.put_whole(model, self)
 
     @property
     def quiet(self) -> bool:
@@ -238,13 +247,18 @@ class Language(Task):
             corpus = self.valid
         else:
             text = self.valid_text() if data is None else self.text_of(data)
-            corpus = corpora.encode(text, self.vocabulary, config.data.eos, quiet=quiet)
+            corpus = self.encoded(text, quiet=quiet)
         counts = corpus.counts
         where = "the run's validation text" if data is None else ", ".join(data)
         said = f"{len(corpus):,} tokens of {where}"
         if counts.unknown:
             said += f", {counts.unknown / counts.tokens:.2%} <unk>"
         return RunningText(corpus.ids, said, config.loop.window, config.model.context)
+
+    def encoded(self, text: Text, *, quiet: bool = False) -> Corpus:
+        """A text as ids, turned round where the run reads backwards."""
+        data = self.config.data
+        return corpora.encode(text, self.vocabulary, data.eos, backward=data.reversed, quiet=quiet)
 
     def text_of(self, data: list[str]) -> Text:
         """Files, read as those of training were."""
@@ -286,6 +300,11 @@ class Language(Task):
 
     def generate(self, model: Any, options: WritingOptions) -> Iterator[Piece]:
         """Novel text after each prime, which is included."""
+        if self.config.data.reversed:
+            raise InputError(
+                "this model reads backwards (data.reversed): it starts other runs "
+                "(--init-backward-from), and writes nothing."
+            )
         o, primes = options, [options.prime] if isinstance(options.prime, str) else options.prime
         if o.prompts is not None:
             primes = read_prompts(o.prompts)
@@ -333,7 +352,10 @@ class Language(Task):
     def ids_to_score(self, text: str, document: bool) -> list[int]:
         """What is asked about, with the <eos> of its end."""
         eos = self.config.data.eos
-        ids = self.vocabulary.encode(text, eos_at_lines=eos == "line").tolist() if text else []
+        found = self.vocabulary.encode(text if text else "", eos_at_lines=eos == "line")
+        if self.config.data.reversed:
+            found = corpora.backward_lines(found) if eos == "line" else found[::-1]
+        ids = found.tolist() if text else []
         ends = eos == "file" if document else eos == "line"
         return [*ids, EOS] if ends else ids
 
@@ -345,75 +367,3 @@ def settle_eos(config: LanguageConfig, train: Text) -> Literal["line", "file", "
     if config.level == "word":
         return "line"
     return "file" if len(train.files) > 1 else "none"
-
-
-def stream_nats(
-    model: LanguageModel,
-    corpus: Corpus,
-    batch_size: int,
-    window: int,
-    *,
-    limit: int | None = None,
-    patience: float = math.inf,
-    advance: Any = None,
-) -> tuple[float, int]:
-    """Total nats and tokens of a corpus read as parallel streams with carried state.
-
-    With one stream that is the exact likelihood of the whole. `limit` stops after so many tokens,
-    `patience` after so many seconds.
-    """
-    device = next(model.parameters()).device
-    streams = Streams(corpus.ids, batch_size, window, BOS)
-    nats, tokens = 0.0, 0
-    began = time.perf_counter()
-    with evaluating(model):
-        state = model.initial_state(batch_size)
-        for i in range(len(streams)):
-            inputs, targets = streams[i]
-            losses, state = model.nats(inputs.to(device), targets.to(device), state)
-            nats += float(losses.sum(dtype=torch.float64))
-            tokens += targets.numel()
-            if advance is not None:
-                advance(targets.numel())
-            if (limit is not None and tokens >= limit) or time.perf_counter() - began > patience:
-                break
-    return nats, tokens
-
-
-@dataclass(frozen=True)
-class LanguageEvaluation(Evaluation):
-    """What `evaluate` found, over the whole text as one stream."""
-
-    nats_per_token: float
-    bits_per_token: float
-    perplexity: float
-    nats_per_char: float
-    bits_per_char: float
-    unk_rate: float
-    tokens: int
-    characters: int
-    bytes: int
-    tokens_per_second: float
-
-
-def evaluate_text(task: Language, model: LanguageModel, text: Text) -> LanguageEvaluation:
-    """Exact likelihood of `text`, read as one stream."""
-    corpus = corpora.encode(text, task.vocabulary, task.config.data.eos)
-    c = corpus.counts
-    part = "a part of " if (text.start, text.stop) != (0, None) else ""
-    items = f"{c.tokens:,} tokens, {c.characters:,} characters"
-    terminal.say(read_said(part + files_said(text.files), items))
-    started = time.perf_counter()
-    with terminal.progress("evaluating", len(corpus)) as advance:
-        nats, tokens = stream_nats(model, corpus, 1, min(1024, len(corpus)), advance=advance)
-    took = time.perf_counter() - started
-    found = scores(nats / tokens, c.tokens, c.characters)
-    return LanguageEvaluation(
-        nats_per_token=found.pop("loss"),
-        **found,
-        unk_rate=c.unknown / c.tokens,
-        tokens=c.tokens,
-        characters=c.characters,
-        bytes=c.bytes,
-        tokens_per_second=tokens / took,
-    )

@@ -82,6 +82,7 @@ class Tagging(ExampleTask):
     train: TaggedSentences
     valid: TaggedSentences
     char_cell: Cell
+    from_language: ClassVar = ("words", "words", "stack")
     words: Vocabulary
     characters: Vocabulary
     tags: Tags

@@ -23,6 +23,7 @@ from ..ground.machine import Processes
 from . import entry, name_of
 from .endings import Ends, RunningText
 from .exported import Exported
+from .origin import Origin
 from .scoring import Scored
 from .writing import Piece
 
@@ -149,6 +150,7 @@ class Task(ABC):
     loss_unit = ""
     """What the training loss is counted in, where that is said: nats."""
     processes = Processes()
+    origin: Origin | None = None
     kept: ClassVar[dict[str, str]] = {}
     """Files of the run folder, and of each the attribute whose `to_json` is its text; what is none
     of `checkpoint.FILES` is listed in `checkpoint.TASK_FILES`."""
@@ -190,18 +192,31 @@ class Task(ABC):
         resumed: RunFolder | None = None,
         device: torch.device | None = None,
         processes: Processes | None = None,
+        origin: Origin | None = None,
     ) -> Self:
-        """The task with its data, for training; `resumed` is the folder of a run that goes on."""
+        """The task with its data, for training; `resumed` is the folder of a run that goes on,
+        `origin` another run to start from."""
         if config.files and not config.train:
             raise InputError("no training data. Give --train FILE ….")
         task = cls(config, device, resumed)
-        task.processes = processes or Processes()
+        task.processes, task.origin = processes or Processes(), origin
         task.find_data(resumed)
         return task
 
     @abstractmethod
     def find_data(self, resumed: RunFolder | None) -> None:
         """Read what there is to learn from, and learn what comes before training."""
+
+    def begin_from(self, origin: Origin) -> None:
+        """Take a vocabulary that goes on from that of another run."""
+        raise InputError(
+            f"{entry(name_of(self.config)).noun} cannot start from {origin.forward.name}, "
+            f"{entry(name_of(origin.forward.task.config)).noun}."
+        )
+
+    def take_weights(self, origin: Origin, model: Any) -> None:
+        """Put the weights of another run in their places."""
+        self.begin_from(origin)  # which says that there are none
 
     def save(self, folder: RunFolder) -> None:
         """Write what `load` needs besides the configuration and the weights: what is `kept`, and

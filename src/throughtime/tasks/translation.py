@@ -29,6 +29,7 @@ from ..models.translator import Translator
 from .alignment import Alignment, Plots
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at
+from .origin import Origin
 from .task import QUICK_TOKENS, Prediction, Score
 from .translated import BothSides, Pairs, TranslationEvaluation, prediction, vocabularies
 
@@ -42,6 +43,7 @@ class Translation(ExampleTask):
     """A translator's data, loss and metrics. `ExampleTask` says what each part is for."""
 
     kept: ClassVar = {"source.json": "source", "target.json": "target"}
+    from_language: ClassVar = ("source", "source", "encoder")
     train: Pairs
     valid: Pairs
     decoder_cell: Cell
@@ -77,6 +79,12 @@ class Translation(ExampleTask):
     def learn(self, train: BothSides) -> None:
         """The vocabularies."""
         self.source, self.target = vocabularies(self.config, *train)
+
+    def begin_from(self, origin: Origin) -> None:
+        """A language model's vocabulary for the source; of one for both sides, for both."""
+        joint = self.source is self.target
+        super().begin_from(origin)
+        self.target = self.source if joint else self.target
 
     def encode(self, examples: BothSides, *, training: bool = False) -> Pairs:
         """Sentences as ids; in training without the pairs that `data.max_length` leaves out."""

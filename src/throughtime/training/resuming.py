@@ -33,6 +33,7 @@ class Training(Protocol):
     """What a trainer has that the next step depends on, or what is told."""
 
     task: Task
+    config: Any
     folder: RunFolder
     processes: Processes
     device: torch.device
@@ -105,7 +106,8 @@ def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
     if saved["fingerprint"] != trainer.task.fingerprint:
         raise InputError(
             f"{where}: the data have changed since this run began; it cannot go on with other "
-            "text. Restore the files, or start a new run with another --out."
+            "text. Restore the files, or start a new run from its weights: --init-from "
+            f"{trainer.folder.path} and another --out."
         )
     if len(saved["processes"]) != trainer.processes.world:
         raise InputError(
@@ -120,7 +122,8 @@ def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
     for group, settings in zip(trainer.optimizer.param_groups, wanted):
         group.update(settings)  # a resumed run may change them
     names = {parameter: name for name, parameter in trainer.model.named_parameters()}
-    check_optimizer(trainer.optimizer, names, every=not trainer.task.unused_parameters)
+    every = not (trainer.task.unused_parameters or trainer.config.optim.freeze)
+    check_optimizer(trainer.optimizer, names, every=every)
     check_schedule(saved["schedule"], trainer.schedule.state)
     trainer.schedule.state = saved["schedule"]
     check_counters(saved["counters"], trainer.counters)

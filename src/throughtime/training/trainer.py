@@ -31,7 +31,7 @@ from .budget import LOOKING_SHARE, Budget
 from .counters import Counters
 from .glance import Glancer
 from .monitor import Display, Metrics, clock
-from .optimization import Schedule, clip, make_optimizer
+from .optimization import Freezing, Schedule, clip, make_optimizer
 from .stopping import Stopping
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class Trainer:
         tracking.require(config.loop)
         torch.manual_seed(config.seed)
         self.model = task.build_model()
+        self.freezing = Freezing(self.model, config.optim)
         self.optimizer = make_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim)
         self.counters = Counters(best=task.score.worst)
@@ -182,6 +183,7 @@ class Trainer:
             (total,) = self.processes.sum(size)
             weight = self.processes.world * size / total if total else 0.0
             (loss if weight == 1 else loss * weight).backward()
+            self.freezing.hold(self._progress())
             norm, clipped = clip(self.model, self.config.optim)
             value = self.processes.sum(float(loss.detach()) * weight)[0] / self.processes.world
         c.step += 1

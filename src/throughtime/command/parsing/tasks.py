@@ -59,6 +59,8 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
         options = configs.from_dict(own, {k: values.pop(k) for k in names & values.keys()})
         configs.check(options)
     config = read_files(files, task)
+    if origin := values.get("init_from", config.init_from):
+        config = read_files(files, task, settings_of(origin, task))
     if getattr(options, "resume", False):
         saved = saved_settings(values.get("out", config.out), task)
         config = read_files(files, task, saved)
@@ -140,6 +142,23 @@ def refuse_both(tuning: Tuning, config: Any, values: dict[str, Any]) -> None:
                 f"{name} is given and searched: give one, or begin the search with it (baseline).",
                 *(name, "baseline"),
             )
+
+
+def settings_of(origin: str, task: str) -> Any:
+    """A task's settings with the architecture of another run."""
+    from ...checkpoint import RunFolder
+
+    folder = RunFolder(origin)
+    kind, values = folder.load_config()
+    other = configs.from_dict(one_task(kind, origin), values)
+    return configs.started(TASKS[task].config(), kind, other, folder.path)
+
+
+def one_task(kind: str, run: str) -> type:
+    """The class of a run's settings."""
+    if kind not in TASKS:
+        raise InputError(f"{run}: no task {kind!r}.")
+    return TASKS[kind].config
 
 
 def saved_settings(out: str | None, task: str) -> Any:
