@@ -280,6 +280,13 @@ class RunFolder:
             self.load_state(model, self.load_trainer()["model"], self.trainer)
         elif which == "average":
             self.load_average(model)
+        elif which == "ema":
+            mean = self.load_trainer().get("ema")
+            if mean is None:
+                raise InputError(
+                    f"{self.path} keeps no running mean of weights. Train with --loop.ema 0.999."
+                )
+            self.load_state(model, mean, self.trainer)
         else:
             self.load_file(model, self.model)
 
@@ -322,6 +329,11 @@ def check_parts(saved: Any) -> None:
         raise TypeError("not what a training saves")
     if not all(isinstance(part, torch.Tensor) for part in saved["model"].values()):
         raise TypeError("weights that are no numbers")
+    mean = saved.get("ema")
+    if mean is not None and not (
+        isinstance(mean, dict) and all(isinstance(part, torch.Tensor) for part in mean.values())
+    ):
+        raise TypeError("a mean of weights that is none")
     counters, files = saved["counters"], saved.get("files") or {}
     averaged = counters.get("averaged", []) if isinstance(counters, dict) else None
     if not isinstance(averaged, list) or not all(type(step) is int for step in averaged):

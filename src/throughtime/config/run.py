@@ -28,7 +28,7 @@ BATCHES = ("train", "valid", "data", "seed", "loop.batch_size", "loop.batch_toke
 TRACKERS = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 """Where runs can be compared besides their folders."""
 
-WEIGHTS = Literal["best", "last", "average"]
+WEIGHTS = Literal["best", "last", "average", "ema"]
 """The weights that a run folder keeps."""
 
 
@@ -92,6 +92,8 @@ class LoopConfig:
         max_bad_steps: Stop after so many steps in a row with a non-finite loss or gradient.
         average: Keep the weights of so many of the last evaluations, whose mean is what
             --checkpoint average loads; 0 for none.
+        ema: Keep a running mean of the weights that forgets them at this rate, as 0.999: validation
+            looks at it and the best weights are those of it; 0 for none.
         track: Also send the numbers of metrics.jsonl to trackers: tensorboard, wandb, trackio,
             mlflow; several of them.
         tensorboard: The same as --loop.track tensorboard: event files in the run folder.
@@ -105,6 +107,7 @@ class LoopConfig:
     early_stopping: int = limited(0, 0)
     max_bad_steps: int = limited(10, 1)
     average: int = limited(0, 0, 1000)
+    ema: float = limited(0.0, 0, 0.999999999)
     track: list[TRACKERS] = field(default_factory=list)
     tensorboard: bool = False
 

@@ -40,8 +40,8 @@ class ModelOptions:
 
     Args:
         device: Where to run.
-        checkpoint: The weights with the best validation score, the last, or the mean of
-            loop.average.
+        checkpoint: The weights with the best validation score, the last, the mean of loop.average,
+            or the running mean of loop.ema as it was last.
         threads: CPU threads; default all cores.
         trust: Run the Python file of the run's cell, where that is not a built-in one.
     """

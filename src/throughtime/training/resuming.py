@@ -17,6 +17,7 @@ from .advice import Advisor
 from .counters import Counters
 from .monitor import Metrics
 from .optimization import Schedule
+from .running_mean import RunningMean
 from .saved import (
     check_counters,
     check_like,
@@ -38,6 +39,7 @@ class Training(Protocol):
     processes: Processes
     device: torch.device
     model: nn.Module
+    mean: RunningMean
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     counters: Counters
@@ -74,6 +76,7 @@ def of_run(trainer: Training) -> dict[str, Any]:
     return {
         "format": CHECKPOINT_FORMAT,
         "model": trainer.model.state_dict(),
+        "ema": trainer.mean.state(),
         "optimizer": trainer.optimizer.state_dict(),
         "schedule": trainer.schedule.state,
         "counters": asdict(trainer.counters),
@@ -116,6 +119,7 @@ def _take_up(trainer: Training, saved: dict[str, Any]) -> None:
         )
     trainer.folder.load_state(trainer.model, saved["model"], where)
     check_weights(trainer.model)
+    trainer.mean.take_up(saved.get("ema"))
     groups = trainer.optimizer.param_groups
     wanted = [{k: v for k, v in group.items() if k != "params"} for group in groups]
     trainer.optimizer.load_state_dict(saved["optimizer"])

@@ -32,6 +32,7 @@ from .counters import Counters
 from .glance import Glancer
 from .monitor import Display, Metrics, clock
 from .optimization import Freezing, Schedule, clip, make_optimizer
+from .running_mean import RunningMean
 from .stopping import Stopping
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = task.build_model()
         self.freezing = Freezing(self.model, config.optim)
+        self.mean = RunningMean(self.model, config.loop.ema)
         self.optimizer = make_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim)
         self.counters = Counters(best=task.score.worst)
@@ -191,6 +193,7 @@ class Trainer:
         c.norm, c.lr = norm, lr
         if math.isfinite(norm) and math.isfinite(value):
             self.optimizer.step()
+            self.mean.after_step(c.step)
             self.carry = carry
             c.learned(value, clipped)
         else:
@@ -228,12 +231,13 @@ class Trainer:
         """The same measurement each time: it decides which weights are the best."""
         c = self.counters
         score = self.task.score
-        metrics = self._measure(lambda: self.task.validate(self.model, quick=True))
+        metrics = self._measure(self._validated)
         value, loss = map(self.processes.mean, self.task.judged(metrics))
         improved = score.better((value, loss), (c.best, c.best_loss))
         c.evaluated(value, loss, improved)
         if improved and self.processes.rank == 0:
-            self.folder.save_weights(self.model)
+            with self.mean.in_place():
+                self.folder.save_weights(self.model)
         if kept := self.config.loop.average:
             c.averaged = [*c.averaged, c.step][-kept:]
             if self.processes.rank == 0:
@@ -249,6 +253,11 @@ class Trainer:
             f"{self.task.describe(metrics)}{mark}"
         )
         self._advise(self.advisor.after_evaluation(c.step, c.running, loss))
+
+    def _validated(self) -> dict[str, float]:
+        """The metrics of the weights that may be kept: their running mean where there is one."""
+        with self.mean.in_place():
+            return self.task.validate(self.model, quick=True)
 
     def _look_inside(self) -> None:
         """Measure how far back gradients reach and which gates are stuck; it changes nothing."""
