@@ -249,9 +249,11 @@ class Run:
         *,
         name: str | None = None,
         precision: str = "float32",
+        form: str = "step",
         yes: bool = False,
     ) -> Path:
-        """Write the model into the new folder `out` for the target `to`: "c", one C file.
+        """Write the model into the new folder `out` for the target `to`: "c", one C file, or
+        "onnx", a step (`form`) whose states are inputs and outputs.
 
         `name`: what functions and files are called, by default as the run is. `precision`: how
         weights are stored, "float32" or "int8", with a scale for each row. `yes` lets weights of
@@ -268,6 +270,7 @@ class Run:
             name=self.name if name is None else name,
             precision=precision,
             what=f"{entry(self.kind).noun.capitalize()}, the run {self.name}",
+            form=form,
             yes=yes,
         )
 

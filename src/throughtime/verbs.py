@@ -238,6 +238,7 @@ def export(
     *,
     name: str | None = None,
     precision: str = "float32",
+    form: str = "step",
     yes: bool = False,
     device: str = "auto",
     checkpoint: str = "best",
@@ -246,7 +247,7 @@ def export(
 ) -> Path:
     """`Run.export` of a run that is used once."""
     opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
-    return opened.export(out, to, name=name, precision=precision, yes=yes)
+    return opened.export(out, to, name=name, precision=precision, form=form, yes=yes)
 
 
 def agreement(

@@ -338,7 +338,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
         inspect,
         "look inside a run: gradients through time, gates, influence, errors, health",
     ),
-    "export": (export, "write a run's model in another language: one C file"),
+    "export": (export, "write a run's model in another language: C, ONNX"),
     "check": (check, "a cell of your own looked over: gradients, backends, speed"),
     "doctor": (doctor, "what this machine offers, which backends run and why others do not"),
     "completion": (completion, "a script that completes words in a shell: bash, zsh, fish"),

@@ -128,7 +128,7 @@ class GenerateOptions(JsonOption, ModelOptions):
     output: str | None = None
 
 
-TARGETS = Literal["c"]
+TARGETS = Literal["c", "onnx"]
 """Languages that a model is exported to."""
 PRECISIONS = Literal["float32", "int8"]
 """How weights are stored in what is exported."""
@@ -137,13 +137,15 @@ PRECISIONS = Literal["float32", "int8"]
 @dataclass
 class ExportOptions(ModelOptions):
     """Write a run's model in another language, into a new folder: c is one C99 file without a heap,
-    with a test program, for microcontrollers and programs of any kind.
+    with a test program, for microcontrollers and programs of any kind; onnx a step whose states are
+    inputs and outputs.
 
     Args:
         to: The language.
         out: The folder; it must not be there.
         name: What functions and files are called; default: the run's name.
         precision: How weights are stored: float32, as they are, or int8, with a scale for each row.
+        form: Of onnx: step.
         yes: Write C though the weights have more than 16 MB.
     """
 
@@ -151,6 +153,7 @@ class ExportOptions(ModelOptions):
     out: str | None = None
     name: str | None = None
     precision: PRECISIONS = "float32"
+    form: Literal["step"] = "step"
     yes: bool = False
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ Why it is so: docs/decisions/exporting.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..ground.errors import InputError, one_of
@@ -16,7 +17,7 @@ from ..tasks.exported import Exported
 LARGE = 16 * 2**20
 """Bytes of weights above which C asks for `yes`."""
 
-TARGETS = ("c",)
+TARGETS = ("c", "onnx")
 
 
 def write(
@@ -27,12 +28,20 @@ def write(
     name: str,
     precision: str = "float32",
     what: str = "A model",
+    form: str = "step",
     yes: bool = False,
 ) -> Path:
     """The folder, which is new, with the files of a target."""
     one_of("target", to, TARGETS)
     folder = new(out)
     known(name)
+    if to == "onnx":
+        from . import onnx
+
+        one_of("precision", precision, onnx.PRECISIONS)
+        one_of("form", form, ("step",))
+        put(folder, onnx.files(exported, name, precision, what))
+        return folder
     from . import c
 
     one_of("precision", precision, c.PRECISIONS)
@@ -46,13 +55,13 @@ def write(
     return folder
 
 
-def put(folder: Path, files: dict[str, str]) -> None:
-    """Write texts into a folder that was not there."""
+def put(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files into a folder that was not there."""
     make_folder(folder)
     for path, text in files.items():
         target = folder / path
         make_folder(target.parent)
-        target.write_text(text, encoding="utf-8", newline="\n")
+        target.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
 def new(out: str | Path) -> Path:
