@@ -51,9 +51,9 @@ def language(cell, level="char", **settings):
     return model, Exported(model.outline(), "token", v, opening=(BOS,), never=never)
 
 
-def precise(model):
+def precise(model, dtype=torch.float64):
     """The same in float64 on the reference: the oracle."""
-    model = copy.deepcopy(model).double()
+    model = copy.deepcopy(model).to(dtype)
     for module in model.modules():
         if hasattr(module, "backend"):
             module.backend = "reference"
@@ -111,9 +111,9 @@ class Text:
         return np.array(logits, np.float64)
 
 
-def outputs(model, tokens):
-    """[T, V] of a model in float64."""
-    oracle, state, found = precise(model), None, []
+def outputs(model, tokens, dtype=torch.float64):
+    """[T, V] of a model's equations."""
+    oracle, state, found = precise(model, dtype), None, []
     with torch.inference_mode():
         state = oracle.initial_state(1)
         for token in tokens:

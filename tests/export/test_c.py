@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import throughtime as tt
 from exporting import (
@@ -27,10 +28,16 @@ from throughtime.cells.zoo import ZOO
 from throughtime.export.c import kit
 from throughtime.export.lowering import lowered
 from throughtime.export.reference import Reference
+from throughtime.ground.errors import InputError
 from throughtime.tasks.exported import Exported
 
 pytestmark = needs_gcc
 BOUND = 2e-5
+
+
+def single(model, tokens):
+    """How far the equations themselves are off in float32: a cell may amplify rounding."""
+    return max(map(off, outputs(model, tokens, torch.float32), outputs(model, tokens)))
 
 
 def agrees(cell, folder, steps, **settings):
@@ -38,17 +45,19 @@ def agrees(cell, folder, steps, **settings):
     model, exported = language(cell, **settings)
     library = compiled(written(exported, folder))
     tokens = np.random.default_rng(1).integers(0, len(exported.vocabulary), steps)
-    right = outputs(model, tokens)
+    right, bound = outputs(model, tokens), BOUND
+    if steps > 100:
+        bound = max(BOUND, 3 * single(model, tokens))
     by_one, other = Text(library, exported), Text(library, exported)
     for t, token in enumerate(tokens):
-        assert off(by_one.step(token), right[t]) < BOUND
+        assert off(by_one.step(token), right[t]) < bound
         other.step(tokens[-1 - t])
     for chunk in (7, 64):
         text = Text(library, exported)
         for begin in range(0, steps, chunk):
             end = min(begin + chunk, steps) - 1
             text.read(tokens[begin:end].tolist())
-            assert off(text.step(tokens[end]), right[end]) < BOUND
+            assert off(text.step(tokens[end]), right[end]) < bound
 
 
 @pytest.mark.parametrize("cell", FEW, ids=repr)
@@ -59,7 +68,11 @@ def test_steps_are_those_of_the_reference(cell, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_a_thousand_steps_of_every_cell_of_the_zoo(name, tmp_path):
-    agrees(ZOO[name](), tmp_path, 1000)
+    if ZOO[name].sizes:
+        with pytest.raises(InputError, match="is not exported yet"):
+            language(ZOO[name]())
+    else:
+        agrees(ZOO[name](), tmp_path, 1000, embedding_size=9)
 
 
 @pytest.mark.slow

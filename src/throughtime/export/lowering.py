@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..cells import Cell
+from ..ground.errors import InputError
 from ..layers.outline import Affine, Array, Layer, Outline, Scan, Tokens
-from ..scans.compiled.trace import Trace, trace
+from ..scans.compiled.trace import Trace, Untraceable, trace
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,21 @@ class Lowered:
 
 def lowered(outline: Outline, precision: str = "float32") -> Lowered:
     """Folded where that makes the model smaller, and rounded to the precision that is stored."""
-    traces = tuple(tuple(trace(s.cell) for s in layer.scans) for layer in outline.layers)
+    traces = tuple(tuple(traced(s.cell) for s in layer.scans) for layer in outline.layers)
     folded = foldable(outline, traces)
     if folded:
         outline = fold(outline)
     if precision != "float32":
         outline = rounded(outline, folded)
     return Lowered(outline, traces, folded)
+
+
+def traced(cell: Cell) -> Trace:
+    """The cell's equations as products and what stands between; `InputError` where they are not."""
+    try:
+        return trace(cell)
+    except Untraceable as error:
+        raise InputError(f"{cell!r} cannot be exported: {error}") from error
 
 
 def foldable(outline: Outline, traces: tuple[tuple[Trace, ...], ...]) -> bool:

@@ -167,6 +167,11 @@ def layers_of(
 ) -> tuple[Layer, ...]:
     """The layers of a stack: cells and `adds` one for each layer, the others one for each scan."""
     directions = len(weights) // len(cells)
+    for cell in cells:
+        if cell.sizes or cell.matrices or cell.lags:
+            raise InputError(
+                f"{cell!r} is not exported yet: it has sizes of its own, or looks further back."
+            )
     scans = []
     for k, (w, state) in enumerate(zip(weights, first)):
         cell = cells[k // directions]
