@@ -46,8 +46,8 @@ TABLE: dict[str, str | tuple[Any, ...]] = {
 TABLE |= {
     name.lower(): name
     for name in ["Sigmoid", "Tanh", "Relu", "Exp", "Log", "Sqrt", "Sin", "Cos", "Erf", "Abs",
-                 "Sign", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Floor",
-                 "Ceil", "Add", "Sub", "Mul", "Div", "Pow", "Not", "And", "Or"]
+                 "Sign", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh",
+                 "Floor", "Ceil", "Add", "Sub", "Mul", "Div", "Pow", "Not", "And", "Or"]
 }  # fmt: skip
 """Of each operation of `walk`, an operator, or operators around arguments (integers) and numbers.
 Without one: atan2."""
