@@ -118,6 +118,13 @@ def value_of(tree, w, x, s, made):
         return made[rest[0]]
     if kind == "vector":
         return getattr(w, f"p{rest[0]}")
+    if kind == "older":
+        return s.s0_2
+    if kind in ("few", "before"):
+        return w.E(s.few) if kind == "few" else w.V(s.x_1)
+    if kind in ("matrix", "low"):
+        v = value_of(rest[0], w, x, s, made)
+        return w.M(v) if kind == "matrix" else w.U(torch.sin(w.L(v)))
     if kind in ("both", "input", "recurrent"):
         gate = getattr(w, f"g{rest[0]}")
         if kind == "input":
@@ -128,20 +135,39 @@ def value_of(tree, w, x, s, made):
     return (UNARY if len(parts) == 1 else BINARY)[kind](*parts)
 
 
-def cell_of(gates, states, vectors, made, after) -> tt.Cell:
+SIZED = {
+    "sizes": {"few": "few"},
+    "matrices": {
+        "M": ("n", "n"), "L": ("rank", "n"), "U": ("n", "rank"), "V": ("n", "x"),
+        "E": ("n", "few"), "D": ("few", "n"),
+    },
+    "lags": {"x": 1, "s0": 2},
+    "few": 2,
+    "rank": 7,
+}  # fmt: skip
+"""Of cells with other sizes than n: a state of few units, gates of higher rank than n, lags."""
+
+
+def cell_of(gates, states, vectors, made, after, sized) -> tt.Cell:
     """A cell whose made values and new states are these trees."""
 
     def step(self, w, x, s):
         values = []
         for tree in made:
             values.append(value_of(tree, w, x, s, values))
-        return self.State(*(tanh(value_of(tree, w, x, s, values)) for tree in after))
+        new = [tanh(value_of(tree, w, x, s, values)) for tree in after]
+        if sized:
+            few = tanh(w.D(values[-1] if values else s[0]) - s.few.mean(-1, keepdim=True))
+            new.append(0.5 * s.few + few)
+        return self.State(*new)
 
     names = {
         "gates": tuple(f"g{i}" for i in range(gates)),
         "state": tuple(f"s{i}" for i in range(states)),
         "vectors": tuple(f"p{i}" for i in range(vectors)),
     }
+    if sized:
+        names |= SIZED | {"state": (*names["state"], "few")}
     return type("Random", (tt.Cell,), {**names, "step": step})()
 
 
@@ -149,7 +175,8 @@ def cell_of(gates, states, vectors, made, after) -> tt.Cell:
 def drawn_cells(draw: st.DrawFn):
     """The arguments of `cell_of`: trees over halves of gates, products of made values too."""
     gates, states, vectors = (draw(st.integers(*ends)) for ends in ((1, 4), (1, 3), (0, 2)))
-    reads_x = draw(st.booleans())
+    sized = draw(st.booleans())
+    reads_x = not sized and draw(st.booleans())  # x has a size of its own where there are any
 
     def operands(made: int):
         kinds = [("state", k) for k in range(states)] + [("made", i) for i in range(made)]
@@ -163,6 +190,9 @@ def drawn_cells(draw: st.DrawFn):
             leaves |= st.tuples(st.just("vector"), st.integers(0, vectors - 1))
         if reads_x:
             leaves |= st.just(("x",))
+        if sized:
+            leaves |= st.sampled_from([("older",), ("few",), ("before",)])
+            leaves |= st.tuples(st.sampled_from(["matrix", "low"]), operands(made))
 
         def grown(depth: int):
             if not depth:
@@ -178,7 +208,7 @@ def drawn_cells(draw: st.DrawFn):
 
     made = [draw(trees(i)) for i in range(draw(st.integers(0, 3)))]
     after = [draw(trees(len(made))) for _ in range(states)]
-    return (gates, states, vectors, made, after), reads_x
+    return (gates, states, vectors, made, after, sized), reads_x
 
 
 @given(drawn_cells(), st.integers(0, 3), st.booleans())
@@ -191,7 +221,8 @@ def drawn_cells(draw: st.DrawFn):
 def test_random_cells_agree_with_the_reference(drawn, zoned, masks):
     arguments, reads_x = drawn
     cell = cell_of(*arguments)
-    cell = Noisy(cell, cell.state[:zoned], False, masks) if zoned or masks else cell
+    parts = [part for part in cell.state if part not in (*cell.lagged, "few")]
+    cell = Noisy(cell, tuple(parts[:zoned]), False, masks) if zoned or masks else cell
     n_x = 5 if reads_x else 3
     p = problem(cell, n=5, n_x=n_x, T=4, B=4, lengths=[4, 0, 2, 3], reset=[(2, 0), (1, 3)])
     assert tt.why_not("compiled", cell, p.x.double(), p.w) is None
