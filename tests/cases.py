@@ -141,7 +141,7 @@ def problem(
     inputs = {}
     for name, (shape, truths) in zip(cell.inputs, kinds * 4):
         units = cell.size(cell.sizes.get(name, "n"), n, n_x)
-        stream = normal(generator, *shape[:2], shape[2] or units)
+        stream = normal(generator, *shape[name in cell.constants : 2], shape[2] or units)
         inputs[name] = stream > 0 if truths else stream
     return Problem(cell, w, x, start, lengths, reset, layout, inputs)
 

@@ -118,7 +118,10 @@ class StandIns:
             **{name: torch.randn(size) / n**0.5 for name, size in shapes.parameters.items()},
             **{name: torch.randn(shape) / n**0.5 for name, shape in shapes.matrices.items()},
             **{f"initial {name}": torch.randn(B, units(name)) / 2 for name in cell.state},
-            **{f"input {name}": torch.rand(T, B, units(name)) for name in cell.inputs},
+            **{
+                f"input {name}": torch.rand(*(T,) * (name not in cell.constants), B, units(name))
+                for name in cell.inputs
+            },
         }
         self.lengths = torch.tensor([T, 2, 0])
         self.reset = torch.zeros(T, B, dtype=torch.bool)
@@ -193,7 +196,7 @@ def is_function(problem: StandIns) -> Finding:
         others = [leaf.clone() for leaf in leaves]
         for name, leaf in zip(problem.leaves, others):
             if name == "x" or name.startswith("input "):
-                leaf[:, 1:] += 1
+                leaf[..., 1:, :] += 1
             elif name.startswith("initial "):
                 leaf[1:] += 1
         beside = problem.scan(others, ragged=False)
@@ -328,7 +331,10 @@ def stepper(cell: Cell, n_x: int, n: int) -> Callable[[], float]:
     w, x = cell.weights(n_x, n), torch.randn(steps, batch, n_x)
     leaves = [*w[:3], *w.vectors.values(), *w.matrices.values()]
     sizes = {name: cell.size(cell.sizes.get(name, "n"), n, n_x) for name in cell.inputs}
-    inputs = {name: torch.rand(steps, batch, size) for name, size in sizes.items()}
+    inputs = {
+        name: torch.rand(*(steps,) * (name not in cell.constants), batch, size)
+        for name, size in sizes.items()
+    }
 
     def once() -> float:
         started = time.perf_counter()

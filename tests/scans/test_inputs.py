@@ -153,3 +153,45 @@ def test_a_name_is_a_gate_or_an_input_not_both():
             gates = ("m",)
             state = ("c",)
             inputs = ("m",)
+
+
+# What does not change with time
+
+
+class Spoken(tt.Cell):
+    """A vector for each sequence, [B, n], and one truth for each, beside a stream."""
+
+    gates = ("c",)
+    state = ("c",)
+    inputs = ("speaker", "shift", "on")
+    constants = ("speaker", "on")
+
+    def step(self, w, x, s):
+        return self.State(c=tanh(w.c(w.speaker * s.c, x) + w.on * w.shift) + 0.1 * w.speaker)
+
+
+@pytest.mark.parametrize("kind", ["one step", "reset and ragged", "wider than a vector register"])
+def test_a_constant_is_a_stream_that_stays_the_same(kind):
+    p = problem(Spoken(), **NAMED[kind])
+    p = replace(p, inputs=p.inputs | {"on": p.inputs["on"] > 0})
+    T, B, _ = p.x.shape
+    assert p.inputs["speaker"].shape == (B, p.w.W_a.shape[1])
+    right = outcome(p)
+    assert_close(outcome(p, "compiled"), right)
+
+    class Streamed(Spoken):
+        constants = ()
+
+    streams = {name: p.inputs[name].expand(T, *p.inputs[name].shape) for name in Spoken.constants}
+    same = outcome(replace(p, cell=Streamed(), inputs=p.inputs | streams))
+    same["d speaker"] = same["d speaker"].sum(0)  # every step has its part in it
+    assert_close(same, right)
+
+
+def test_constants_are_inputs_and_have_no_steps():
+    with pytest.raises(InputError, match=r"Broken.constants names no input: \['q'\]"):
+        type("Broken", (tt.Cell,), {"gates": ("a",), "state": ("a",), "constants": ("q",)})
+    p = problem(Spoken())
+    wrong = p.inputs | {"speaker": p.inputs["shift"]}
+    with pytest.raises(ShapeError, match=r"input speaker must be \[3, 3\], or 1 in place"):
+        tt.scan(p.cell, p.w, p.x, inputs=wrong)

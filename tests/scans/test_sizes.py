@@ -148,6 +148,31 @@ def test_lags_begin_with_zeros_anew_at_each_reset_and_can_be_learned():
     assert all(part.grad.any() for part in first.values())
 
 
+# Noise
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [{"zoneout": 0.3, "recurrent_dropout": 0.2, "variational_dropout": 0.4}, {"zoneout": 0.3}],
+    ids=["all", "zoneout"],
+)
+def test_noise_takes_the_sizes_of_the_parts(noise):
+    stack = tt.Stack(tt.zoo.LSTMP(2), 4, 3, backend="reference", **noise).double()
+    x, draw = torch.randn(4, 3, 4).double(), stack.draw(7)
+    results = []
+    for backend in ("reference", "compiled"):
+        stack.backend = backend
+        results.append(tensors(stack(x, draw=draw)))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+    assert not torch.equal(stack(x)[0], results[0][0])  # drawn anew
+    stack.eval()
+    assert torch.equal(stack(x)[0], stack(x)[0])
+    back = tt.Stack(Back, 4, 3, zoneout=0.5, backend="reference")
+    assert back.noise.rates(back.cell) == (("c", 0.5),)
+    with pytest.raises(InputError, match="zoneout names no state"):
+        tt.Stack(Back, 4, 3, zoneout={"c_2": 0.5})
+
+
 # What is refused
 
 

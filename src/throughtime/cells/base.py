@@ -140,9 +140,10 @@ class Cell:
     initialisation sets: 1 for those that keep, -1 for those that take in. `scalars` names those of
     the vectors that are one number for all units. `derived` may make the weights that `step` reads
     from the parameters, once a scan. `inputs` names what `step` reads at each step beside x, as
-    `w.m`, [B, n]: masks, time stamps; `tt.scan` takes them. `candidate = "c_tilde"` lets recurrent
-    dropout act on the candidate: `step` passes it through `w.c_tilde(…)`, which gives it back as it
-    is elsewhere.
+    `w.m`, [B, n]: masks, time stamps; `tt.scan` takes them. `constants` names those of them that do
+    not change with time, a speaker or a condition, given as [B, n]. `candidate = "c_tilde"` lets
+    recurrent dropout act on the candidate: `step` passes it through `w.c_tilde(…)`, which gives it
+    back as it is elsewhere.
 
     Sizes other than n. `sizes = {"a": "projection"}` says that the state (vector, input) a has
     `self.projection` units, a number or a share of n; "x" is as many as x has. `matrices = {"R":
@@ -160,6 +161,7 @@ class Cell:
     vectors: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
     inputs: ClassVar[tuple[str, ...]] = ()
+    constants: ClassVar[tuple[str, ...]] = ()
     candidate: ClassVar[str] = ""
     sizes: ClassVar[Mapping[str, str]] = {}
     matrices: ClassVar[Mapping[str, tuple[str, str]]] = {}

@@ -26,7 +26,7 @@ def is_name(name: Any) -> bool:
 
 def look_at(cls: Any) -> None:
     """Raise `InputError` for a malformed declaration; add what `lags` asks to `state`, `sizes`."""
-    for field in ("gates", "state", "vectors", "scalars", "inputs"):
+    for field in ("gates", "state", "vectors", "scalars", "inputs", "constants"):
         names = getattr(cls, field)
         if not isinstance(names, tuple) or not all(map(is_name, names)):
             raise InputError(
@@ -50,6 +50,8 @@ def look_at(cls: Any) -> None:
         )
     if unknown := set(cls.scalars) - set(cls.vectors):
         raise InputError(f"{cls.__name__}.scalars names no vector: {sorted(unknown)}.")
+    if unknown := set(cls.constants) - set(cls.inputs):
+        raise InputError(f"{cls.__name__}.constants names no input: {sorted(unknown)}.")
     for field in ("initial_bias", "chrono"):
         if unknown := set(getattr(cls, field)) - set(cls.gates):
             raise InputError(f"{cls.__name__}.{field} names no gate: {sorted(unknown)}.")
@@ -147,7 +149,7 @@ def shapes(cell: Any, n: int, n_x: int) -> Shapes:
     def units(name: str) -> int:
         return cell.size(cell.sizes.get(name, "n"), n, n_x)
 
-    taken = cell.size(cell.takes, n, n_x) if cell.takes else units(cell.state[0])
+    taken = cell.size(taken_by(cell), n, n_x)
     vectors = {name: 1 if name in cell.scalars else units(name) for name in cell.vectors}
     matrices = {
         name: (cell.size(gives, n, n_x), cell.size(takes, n, n_x))
@@ -169,6 +171,11 @@ def size(cell: Any, name: str, n: int, n_x: int) -> int:
             f"units, at least 1, or a share of n below 1; got {value!r}."
         )
     return value
+
+
+def taken_by(cell: Any) -> str:
+    """The name of the size that gates take."""
+    return cell.takes or cell.sizes.get(cell.state[0], "n")
 
 
 def names(cell: Any) -> tuple[str, ...]:

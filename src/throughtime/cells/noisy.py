@@ -13,9 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from .base import Bound, Cell, Gate
+from .declared import taken_by
 
-DECLARED = ("gates", "state", "vectors", "scalars", "candidate", "takes", "lagged", "State",
-            "starts_at_zero", "start_reads_weights", "derives")  # fmt: skip
+DECLARED = ("gates", "state", "vectors", "scalars", "constants", "candidate", "takes", "lagged",
+            "State", "starts_at_zero", "start_reads_weights", "derives")  # fmt: skip
 """What a class of cells says of its instances, beside `sizes` and `matrices`."""
 
 
@@ -76,7 +77,8 @@ class Noisy(Wrapped, wraps=True):
 
         zoneout of a part s:   s<t> = m * s<t-1> + (1 − m) * s̃<t>      m is 1 at the rate p
         candidate (thins):     c̃ becomes m * c̃ / (1 − p)               m is 0 at the rate p
-        operand (masks):       W_g v becomes W_g (m * v / (1 − p))     the same m at every step
+        operand (masks):       W_g v becomes W_g (m * v / (1 − p))     the same m at every step;
+                               matrices beside the gates see v as it is
 
     Inputs beside the cell's own: "zoneout.s" for each part; "candidate.kept", "candidate.scale";
     "operand.kept", "operand.scale", the scales being 1 / (1 − p).
@@ -92,6 +94,16 @@ class Noisy(Wrapped, wraps=True):
             more += [f"{place}.kept", f"{place}.scale"] if wanted else []
         super().__init__(cell, *more)
         self.zoneout, self.thins, self.masks = zoneout, thins, masks
+
+    @property
+    def sizes(self) -> Any:
+        """Those of the cell, and of the masks."""
+        of, masked = self.cell.sizes, {}
+        taken = taken_by(self.cell)
+        masked |= {f"zoneout.{part}": of[part] for part in self.zoneout if part in of}
+        if self.masks and taken != "n":
+            masked |= {"operand.kept": taken, "operand.scale": taken}
+        return {**of, **masked} if masked else of
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         cell = self.cell

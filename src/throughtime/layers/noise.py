@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cells import Cell
+from ..cells import Cell, declared
 from ..cells.names import CELLS, OF_ZOO
 from ..cells.noisy import Expected, Noisy
 from ..ground import chance
@@ -105,9 +105,11 @@ class Noise:
     ) -> list[Tensor]:
         """What the noisy cell reads beside x [T, B, n_x] in the order of its inputs.
 
-        `scan` is the layer and the direction; a backward scan counts its own steps and resets.
+        `scan` is the layer and the direction; a backward scan counts its own steps and resets. The
+        mask of a part with a size of its own is as wide.
         """
-        T, B, _ = x.shape
+        T, B, n_x = x.shape
+        sizes = dict(zip(cell.state, cell.state_sizes(n, n_x)))
         seed = draw.seed.to(x.device)
         steps = torch.arange(T, device=x.device)[:, None] + draw.start
         given = draw.sequences
@@ -122,14 +124,17 @@ class Noise:
         found: list[Tensor] = []
         if places:
             rows = sequences, steps
-            made = chance.truths(seed, whole(places, x), *rows, n, shares_of(shares, x))
-            found.extend(made.unbind(0))
+            widths = [sizes[part] for part, _ in rates] + [n] * bool(self.recurrent_dropout)
+            widest = max(widths)
+            made = chance.truths(seed, whole(places, x), *rows, widest, shares_of(shares, x))
+            found.extend(mask[..., :width] for mask, width in zip(made.unbind(0), widths))
         if self.recurrent_dropout:
             found.append(scale(self.recurrent_dropout, x))
         if self.variational_dropout:
             place, share = [first + OPERAND], [1 - self.variational_dropout]
             rows = sequences, begins(steps, reset)
-            made = chance.truths(seed, whole(place, x), *rows, n, shares_of(share, x))
+            taken = declared.shapes(cell, n, n_x).taken
+            made = chance.truths(seed, whole(place, x), *rows, taken, shares_of(share, x))
             found.extend(made.unbind(0))
             found.append(scale(self.variational_dropout, x))
         return found

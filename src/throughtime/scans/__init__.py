@@ -63,8 +63,8 @@ def scan(
     as wide as the cell says;
     lengths [B], integers on any device, zero allowed; reset [T, B], boolean, true where a new
     sequence starts inside a stream (the state before that step is the initial one); inputs, what
-    the cell reads at each step beside x, by name: [T, B, n] or 1 in place of a size, of x's dtype,
-    or boolean, which is read as 1 and 0.
+    the cell reads at each step beside x, by name: [T, B, n], of its `constants` [B, n], or 1 in
+    place of a size; of x's dtype, or boolean, which is read as 1 and 0.
     Returns y [T, B, n], the first part of the state at each step, zero beyond a sequence's length;
     and the state after each sequence's own last step (the initial one for length 0).
     Initial state: the cell's `initial_state`, zeros as a rule, where `state` is None; plus

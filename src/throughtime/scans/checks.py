@@ -168,8 +168,9 @@ def check_inputs(
 ) -> list[Tensor]:
     """What the cell reads at each step beside x, in its order.
 
-    Raises `InputError` for one that is missing, unknown or of another kind, `ShapeError` unless it
-    is [T, B, n] or has 1 in place of a size.
+    What it names among its `constants` is [B, n], and becomes [1, B, n]. Raises `InputError` for
+    one that is missing, unknown or of another kind, `ShapeError` unless it is [T, B, n] or has 1 in
+    place of a size.
     """
     inputs = inputs or {}
     if inputs.keys() != set(cell.inputs):
@@ -180,12 +181,13 @@ def check_inputs(
     T, B, n_x = x.shape
     for name, stream in inputs.items():
         n = cell.size(cell.sizes.get(name, "n"), width, n_x)
-        fits = stream.dim() == 3 and all(
-            came in (size, 1) for came, size in zip(stream.shape, (T, B, n))
+        shape = (B, n) if name in cell.constants else (T, B, n)
+        fits = stream.dim() == len(shape) and all(
+            came in (size, 1) for came, size in zip(stream.shape, shape)
         )
         if not fits:
             raise ShapeError(
-                f"input {name} must be [{T}, {B}, {n}], or 1 in place of a size; got "
+                f"input {name} must be {list(shape)}, or 1 in place of a size; got "
                 f"{list(stream.shape)}."
             )
         if stream.dtype not in (x.dtype, torch.bool) or stream.device != x.device:
@@ -193,7 +195,7 @@ def check_inputs(
                 f"input {name} must be {x.dtype} as x is, or boolean, on {x.device}; got "
                 f"{stream.dtype} on {stream.device}."
             )
-    return [inputs[name] for name in cell.inputs]
+    return [inputs[name][None] if name in cell.constants else inputs[name] for name in cell.inputs]
 
 
 def check_finite(x: Tensor, lengths: Tensor | None) -> None:

@@ -74,6 +74,24 @@ def test_cells_that_leave_weights_unread(cell, dtype):
         assert_close(outcome(p, "compiled", dtype), outcome(p), dtype)
 
 
+class Both(tt.Cell):
+    """A minimum, whose derivative torch writes in place, beside a mean, whose is a broadcast."""
+
+    gates = ("h",)
+    state = ("a", "c")
+
+    def step(self, w, x, s):
+        h = w.h(s.a, x)
+        low = torch.minimum(h, 0.5 * s.c)
+        return self.State(a=tanh(low - h.mean(-1, keepdim=True)), c=tanh(h))
+
+
+def test_a_broadcast_in_a_graph_without_views():
+    p = problem(Both())
+    assert tt.why_not("compiled", p.cell) is None
+    assert_close(outcome(p, "compiled"), outcome(p))
+
+
 # Random cells
 
 CELLS = int(os.environ.get("THROUGHTIME_CELLS", "0"))

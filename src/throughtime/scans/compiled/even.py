@@ -59,7 +59,7 @@ class Even(Wrapped, wraps=True):
     @property
     def taken(self) -> str:
         """The name of the size that gates take."""
-        return self.cell.takes or self.size_of(self.cell.state[0])
+        return declared.taken_by(self.cell)
 
     @property
     def of_x(self) -> str:

@@ -107,7 +107,8 @@ COMPOSED = {"add_scaled", "sub_scaled", "square", "cube", "reciprocal_square", "
 COUNTS = (torch.int64, torch.int32)
 """What sums of truths are; here they are numbers as all others."""
 
-IDENTITY = {"clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "expand", "view_of"}
+IDENTITY = {"clone", "detach", "detach_copy", "alias", "lift_fresh_copy", "expand", "expand_copy",
+            "view_of"}  # fmt: skip
 CONSTANT = {"scalar_tensor": 0, "full": 1, "full_like": 1, "zeros_like": 0.0, "ones_like": 1.0,
             "zeros": 0.0, "ones": 1.0, "empty_permuted": 0.0, "empty_like": 0.0}  # fmt: skip
 """The argument that holds the value, or the value."""
