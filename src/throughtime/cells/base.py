@@ -186,8 +186,8 @@ class Cell:
         cls._look_at_initial_state()
         cls.derives = bool(cls.scalars) or cls.derived is not Cell.derived
         cls.State = _state_class(cls)
-        if cls.lagged and cls.step is not Cell.step and not hasattr(cls.step, "carries"):
-            cls.step = declared.carrying(cls.step)
+        if cls.step is not Cell.step:
+            declared.carry(cls)
 
     def step(self, w: Any, x: Tensor, s: Any) -> Any:
         """The equations: the state at t from x<t> and the state at t-1."""

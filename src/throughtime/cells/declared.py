@@ -113,6 +113,12 @@ def look_at_lags(cls: Any) -> None:
         cls.sizes = sizes | {name: size for name, size in more.items() if size != "n"}
 
 
+def carry(cls: Any) -> None:
+    """Let the `step` of a class with `lags` give them too."""
+    if cls.lagged and not hasattr(cls.step, "carries"):
+        cls.step = carrying(cls.step)
+
+
 def carrying(step: Callable[..., Any]) -> Callable[..., Any]:
     """`step` that also gives what `lags` asks for: c_3<t> = c_2<t-1>, c_2<t> = c<t-1>."""
 
