@@ -5,6 +5,11 @@ What it lacks is added here: functions of libdevice, and indices under NumPy 2.4
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import threading
+import time
+
 import numpy as np
 import torch
 import triton
@@ -49,3 +54,55 @@ FUNCTIONS = {
 }  # fmt: skip
 for _name, _function in FUNCTIONS.items():
     setattr(libdevice, _name, _of_numpy(_function))
+
+
+class Together(interpreter.GridExecutor):
+    """All programs of a launch at once, as threads of which one runs: barriers between them work.
+
+    A program hands on where it asks a barrier whether the others have arrived.
+    """
+
+    def __call__(self, *given, **options):
+        """Launch, on tensors of the CPU."""
+        names = inspect.getfullargspec(self.fn).args
+        known = {name: value for name, value in options.items() if name in names}
+        bound = inspect.getcallargs(self.fn, *given, **known)
+        arguments = {
+            name: value if name in self.constexprs else interpreter._implicit_cvt(value)
+            for name, value in bound.items()
+        }
+        builder, turn, failures = interpreter.interpreter_builder, threading.Lock(), []
+        atomic, here = builder.create_atomic_rmw, threading.local()
+
+        def handing_on(*args):
+            found = atomic(*args)
+            turn.release()
+            time.sleep(0)
+            turn.acquire()
+            builder.set_grid_idx(*here.index)
+            return found
+
+        def program(index):
+            here.index = index
+            with turn:
+                builder.set_grid_idx(*index)
+                try:
+                    self.fn(**arguments)
+                except Exception as error:  # noqa: BLE001 - told where the threads are joined
+                    failures.append(error)
+
+        scope = interpreter._patch_lang(self.fn)
+        builder.set_grid_dim(*self.grid, 1)
+        builder.create_atomic_rmw = handing_on
+        try:
+            places = itertools.product(*map(range, self.grid), (0,))
+            threads = [threading.Thread(target=program, args=(place,)) for place in places]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            builder.create_atomic_rmw = atomic
+            scope.restore()
+        if failures:
+            raise failures[0]

@@ -67,7 +67,7 @@ def tiles() -> str:
 def ways_of(name: str) -> str:
     """How compiled scans of a cell run on the GPU at a few widths, in bfloat16, 32 sequences."""
     cell, device = find_cell(name), torch.device("cuda", torch.cuda.current_device())
-    if reason := gpu.why_not(cell, device, 128):
+    if reason := gpu.why_not(cell, device):
         return f"none: {reason}"
     facts = programs.facts(programs.find(cell, "triton"))
     ways = {n: choose(facts, 100, 32, n, torch.bfloat16, device) for n in (128, 512, 1024)}

@@ -15,11 +15,19 @@ from compiling import (
     Powers,
     Sums,
 )
-from throughtime.scans.compiled.phases import cut, dear
+from throughtime.scans.compiled.phases import cut, dear, joined, reduces, rounds
 from throughtime.scans.compiled.stand_ins import StandIn
 from throughtime.scans.compiled.targets.cpp import REDUCED, TABLE
 from throughtime.scans.compiled.trace import trace
-from throughtime.scans.compiled.walk import NUMBERS, REDUCTIONS, TRUTHS, Expression, Name, walk
+from throughtime.scans.compiled.walk import (
+    NUMBERS,
+    REDUCTIONS,
+    TRUTHS,
+    Expression,
+    Name,
+    Statement,
+    walk,
+)
 
 PYTHON = {
     "add_scaled": lambda a, b, c: a + c * b,
@@ -124,3 +132,38 @@ def test_a_number_for_a_row_is_computed_once_and_a_function_too(cell):
         assert len(phases) > 1
         named = [one.name for phase in phases for one in phase.statements if dear(one.value)]
         assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("cell", REDUCING, ids=repr)
+def test_rounds_compute_what_the_graph_does_with_fewer_sums(cell):
+    for stage in trace(cell).stages:
+        if stage is None:
+            continue
+        reads, makes = list(stage.reads), list(stage.makes)
+        given = [*reads, *(f"d{make}" for make in makes)]
+        statements = walk(stage.backward, given, [f"d{read}" for read in reads])
+        found = rounds(statements)
+        ordered = [one for part in found for one in (*part.reductions, *part.statements)]
+        names = {name: torch.randn(2, 3, dtype=torch.float64) for name in given}
+        names["n"] = torch.tensor(3.0, dtype=torch.float64)
+        again = dict(names)
+        for one in statements:
+            names[one.name.text] = computed(one.value, names)
+        for one in ordered:
+            again[one.name.text] = computed(one.value, again)
+        for one in statements:
+            if one.made:
+                torch.testing.assert_close(again[one.name.text], names[one.name.text])
+        counts = [sum(reduces(one.value) for one in each) for each in (statements, ordered)]
+        assert counts[1] <= counts[0]
+        assert all(not reduces(one.value) for part in found for one in part.statements)
+
+
+def test_sums_that_are_only_added_are_one():
+    a, b, sums = Name("a"), Name("b"), [Name("v0"), Name("v1")]
+    statements = [Statement(s, Expression("sum", (v,))) for s, v in zip(sums, (a, b))]
+    total = Statement(Name("v2"), Expression("add", tuple(sums)))
+    found = joined([*statements, total])
+    assert found == [Statement(Name("v2"), Expression("sum", (Expression("add", (a, b)),)))]
+    twice = [*statements, total, Statement(Name("v3"), Expression("neg", (sums[0],)))]
+    assert joined(twice) == twice

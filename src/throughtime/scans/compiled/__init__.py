@@ -59,7 +59,7 @@ def why_not(problem: Problem) -> str | None:
             f"{x.shape[-1]}{other}."
         )
     if gpu.serves(x.device):
-        return cell.ask(gpu.why_not, x.device, widest)
+        return cell.ask(gpu.why_not, x.device)
     return cell.ask(programs.why_not, str(library_dtype(dtype)).removeprefix("torch."))
 
 

@@ -9,6 +9,7 @@ cheap; what is dear (a function such as tanh) is kept for it, n numbers for the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
@@ -57,6 +58,55 @@ class Phases:
 def cut(statements: list[Statement]) -> Phases:
     """The phases of a stage; one where nothing is reduced."""
     return _Cut(statements).cut()
+
+
+@dataclass
+class Round:
+    """What follows from the `reductions` of the rounds before and of this one: its `statements`."""
+
+    reductions: list[Statement] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+
+
+def rounds(statements: list[Statement]) -> list[Round]:
+    """The same cut for a target that keeps every value: reductions that can wait for each other.
+
+    Each statement is in the first round that has all it reads; what the stage makes in the last.
+    """
+    statements = joined(statements)
+    level: dict[Name, int] = {}
+    for one in statements:
+        reads = names_in(one.value)
+        level[one.name] = max([0, *(level.get(read, 0) for read in reads)]) + reduces(one.value)
+    found = [Round() for _ in range(max([0, *level.values()]) + 1)]
+    for one in statements:
+        if reduces(one.value):
+            found[level[one.name]].reductions.append(one)
+        else:
+            found[-1 if one.made else level[one.name]].statements.append(one)
+    return found
+
+
+def joined(statements: list[Statement]) -> list[Statement]:
+    """With one sum where two were only added to each other."""
+    values = {one.name: one.value for one in statements}
+    uses = Counter(read for one in statements for read in names_in(one.value))
+    gone: set[Name] = set()
+    for one in statements:
+        value = one.value
+        if not isinstance(value, Expression) or value.operation != "add":
+            continue
+        names = [arg for arg in value.args if isinstance(arg, Name) and uses[arg] == 1]
+        parts = [values.get(name) for name in names]
+        terms = [part.args[0] for part in parts if reduces(part) and part.operation == "sum"]
+        if len(terms) == 2:
+            gone.update(names)
+            values[one.name] = Expression("sum", (Expression("add", tuple(terms)),))
+    return [
+        Statement(one.name, values[one.name], one.made)
+        for one in statements
+        if one.name not in gone
+    ]
 
 
 class _Cut:
@@ -134,7 +184,7 @@ class _Cut:
         return value
 
 
-def reduces(value: Value) -> TypeGuard[Expression]:
+def reduces(value: Value | None) -> TypeGuard[Expression]:
     """Whether a statement's value is a reduction."""
     return isinstance(value, Expression) and value.operation in REDUCTIONS
 

@@ -14,7 +14,7 @@ import torch
 
 from ....cells import Cell
 from .. import programs
-from .ways import VARIABLE, why_no_way
+from .ways import VARIABLE
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 ARCHITECTURE = (8, 0)
@@ -38,8 +38,8 @@ def installed() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def why_not(cell: Cell, device: torch.device, n: int) -> str | None:
-    """Why there are no kernels for `cell` on `device` at width n, or None."""
+def why_not(cell: Cell, device: torch.device) -> str | None:
+    """Why there are no kernels for `cell` on `device`, or None."""
     if not installed():
         return "Triton, which makes kernels for GPUs, is not installed."
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < ARCHITECTURE:
@@ -47,8 +47,7 @@ def why_not(cell: Cell, device: torch.device, n: int) -> str | None:
     program = programs.find(cell, "triton")
     if program.startswith(programs.CANNOT):
         return program.removeprefix(programs.CANNOT).rpartition(programs.END)[0]
-    reason = why_no_way(programs.facts(program), n)
-    return f"{reason}." if reason else None
+    return None
 
 
 why_not._dynamo_marked_constant = True  # type: ignore[attr-defined]  as in `programs`

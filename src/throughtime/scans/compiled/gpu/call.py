@@ -14,7 +14,7 @@ from ..call import as_numbers
 from ..inputs import Inputs
 from . import kernels, memory, products
 from .memory import Sizes, kept_size
-from .ways import Way, choose
+from .ways import Way, choose, power
 
 __all__ = ["kept_size", "scan", "scan_backward"]
 
@@ -89,9 +89,9 @@ def forward(program: str, inputs: Inputs, y: Tensor, carry: Tensor, kept: Tensor
         stacked(inputs.streams, carry), inputs.lengths, inputs.reset, carry, buffers["states"],
         buffers["values"], buffers["y"],
     )  # fmt: skip
-    stages = range(len(sizes.facts["stages"]))
     first = 0 if sizes.facts["stages"][0] else 1  # nothing to do before the first product
-    order = [(t, segment) for t in range(T) for segment in stages[first:]]
+    segments = range(first, sizes.facts["segments"][0])
+    order = [(t, segment) for t in range(T) for segment in segments]
     launch(kernels.load(program).forward, way, sizes, inputs, given, order, KEEP=keep)
     y.copy_(buffers["y"][1:])
 
@@ -111,11 +111,15 @@ def launch(
     x, T, B, n = inputs.x, sizes.T, sizes.B, sizes.n
     columns, tiles = way.programs(B, n)
     arrived = torch.zeros(tiles, dtype=torch.int32, device=x.device)
-    arguments = [*(x if one is None else one for one in given), arrived, T, B, n]
+    reductions = max(sizes.facts["reductions"])
+    parts = 2 * reductions * tiles * way.BM * power(columns)
+    sums = x.new_empty(parts, dtype=torch.float32)
+    given = [x if one is None else one for one in given]
+    arguments = [*given, arrived, sums if reductions else arrived, T, B, n]
     options |= {
         "BM": way.BM, "BU": way.BU, "KS": way.KS, "KC": way.KC, "ALONE": way.alone,
         "RESIDENT": way.resident, "RAGGED": inputs.lengths is not None,
-        "RESET": inputs.reset is not None, "PRECISION": precision(x),
+        "RESET": inputs.reset is not None, "COLS": power(columns), "PRECISION": precision(x),
         "num_warps": way.warps, "num_stages": 2,
     }  # fmt: skip
     run = kernel[columns, tiles]
@@ -192,7 +196,7 @@ def _gradients(
         buffers["y"], dy, dz["zx"], dz["zr"], dz.get("x"), dp, dq, hold,
     )  # fmt: skip
     options = {"KEEP": True, "HAS_DY": dy is not None, "WANT_DQ": dq_wanted}
-    segments = range(len(sizes.facts["stages"]))
+    segments = range(sizes.facts["segments"][1])
     order = [(t, segment) for t in reversed(range(T)) for segment in segments]
     launch(kernels.load(program).backward, way, sizes, inputs, given, order, **options)
     large = products.gradients(dz, buffers, inputs, sizes, wanted)

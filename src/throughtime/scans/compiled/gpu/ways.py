@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from typing import Any, NamedTuple
 
 import torch
@@ -22,14 +23,19 @@ WAYS = ("block", "grid", "graph")
 VARIABLE = "THROUGHTIME_GPU"
 """Names the way to take, in place of the one that the sizes ask for."""
 
-BLOCK = 132 * 1024
-"""Bytes of weights that a program of `block` may keep: it needs half as much again beside them."""
+MIXED = 64
+"""Units of a row up to which one program has them all where the equations mix them: more of them
+would not stay in registers, and a barrier for each sum costs less."""
 
-GRID = 200 * 1024
-"""Bytes of weights and of tiles of dz that a program of `grid` may hold."""
 
-WIDEST = 1024
-"""Units of a row that one program has where the equations mix them."""
+class Card(NamedTuple):
+    """What a GPU has: multiprocessors, and bytes of shared memory that a program may ask for."""
+
+    processors: int
+    shared: int
+
+
+H100 = Card(132, 227 * 1024)
 
 
 class Way(NamedTuple):
@@ -56,92 +62,116 @@ class Way(NamedTuple):
         return -(-n // self.BU), -(-B // self.BM)
 
 
-def multiplied(facts: dict[str, Any]) -> int:
-    """How many slots have a product: blocks n × n of weights."""
-    return sum(count for *_, count in facts["products"])
-
-
-def block(facts: dict[str, Any], B: int, n: int, size: int) -> Way | str:
+def block(facts: dict[str, Any], n: int, size: int, card: Card) -> Way | str:
     """`size`: bytes of a number."""
     N = max(power(n), 16)
-    held = multiplied(facts) * N * N * size
-    if held > BLOCK:
-        return f"its weights are {held // 1024} KiB, more than one multiprocessor holds"
-    return Way("block", 16, N, 1, N, max(4, N // 8))
+    if facts["reduces"] and N > MIXED:
+        return f"its equations mix the units of a row, which one program does up to n = {MIXED}"
+    if not facts["products"] and not facts["reduces"]:
+        N = min(N, 64)  # units know nothing of each other: any program may have any of them
+    way = Way("block", 16, N, 1, N, min(max(4, N // 8), 16))
+    return too_large(facts, way, size, card) or way
 
 
-def grid(facts: dict[str, Any], B: int, n: int, size: int, processors: int) -> Way | str:
-    """`processors`: multiprocessors of the device, each with one program."""
-    if facts["reduces"]:
-        return rows("grid", n, size)
+def grid(facts: dict[str, Any], B: int, n: int, size: int, card: Card) -> Way | str:
+    """Every multiprocessor of the card has one program."""
     N = max(power(n), 64)
     pieces = 8 if N > 512 else 4
     for BM in (16, 32):
         way = Way("grid", BM, 8, pieces, N // pieces, pieces)  # 8: the least that is multiplied
-        widest = max((count for *_, count in facts["products"]), default=0)
-        held = (multiplied(facts) * way.BU + widest * BM) * N * size
-        if math.prod(way.programs(B, n)) <= processors and held <= GRID:
+        if fits(way, B, n, card) and not too_large(facts, way, size, card):
             return way
-    for BM, BU in ((16, 16), (32, 16), (64, 16), (64, 32), (64, 64)):
+    tiles = ((16, 16), (32, 16), (64, 16), (64, 32), (64, 64))
+    for BM, BU in tiles:
         way = Way("grid", BM, BU, 1, 128 // size, 4, resident=False)
-        if math.prod(way.programs(B, n)) <= processors:
-            return way
+        if fits(way, B, n, card):
+            return too_large(facts, way, size, card) or way
     return (
         f"it needs {math.prod(way.programs(B, n))} programs on the device at once, which has "
-        f"{processors} multiprocessors"
+        f"{card.processors} multiprocessors"
     )
 
 
-def rows(name: str, n: int, size: int) -> Way | str:
-    """A program has all units of its rows, since the equations mix them, and reads the weights."""
-    if n > WIDEST:
-        return f"its equations mix the units, which runs up to n = {WIDEST} there; n is {n}"
-    return Way(name, 16, max(power(n), 16), 1, 64 // size, 8 if n <= 256 else 16, resident=False)
+def fits(way: Way, B: int, n: int, card: Card) -> bool:
+    """Whether all programs are on the card at once."""
+    return math.prod(way.programs(B, n)) <= card.processors
 
 
-def graph(facts: dict[str, Any], B: int, n: int, size: int) -> Way | str:
+def too_large(facts: dict[str, Any], way: Way, size: int, card: Card) -> str | None:
+    """Why a program has no room for what it holds, or None."""
+    needed = shared(facts, way, size)
+    if needed <= card.shared:
+        return None
+    return (
+        f"its weights and operands are {needed // 1024} KiB, and a multiprocessor holds "
+        f"{card.shared // 1024}"
+    )
+
+
+def shared(facts: dict[str, Any], way: Way, size: int) -> int:
+    """Bytes of shared memory of a program, at most: what the compiler was seen to take.
+
+    Weights that stay, and of the stage that has most products a tile of an operand or of dz for
+    each; of weights that are read anew, a block of each; and room to put tiles in another order.
+    """
+    stages: Counter[int] = Counter()
+    for stage, _, _, count in facts["products"]:
+        stages[stage] += count
+    most, all_of_them = max(stages.values(), default=0), stages.total()
+    if not way.resident:
+        return most * (way.BM + way.BU) * way.KC * size + way.BM * way.BU * 8 + 8 * 1024
+    N = way.KS * way.KC
+    tiles = max(most * way.BM * N * size, most * way.KS * way.BM * way.BU * 4)
+    return all_of_them * N * way.BU * size + tiles + way.BM * way.BU * 8 + 4 * 1024
+
+
+def graph(facts: dict[str, Any], B: int, size: int, card: Card) -> Way:
     """Every size."""
-    if facts["reduces"]:
-        way = rows("graph", n, size)
-        return way if isinstance(way, str) else way._replace(stepwise=True)
-    BM = 16 if B <= 16 else 32 if B <= 32 else 64
-    return Way("graph", BM, 16, 1, 128 // size, 4, resident=False, stepwise=True)
+    ways = [
+        Way("graph", BM, 16, 1, 128 // size, 4, resident=False, stepwise=True)
+        for BM in (64, 32, 16)
+    ]
+    roomy = [way for way in ways if not too_large(facts, way, size, card)]
+    return next((way for way in roomy if way.BM // 2 < B), ways[-1])
+
+
+def found(facts: dict[str, Any], B: int, n: int, size: int, card: Card) -> dict[str, Way | str]:
+    """Each way for a problem on a card, or why it cannot run there, from the narrowest on."""
+    return {
+        "block": block(facts, n, size, card),
+        "grid": grid(facts, B, n, size, card),
+        "graph": graph(facts, B, size, card),
+    }
+
+
+def first(ways: dict[str, Way | str]) -> Way:
+    """The first of them that runs."""
+    return next(way for way in ways.values() if isinstance(way, Way))
 
 
 def choose(facts: dict[str, Any], T: int, B: int, n: int, dtype: torch.dtype, device: Any) -> Way:
     """The way of a problem; what `THROUGHTIME_GPU` names where it is set."""
-    size = dtype.itemsize
-    found: dict[str, Way | str] = {
-        "block": block(facts, B, n, size),
-        "grid": grid(facts, B, n, size, multiprocessors(device)),
-        "graph": graph(facts, B, n, size),
-    }
-    if device.type != "cuda" and isinstance(found["grid"], Way):
+    ways = found(facts, B, n, dtype.itemsize, card_of(device))
+    if device.type != "cuda" and isinstance(ways["grid"], Way):
         # the interpreter runs programs one after the other: none may wait for the next
-        way = found["grid"]
-        whole = way.KS * way.KC  # and sums of several tensors are slow there
-        found["grid"] = way._replace(stepwise=True, KS=1, KC=whole)
+        way = ways["grid"]
+        whole = way.KS * way.KC  # and sums of several tensors, and many programs, are slow there
+        ways["grid"] = way._replace(stepwise=True, KS=1, KC=whole, BU=max(way.BU, 16))
     asked = os.environ.get(VARIABLE)
     if asked:
-        way = found[one_of(VARIABLE, asked, WAYS)]
+        way = ways[one_of(VARIABLE, asked, WAYS)]
         if isinstance(way, str):
             raise InputError(f"{VARIABLE}={asked} cannot run this scan: {way}.")
         return way
-    able = [way for way in found.values() if isinstance(way, Way)]
-    return able[-1] if T == 1 else able[0]
+    return first({"graph": ways["graph"]} if T == 1 else ways)
 
 
-def why_no_way(facts: dict[str, Any], n: int) -> str | None:
-    """Why no way runs a cell at width n, or None."""
-    way = graph(facts, 1, n, 4)
-    return way if isinstance(way, str) else None
-
-
-def multiprocessors(device: Any) -> int:
-    """Of a device; as of an H100 where there is none (the interpreter)."""
+def card_of(device: torch.device) -> Card:
+    """Of a device; as an H100 where there is none (the interpreter)."""
     if device.type != "cuda":
-        return 132
-    return torch.cuda.get_device_properties(device).multi_processor_count
+        return H100
+    told = torch.cuda.get_device_properties(device)
+    return Card(told.multi_processor_count, told.shared_memory_per_block_optin)
 
 
 def power(n: int) -> int:

@@ -2,8 +2,10 @@
 
 A program of a kernel owns some rows (sequences) and some units of all gates. Between the products
 of one stage and the next, every program of the same rows must have written its part: those are the
-*segments*. Forward, segment s is the products of stage s and its piece; backward, segment 0 is the
-piece of the last stage, segment i the products of stage last + 1 - i and the piece before them.
+*segments*. Forward, a segment is the products of a stage and its piece; backward, the first is the
+piece of the last stage, the next the products of that stage and the piece before them. A piece that
+mixes the units of a row (sums and maxima over them) is cut there, a segment for each round: every
+program of the rows tells what its units add, and reads what all did.
 
 One text serves all ways (`gpu/ways.py`), which differ in constants alone:
 
@@ -33,9 +35,13 @@ from .text import PREAMBLE, adder
 
 def emit(trace: Trace) -> str:
     """The program: a line of JSON for who calls it, and the kernels."""
-    forward = Forward(trace)
+    forward, backward = Forward(trace), Backward(trace)
+    told = facts(trace, "triton") | {
+        "segments": [forward.end_segment + 1, backward.end_segment + 1],
+        "reductions": [forward.reductions, backward.reductions],
+    }
     kernels = []
     for count in sorted({len(slots) for slots in map(forward.made, range(len(trace.stages)))}):
         kernels += [*adder(count), "", ""] if count > 1 else []
-    kernels += [*forward.kernel(), "", "", *Backward(trace).kernel()]
-    return "\n".join([f"// {json.dumps(facts(trace, 'triton'))}", PREAMBLE, "", *kernels, ""])
+    kernels += [*forward.kernel(), "", "", *backward.kernel()]
+    return "\n".join([f"// {json.dumps(told)}", PREAMBLE, "", *kernels, ""])

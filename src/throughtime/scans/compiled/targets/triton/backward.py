@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ...trace import Product
-from .kernel import OPTIONS, UNSPECIALIZED, Kernel
-from .text import indented, line
+from ...trace import Product, Trace
+from ...walk import Statement
+from .kernel import OPTIONS, UNSPECIALIZED, Kernel, within
+from .text import indented
 
 
 class Backward(Kernel):
     """Backward in time: dz of each step, and the gradients of the first state."""
 
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self.segments(map(self.derivative, reversed(trace.stages)))
+
     def kernel(self) -> list[str]:
         return [
             UNSPECIALIZED,
             "def backward(x, zx, zr, W, p, q, lengths, reset, carry, states, y, dy, dzx, dzr, "
-            f"ddirect, dp, dq, hold, arrived, T, B, n, t0, t1, HAS_DY: tl.constexpr, "
+            f"ddirect, dp, dq, hold, arrived, sums, T, B, n, t0, t1, HAS_DY: tl.constexpr, "
             f"WANT_DQ: tl.constexpr, {OPTIONS}):",
             *indented(self.begin()),
             "    first = tl.minimum(t1, last) - 1",
@@ -69,16 +74,35 @@ class Backward(Kernel):
             yield "if SEG > 0:"
             yield f"    {name} = tl.load(hold + {number} * size + own, mask=mine, other=0)"
         for number in range(self.last + 1):
-            yield f"if (SEG < 0) or (SEG == {number}):"
-            yield from indented(self.segment(number))
+            yield from self.stage(number)
 
-    def segment(self, number: int) -> Iterator[str]:
-        stage = self.last - number
-        for product in self.products(stage + 1):
-            yield from self.multiply(product)
-        yield from self.pull(stage)
+    def stage(self, number: int) -> Iterator[str]:
+        """Gradients by what the products of the stage after took, and through its piece."""
+        stage, first = self.last - number, self.firsts[number]
+        yield f"if {within(first, first)}:"
+        yield from indented(
+            text for product in self.products(stage + 1) for text in self.multiply(product)
+        )
+        if number == 0:
+            for k in self.states:
+                yield f"do_{k} = c_{k}"
+            yield "if HAS_DY:"
+            yield "    do_0 += now_dy"
+        yield from self.play(number, list(self.meanwhile()), self.after_piece(number))
+
+    def said(self, one: Statement) -> list[str]:
+        """What is made is added to what there is of it."""
+        lines, name = super().said(one), one.name.text
+        if one.made and name.startswith("ep_"):
+            lines.append(f"sum_{name[3:]} += tl.where(live, {name}, 0.0)")
+        elif one.made:
+            lines.append(f"d{name[1:]} += {name}")
+        return lines
+
+    def after_piece(self, number: int) -> Iterator[str]:
+        """dz is told; at the end of a step, the gradients by the state before it."""
         if number < self.last:
-            yield from self.tell(self.made(stage))
+            yield from self.tell(self.made(self.last - number))
             yield from self.rendezvous([*self.meanwhile(), *self.ahead(number)])
             return
         told = {i for product in self.trace.products for i in self.slots_of(product)}
@@ -104,23 +128,6 @@ class Backward(Kernel):
             yield "if SEG < 0:"
             yield from indented(self.fetch("(at - size)", "mine & (t > t0)"))
 
-    def pull(self, number: int) -> Iterator[str]:
-        """Gradients through the piece of a stage."""
-        stage = self.trace.stages[number]
-        if stage is None:
-            return
-        if number == self.last:
-            for k in self.states:
-                yield f"do_{k} = c_{k}"
-            yield "if HAS_DY:"
-            yield "    do_0 += now_dy"
-        for one in self.derivative(stage):
-            yield line(one)
-            if one.made and one.name.text.startswith("ep_"):
-                yield f"sum_{one.name.text[3:]} += tl.where(live, {one.name.text}, 0.0)"
-            elif one.made:
-                yield f"d{one.name.text[1:]} += {one.name.text}"
-
     def tell(self, slots: Iterable[int]) -> Iterator[str]:
         """dz of slots to which nothing will be added."""
         for i in slots:
@@ -138,7 +145,7 @@ class Backward(Kernel):
         yield "elif RESIDENT:"
         for i in slots:
             said = 'mask=lmask, other=0, cache_modifier=".cg"'
-            yield f"    g_{i} = tl.load({self.wide(i, 'left', 'lrow')}, {said})"
+            yield f"    g_{i} = tl.load({self.wide(i)}, {said})"
         for i in slots:
             sums = "" if i == slots[0] else "e, "
             yield f"    e = tl.dot(g_{i}, w_{i}, {sums}input_precision=PRECISION)"
@@ -153,19 +160,18 @@ class Backward(Kernel):
         for i in slots:
             index = f"W + {self.trace.gates[i]} * n * n + units[None, :] * n + kb[:, None]"
             yield f"        u_{i} = tl.load({index}, mask=wsome, other=0)"
-            read = self.wide(i, "(rows[:, None] * n + kb[None, :])", "rows[:, None]")
+            read = self.wide(i, block=True)
             yield f'        g_{i} = tl.load({read}, mask=lsome, other=0, cache_modifier=".cg")'
             yield f"        {to} = tl.dot(g_{i}, u_{i}, {to}, input_precision=PRECISION)"
 
-    def wide(self, i: int, index: str, row: str) -> str:
-        """The address of dz of slot i at step t, of all units; `index` is rows * n + k."""
-        buffer, count = "dzx", self.trace.inputs
-        if i >= count:
-            buffer, i, count = "dzr", i - count, len(self.slots) - count
-        return f"{buffer} + at * {count} + {index} + {row} * ({count - 1} * n) + {i} * n"
+    def wide(self, i: int, block: bool = False) -> str:
+        """The address of dz of slot i at step t, of all units or of a block of them."""
+        which, i, count = self.buffer(i)
+        where = f"(rows[:, None] * ({count} * n) + kb[None, :])" if block else f"left_{which}"
+        return f"dz{which} + (at * {count} + {i} * n) + {where}"
 
     def end(self) -> Iterator[str]:
-        yield f"if (SEG < 0) or (SEG == {self.last}):"
+        yield f"if {within(self.end_segment, self.end_segment)}:"
         for k in self.states:
             yield f"    tl.store(carry + {k} * size + own, c_{k}, mask=mine)"
         for i in range(self.trace.vectors):

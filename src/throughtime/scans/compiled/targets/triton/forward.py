@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...trace import Product
-from .kernel import OPTIONS, UNSPECIALIZED, Kernel
-from .text import indented, line
+from ...trace import Product, Trace
+from .kernel import OPTIONS, UNSPECIALIZED, Kernel, within
+from .text import indented
 
 
 class Forward(Kernel):
     """Forward in time."""
 
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self.segments(map(self.piece, trace.stages))
+
     def kernel(self) -> list[str]:
         return [
             UNSPECIALIZED,
             "def forward(x, zx, zr, W, p, q, lengths, reset, carry, states, values, y, arrived, "
-            f"T, B, n, t0, t1, {OPTIONS}):",
+            f"sums, T, B, n, t0, t1, {OPTIONS}):",
             *indented(self.begin()),
             *indented(self.hold()),
             "    for t in range(t0, tl.minimum(t1, last)):",
@@ -54,37 +58,46 @@ class Forward(Kernel):
         for i in range(len(self.trace.gates)):
             yield f"z_{i} = {f'x_{i}.to(tl.float32)' if i in self.given else 'zero'}"
         for number in range(self.last + 1):
-            yield f"if (SEG < 0) or (SEG == {number}):"
-            yield from indented(self.segment(number))
-            rest = [i for i in self.made(number) if i >= self.trace.inputs]
-            if rest and number < self.last:
-                yield f"if SEG > {number}:"
-                for i in rest:
-                    yield f"    z_{i} = {self.read(i, 'at')}.to(tl.float32)"
+            yield from self.stage(number)
 
-    def segment(self, number: int) -> Iterator[str]:
-        products, slots = self.products(number), self.made(number)
+    def stage(self, number: int) -> Iterator[str]:
+        """The products of a stage, and its piece."""
+        slots, first = self.made(number), self.firsts[number]
+        yield f"if {within(first, first)}:"
+        yield from indented(self.product(number, slots))
+        rest = [i for i in slots if i >= self.trace.inputs]
+        if rest and first < self.end_segment:
+            yield f"if SEG > {first}:"
+            for i in rest:
+                yield f"    z_{i} = {self.read(i, 'at')}.to(tl.float32)"
+        kept = list(self.keep(slots))
+        yield from self.play(number, kept, self.after_piece(number, kept))
+
+    def product(self, number: int, slots: list[int]) -> Iterator[str]:
+        """z of the slots of a stage, whole."""
+        products = self.products(number)
         for j in dict.fromkeys(product.operand for product in products):
             yield from self.multiply(j, [q for q in products if q.operand == j])
         yield from self.add(slots)
         for i in slots:
             yield f"z_{i} = z_{i}.to(DT).to(tl.float32)"
-        stage = self.trace.stages[number]
-        if stage is not None:
-            yield from map(line, self.piece(stage))
+
+    def after_piece(self, number: int, kept: list[str]) -> Iterator[str]:
+        """What a stage made is told."""
         for j in self.values:
             if self.trace.made[j] == number:
                 yield f"tl.store({self.value(j)} + own, v_{j}.to(DT), mask=mine)"
+        kept = kept if len(self.parts[number]) == 1 else []
         if number < self.last:
-            if stage is not None:
-                yield from self.rendezvous(self.keep(slots))
+            if self.trace.stages[number] is not None:
+                yield from self.rendezvous(kept)
             return
         taken = {q.operand for q in self.trace.products}
         yield f"tl.store({self.after(0)}, tl.where(live, o_0, 0.0).to(DT), mask=mine)"
         for k in self.states[1:]:
             if k in taken:
                 yield f"tl.store({self.after(k)}, o_{k}, mask=live)"
-        yield from self.rendezvous([*self.keep(slots), *self.done(taken)])
+        yield from self.rendezvous([*kept, *self.done(taken)])
 
     def keep(self, slots: list[int]) -> Iterator[str]:
         """z for the backward, and for later segments in launches of their own."""
@@ -167,6 +180,6 @@ class Forward(Kernel):
         return f"tl.load({self.value(j)} + {where}, mask={now}, {said})"
 
     def end(self) -> Iterator[str]:
-        yield f"if (SEG < 0) or (SEG == {self.last}):"
+        yield f"if {within(self.end_segment, self.end_segment)}:"
         for k in self.states:
             yield f"    tl.store(carry + {k} * size + own, s_{k}, mask=mine)"

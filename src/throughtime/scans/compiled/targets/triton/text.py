@@ -51,11 +51,14 @@ TABLE |= {
                  "atanh", "log10", "erfc", "trunc"]
 }  # fmt: skip
 TABLE |= {name: f"libdevice.{name}({{0}}, {{1}})" for name in ["pow", "atan2"]}
-TABLE |= {
-    "sum": "tl.sum(tl.where(mine, {0}, 0.0), 1)[:, None]",
-    "amax": "tl.max(tl.where(mine, {0}, -float('inf')), 1)[:, None]",
-}
 """Of each operation of `walk`, on tensors [BM, BU], or [BM, 1] for a number of each row."""
+
+REDUCED = {"sum": ("tl.sum", "0.0"), "amax": ("tl.max", "-float('inf')")}
+"""Of each reduction: the function, and what changes nothing in it."""
+
+PLAIN = {"add", "sub", "mul", "div", "add_scaled", "sub_scaled", "eq", "ne", "lt", "le", "gt", "ge",
+         "where", "minimum", "maximum"}  # fmt: skip
+"""Operations that take a constant as it is, beside a tensor: numbers of a row stay so."""
 
 PREAMBLE = '''
 import triton
@@ -112,21 +115,49 @@ def name_of(text: str) -> str:
 def line(one: Statement) -> str:
     """A statement; what a stage makes is a whole tile [BM, BU]."""
     if one.made:
-        return f"{one.name.text} = zero + {_text(one.value)}"
-    return f"_{one.name.text} = {_text(one.value)}"
+        return f"{one.name.text} = zero + {written(one.value)}"
+    return f"_{one.name.text} = {written(one.value)}"
 
 
-def _text(value: Value) -> str:
+def reduced(one: Statement) -> str:
+    """A reduction over the own units, [BM]."""
+    assert isinstance(one.value, Expression)
+    function, nothing = REDUCED[one.value.operation]
+    return f"{function}(tl.where(mine, {written(one.value.args[0])}, {nothing}), 1)"
+
+
+def unchanged(one: Statement, name: str) -> str:
+    """What, told a second time beside `name`, changes nothing in a reduction."""
+    assert isinstance(one.value, Expression)
+    return f"tl.zeros_like({name})" if one.value.operation == "sum" else name
+
+
+def combined(one: Statement, parts: str) -> str:
+    """The same over the `parts` [BM, COLS] of all programs of the rows, [BM, 1]."""
+    assert isinstance(one.value, Expression)
+    function, _ = REDUCED[one.value.operation]
+    return f'{function}(tl.load({parts}, cache_modifier=".cg"), 1)[:, None]'
+
+
+def written(value: Value) -> str:
+    """A value as Triton writes it."""
     if isinstance(value, Name):
         temporary = value.text[0] == "v" and value.text[1:].isdigit()
         return f"_{value.text}" if temporary else value.text
     if isinstance(value, Expression):
-        return TABLE[value.operation].format(*map(_text, value.args))
+        plain = value.operation in PLAIN and not all(map(_constant, value.args))
+        args = (repr(a) if plain and _constant(a) else written(a) for a in value.args)
+        return TABLE[value.operation].format(*args)
     if isinstance(value, bool):
         return f"(zero {'==' if value else '!='} 0)"
     if math.isnan(value) or math.isinf(value):
         return f'(zero + float("{value}"))'
     return f"(zero + {value!r})"
+
+
+def _constant(value: Value) -> bool:
+    """Whether it is a number that can stand in the text as it is."""
+    return type(value) is float and math.isfinite(value)
 
 
 def indented(lines: Iterable[str], by: int = 1) -> list[str]:
