@@ -88,7 +88,7 @@ def cases():
         yield pytest.param(cell, kind, way, marks=marks, id=f"{cell!r}-{kind}-{way}")
 
 
-@pytest.mark.parametrize(("cell", "kind", "way"), cases())
+@pytest.mark.parametrize(("cell", "kind", "way"), list(cases()))
 def test_ways_agree_with_the_float64_reference(by, cell, kind, way):
     by(way)
     agrees(cell, NAMED[kind])
