@@ -1,4 +1,7 @@
-"""Weights that do not change for a while: packed once, a step of all layers in one native call."""
+"""Weights that do not change for a while: packed once, a step of all layers in one native call.
+
+On a GPU a step is one graph, captured at the third of its shape (`captured.py`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from .. import scans
 from ..cells import Cell, Weights
 from ..ground.errors import InputError, one_of
 from ..ground.tracing import numbers_hidden
+from .captured import Graphs, capturable
 from .states import Layout
 
 FREEZING = threading.Lock()
@@ -41,6 +45,7 @@ class Frozen:
         if layout.uniform:
             self.parts = [(len(layout.cells), size) for size in layout.widths[0]]
         self.State = layout.cells[0].State if layout.uniform else None
+        self.graphs = Graphs()
 
     def __reduce__(self) -> Any:
         return type(None), ()
@@ -48,6 +53,8 @@ class Frozen:
     @property
     def why_not(self) -> str | None:
         """Why steps go layer by layer, as they do elsewhere; None where they need not."""
+        if self.weights[0].W_x.is_cuda and self.layout.directions == 1:
+            return None  # a step is a graph
         return self.packed if isinstance(self.packed, str) else None
 
     @functools.cached_property
@@ -86,9 +93,8 @@ class Frozen:
             state = first(B)
         if self.State is None or type(state) is not self.State:
             state = self.layout.check(state, B)
-        given = state if self.State else [part for one in state for part in one]
         before = []
-        for part, (layers, n) in zip(given, self.parts):
+        for part, (layers, n) in zip(self.apart(state), self.parts):
             if not readable(part, self.dtype) or part.shape != (layers, B, n):
                 return None
             before.append(part.contiguous())
@@ -96,10 +102,48 @@ class Frozen:
         y = x.new_empty(*x.shape[:-1], self.layout.outputs[-1])
         if not packed.step(x.contiguous(), before, after, y, checked):
             return None
+        return y, self.together(after)
+
+    def replayed(
+        self, scan: Scan, x: Tensor, state: Any, first: Callable[[int], Any], checked: bool
+    ) -> tuple[Tensor, Any] | None:
+        """The same on a GPU, where `scan(x, state)` over these weights is one graph.
+
+        None where it must go another way, and at the first steps of a shape.
+        """
+        if x.dim() != (2 if checked else 3) or x.shape[-1] != self.input_size:
+            return None
+        if recorded() or x.dtype is not self.dtype:
+            return None
+        B = x.shape[-2]
+        state = first(B) if state is None else self.layout.check(state, B)
+        parts = self.apart(state)
+        if not capturable(x, *parts):
+            return None
+
+        def function(given: Sequence[Tensor]) -> Sequence[Tensor]:
+            y, after = scan(given[0], self.together(given[1:]))
+            return [y, *self.apart(after)]
+
+        made = self.graphs(function, [x[None] if checked else x, *parts])
+        if made is None:
+            return None
+        y, *after = made
+        return (y[0] if checked else y), self.together(after)
+
+    def apart(self, state: Any) -> list[Tensor]:
+        """The parts of a state, of all layers or layer by layer."""
+        return list(state) if self.State else [part for one in state for part in one]
+
+    def together(self, parts: Sequence[Tensor]) -> Any:
+        """The state of these parts."""
         if self.State:
-            return y, self.State(*after)
-        made = iter(after)
-        return y, tuple(cell.State(*(next(made) for _ in cell.state)) for cell in self.layout.cells)
+            return self.State(*parts)
+        made = iter(parts)
+        return tuple(cell.State(*(next(made) for _ in cell.state)) for cell in self.layout.cells)
+
+
+Scan = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 
 def constant(w: Weights, halves: bool) -> Weights:
@@ -144,6 +188,10 @@ class Freezable(nn.Module):
 
     def current(self) -> list[Weights]:
         """The weights of one call."""
+        raise NotImplementedError
+
+    def scan_over(self, weights: list[Weights], x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """y and the state of x [T, B, n_x] over weights, without checks."""
         raise NotImplementedError
 
     def first_states(self, weights: list[Weights], batch: int) -> list[Any]:
@@ -219,4 +267,10 @@ class Freezable(nn.Module):
         def first(B: int) -> Any:
             return self.layout.together(self.first_states(frozen.weights, B))
 
+        if capturable(x):
+
+            def scan(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+                return self.scan_over(frozen.weights, x, state)
+
+            return frozen.replayed(scan, x, state, first, checked)
         return frozen.step(x, state, first, checked)

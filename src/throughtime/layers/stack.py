@@ -283,6 +283,10 @@ class Stack(Freezable):
             return made
         return self._scan(self.current(), x, state, lengths, reset, draw)
 
+    def scan_over(self, weights: list[Weights], x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """y and the state of x [T, B, n_x] over weights, without checks."""
+        return self._scan(weights, x, state, None, None)
+
     def draw(self, seed: int | None = None, sequences: Tensor | None = None) -> Draw | None:
         """What the noise of a call is drawn from; None where there is none, or in evaluation.
 

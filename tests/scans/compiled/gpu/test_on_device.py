@@ -87,3 +87,31 @@ def test_a_compiled_graph_of_torch_has_the_scan_as_one_node():
     torch.testing.assert_close(got, right)
     got.sum().backward()
     assert all(p.grad is not None for p in stack.parameters())
+
+
+@pytest.mark.parametrize("cell", [tt.GRU, tt.LSTM, tt.LayerNormLSTM])
+@pytest.mark.parametrize("inference", [False, True])
+def test_frozen_steps_are_a_graph_and_the_steps(cell, inference):
+    stack = tt.Stack(cell, 24, 64, 2).to("cuda").eval()
+    x = torch.randn(8, 3, 24, device="cuda")
+
+    def steps():
+        ys, state = [], None
+        for x_t in x:
+            y, state = stack.step(x_t, state)
+            ys.append(y)
+        return torch.stack(ys), *state
+
+    with torch.inference_mode(inference), torch.no_grad():
+        right = steps()
+        with stack.frozen() as held:
+            got = steps()
+            assert len(held.graphs.kept) == 1
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                again = steps()
+            torch.cuda.current_stream().wait_stream(aside)
+    for a, b, c in zip(got, right, again):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+        torch.testing.assert_close(c, b, rtol=0, atol=0)
