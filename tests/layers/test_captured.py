@@ -132,3 +132,4 @@ def test_threads_take_turns(graphs):
 
 def test_on_the_cpu_nothing_is_captured():
     assert not captured.capturable(torch.zeros(1))
+    assert not captured.capturable([1.0])

@@ -126,7 +126,7 @@ class Graphs:
 def capturable(*tensors: Tensor) -> bool:
     """Whether a step over these can be a graph: on a CUDA GPU, outside of another capture."""
     return (
-        all(tensor.is_cuda and type(tensor) is Tensor for tensor in tensors)
+        all(type(tensor) is Tensor and tensor.is_cuda for tensor in tensors)
         and not torch.cuda.is_current_stream_capturing()
         and not torch.is_autocast_enabled("cuda")
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
