@@ -207,25 +207,43 @@ def test_evaluations_are_read_once_as_they_come_and_anew_where_lines_were_taken_
     log = EvaluationLog(path, config)
     assert log.new() == []
     path.write_text(line("train", 5) + line("valid", 10) + line("valid", 20)[:-9])
-    assert [(k, m["step"]) for k, m in log.new()] == [(1, 10)]
+    assert [(k, m["step"]) for k, m, _ in log.new()] == [(1, 10)]
     path.write_text(line("train", 5) + line("valid", 10) + line("valid", 20) + line("train", 25))
-    assert [(k, m["step"]) for k, m in log.new()] == [(2, 20)]
+    assert [(k, m["step"]) for k, m, _ in log.new()] == [(2, 20)]
     assert log.new() == []
     path.write_text(line("valid", 10))  # taken back: resumed from before
-    assert [(k, m["step"]) for k, m in log.new()] == [(1, 10)]
+    assert [(k, m["step"]) for k, m, _ in log.new()] == [(1, 10)]
     path.write_text(line("valid", 123456) + line("valid", 20))
-    assert [m["step"] for _, m in log.new()] == [123456, 20]  # no line begins where one ended
+    assert [m["step"] for _, m, _ in log.new()] == [123456, 20]  # no line begins where one ended
 
 
 def test_an_evaluation_left_out_for_want_of_time_does_not_move_the_others(tmp_path):
     config = tt.LanguageConfig(max_time="10s")
     path = tmp_path / "metrics.jsonl"
     path.write_text(line("valid", 10, 1.01) + line("valid", 35, 3.3) + line("valid", 99, 10.2))
-    assert [k for k, _ in EvaluationLog(path, config).new()] == [1, 3, 10]
+    assert [k for k, *_ in EvaluationLog(path, config).new()] == [1, 3, 10]
     config.loop.eval_every = "10"
-    assert [k for k, _ in EvaluationLog(path, config).new()] == [1, 3, 9]
+    assert [k for k, *_ in EvaluationLog(path, config).new()] == [1, 3, 9]
     config.loop.eval_every = "1e"  # what an epoch is, the lines do not tell
-    assert [k for k, _ in EvaluationLog(path, config).new()] == [1, 2, 3]
+    assert [k for k, *_ in EvaluationLog(path, config).new()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("budget", "every", "ends"),
+    [
+        ({"max_steps": 40}, "20", [False, True]),
+        ({"max_time": "3s"}, "50%", [False, True]),
+        ({"epochs": 2.0}, "50%", [False, True]),  # 40 steps, which the lines do not tell
+        ({"epochs": 2.0}, "1e", [False, True]),
+        ({"epochs": 3.0}, "1e", [False, False]),
+    ],
+)
+def test_the_last_evaluation_is_known(tmp_path, budget, every, ends):
+    config = tt.LanguageConfig(**budget)
+    config.loop.eval_every = every
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(line("valid", 20, 1.5) + line("valid", 40, 3.1))
+    assert [last for *_, last in EvaluationLog(path, config).new()] == ends
 
 
 # ---- processes ----------------------------------------------------------------------------------

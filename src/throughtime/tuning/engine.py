@@ -21,10 +21,12 @@ WORKER = "throughtime.tuning.worker"
 
 
 class Measured(NamedTuple):
-    """An evaluation of a trial at work: the how manieth in the budget it is, and its metrics."""
+    """An evaluation of a trial at work: the how manieth in the budget it is, its metrics, and
+    whether it is the `last`, after which there is nothing to save by ending the trial."""
 
     evaluation: int
     metrics: dict[str, float]
+    last: bool = False
 
 
 class Ended(NamedTuple):
@@ -116,7 +118,7 @@ class EvaluationLog:
     def __init__(self, path: Path, config: Any) -> None:
         self.path, self.every = path, Every.parse(config.loop.eval_every)
         self.seconds = seconds(config.max_time) if config.max_time else math.inf
-        self.steps = config.max_steps or math.inf
+        self.steps, self.epochs = config.max_steps or math.inf, config.most_epochs() or math.inf
         self.offset, self.count = 0, 0
 
     def new(self) -> list[Measured]:
@@ -142,15 +144,26 @@ class EvaluationLog:
             values = measured(line.decode())
             if values["kind"] == "valid":
                 self.offset, self.count = at, self.count + 1
-                found.append(Measured(self.number(values), values))
+                number = self.number(values)
+                found.append(Measured(number, values, self.is_last(number, values)))
         return found
 
     def number(self, line: dict[str, float]) -> int:
         """The how manieth evaluation a line is. With a budget of time by what the interval counts:
         one that is left out, since evaluations took too long, does not move those after it."""
         amount, unit = self.every.amount, self.every.unit
-        share = max(line["elapsed"] / self.seconds, line["step"] / self.steps)
+        share = self.share(line)
         positions = {"steps": line["step"], "seconds": line["elapsed"], "budget": share}
         if unit not in positions or amount <= 0 or self.seconds == math.inf:
             return self.count
         return max(1, int(positions[unit] / amount + 1e-9))
+
+    def share(self, line: dict[str, float]) -> float:
+        """Of a budget of time or steps, what is spent."""
+        return max(line["elapsed"] / self.seconds, line["step"] / self.steps)
+
+    def is_last(self, number: int, line: dict[str, float]) -> bool:
+        """Whether the budget is spent; of epochs the lines do not tell, but for the evaluations."""
+        amount, unit = self.every.amount, self.every.unit
+        whole = {"budget": 1.0, "epochs": self.epochs}.get(unit, math.inf)
+        return self.share(line) >= 1 or number * amount >= whole - 1e-9

@@ -91,8 +91,14 @@ def draw_along(panel: Any, rows: Sequence[Tried], name: str, range_: Range, scor
         panel.set_xlim(-0.5, len(places) - 0.5)
     else:
         x = [trial.values[name] for trial in complete]
+        ticks = need("matplotlib.ticker", "tune")
         if range_.log:
             panel.set_xscale("log")
+            panel.set_xlim(range_.low * 0.9, range_.high * 1.1)  # all of it, a decade perhaps
+            if range_.high >= 10 * range_.low:
+                panel.xaxis.set_minor_formatter(ticks.NullFormatter())
+        elif range_.whole:
+            panel.xaxis.set_major_locator(ticks.MaxNLocator(integer=True))
     y = [trial.score for trial in complete]
     panel.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.7)
     panel.plot(x[:1], y[:1], "o", markersize=9, markerfacecolor="none", markeredgecolor=RED)

@@ -159,11 +159,11 @@ class Search:
         """Report what a trial has come to; end one that is behind; tell of one that has ended."""
         ended = work.execution.ended()  # first: evaluations of before are all there then
         number = work.trial.number
-        for evaluation, metrics in work.execution.evaluations():
+        for evaluation, metrics, last in work.execution.evaluations():
             if work.pruned:
                 break
             behind = self.study.report(number, evaluation, metrics[self.score.metric])
-            if behind and ended is None and not self.stopping.is_set():
+            if behind and not last and ended is None and not self.stopping.is_set():
                 work.pruned = True
                 # told before it stops: the storage knows, whoever is killed in between
                 self.study.tell(number, "pruned", why=f"behind at evaluation {evaluation}")
