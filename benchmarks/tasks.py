@@ -61,6 +61,16 @@ def names(folder: Path) -> str:
     return f"{folder}/?.txt"
 
 
+def load(folder: Path) -> str:
+    """Two years of hours of two quantities."""
+    t = np.arange(17_000)
+    chance = np.random.default_rng(1)
+    columns = [np.sin(2 * np.pi * t / 24) + chance.normal(size=len(t)) * 0.1 for _ in range(2)]
+    rows = [f"{i},{a:.4f},{b:.4f}" for i, a, b in zip(t, *columns)]
+    (folder / "load.csv").write_text("\n".join(["time,a,b", *rows]))
+    return f"{folder}/load.csv"
+
+
 def tagged(folder: Path) -> str:
     """Tagged sentences of 3 to 40 words, of a vocabulary of 10,000; a word's tag is fixed."""
     chance = random.Random(1)
@@ -127,6 +137,7 @@ ROWS = {
     "labels to names, 128": Row(
         "conditional", names, {"model": {"hidden_size": 128, "embedding_size": 64}}, 32, 400
     ),
+    "hours to hours, 64": Row("forecast", load, {"window": 168, "horizon": 24}, 32, 60),
     "tunes, 384": Row("music", tunes, {"model": {"hidden_size": 384, "embedding_size": 64}}, 4, 40),
     "frames, 256": Row("music", frames, {"model": {"hidden_size": 256}}, 8, 80),
     "translation, 256": Row("translate", parallel, {"level": "word"}, 64, 40),

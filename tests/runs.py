@@ -107,6 +107,30 @@ def sensors(folder, random):
     return [folder / "sensors.npz"]
 
 
+def events(folder, random):
+    """A step's label tells whether the numbers rise; some are missing."""
+    rows = ["sequence,a,b,kind,label"]
+    for k in range(60):
+        a = random.normal(size=random.integers(2, 12)).cumsum()
+        for t in range(1, len(a)):
+            gone = random.random() < 0.1
+            label = "up" if a[t] > a[t - 1] else "down"
+            b = "" if gone else f"{a[t] - a[t - 1]:.4f}"
+            rows.append(f"{k},{a[t]:.4f},{b},{'xyz'[k % 3]},{label}")
+    (folder / "events.csv").write_text("\n".join(rows) + "\n")
+    return [folder / "events.csv"]
+
+
+def measured(folder, random):
+    """Two targets: the mean and the last of a sequence's numbers."""
+    rows = ["sequence,a,b,mean,last"]
+    for k in range(120):
+        a = random.normal(size=random.integers(1, 9))
+        rows += [f"{k},{v:.4f},{t},{a.mean():.4f},{a[-1]:.4f}" for t, v in enumerate(a)]
+    (folder / "measured.csv").write_text("\n".join(rows) + "\n")
+    return [folder / "measured.csv"]
+
+
 def names_in_text(folder, random):
     """Capital letters begin a span."""
     blocks = []
@@ -159,6 +183,21 @@ def rolls(folder, random):
     return [folder / "rolls.npz"]
 
 
+def waves(folder, random):
+    """Three series with a period of eight steps, of different sizes; one of them has a gap."""
+    rows = ["name,date,load,warm,kind"]
+    for k, name in enumerate("abc"):
+        t = np.arange(90)
+        load = (k + 1) * (5 + np.sin(2 * np.pi * t / 8)) + random.normal(size=90) * 0.05
+        for i in t.tolist():
+            if (k, i) != (1, 20):
+                date = f"2024-01-{1 + i // 24:02d} {i % 24:02d}:00"
+                value = "" if (k, i) == (2, 11) else f"{load[i]:.4f}"
+                rows.append(f"{name},{date},{value},{i % 8},{'xy'[k % 2]}")
+    (folder / "waves.csv").write_text("\n".join(rows) + "\n")
+    return [folder / "waves.csv"]
+
+
 NARROW = {"hidden_size": 8, "dropout": 0.2}
 EMBEDDED = {**NARROW, "embedding_size": 8}
 RUNS = {
@@ -189,6 +228,19 @@ RUNS = {
                                              "loop": {"recompute": 3}}),
     "tunes": ("music", tunes, {"cell": "gru,lstm", "model": {**NARROW, "hidden_size": [8, 6]}}),
     "frames": ("music", rolls, {"model": NARROW, "data": {"transpose": 2, "longest": 8}}),
+    "tag numbers": ("tag", events, {"level": "numbers", "model": {**NARROW, "head": "crf"},
+                                    "data": {"missing": "mask", "categories": ["kind"]}}),
+    "regress": ("regress", measured, {"model": {**NARROW, "loss": "quantiles",
+                                                "pooling": "attention"},
+                                      "data": {"target": ["mean", "last"]}}),
+    "forecast": ("forecast", waves, {
+        "model": {**NARROW, "output": "quantiles", "hidden_size": [8, 6]}, "window": 12,
+        "horizon": 6, "data": {"series": "name", "known": ["warm"], "static": ["kind"],
+                               "missing": "mask", "holdout": 0.3}}),
+    "forecast, step": ("forecast", waves, {
+        "model": {**NARROW, "output": "student-t", "decoding": "step"}, "window": 12,
+        "horizon": 6, "data": {"series": "name", "target": ["load", "warm"], "static": ["kind"],
+                               "missing": "forward", "holdout": 0.3}}),
     "adding": ("adding", None, {"model": {**NARROW, "num_layers": 2,
                                     "learned_initial_state": True}, "length": 6}),
     "copy": ("copy", None, {"cell": "[lstm,gru]", "model": NARROW, "length": 1}),

@@ -39,6 +39,8 @@ def at_home(tmp_path, monkeypatch):
     tagged(tmp_path)
     parallel(tmp_path)
     reviews_and_sensors(tmp_path)
+    series(tmp_path)
+    machines(tmp_path)
     if importlib.util.find_spec("symusic"):
         music(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -96,6 +98,28 @@ def reviews_and_sensors(folder):
         for t in range(1 + i % 5)
     ]
     (folder / "sensor.csv").write_text("sequence,ax,ay,label\n" + "".join(steps))
+
+
+def machines(folder):
+    """Sequences with targets, with labels of steps, and steps by themselves."""
+    rows = [f"m{k},{t * k % 7},{t % 3},{k % 5},{10 * (k % 7)}" for k in range(40) for t in range(4)]
+    (folder / "machines.csv").write_text("\n".join(["sequence,a,b,wear,hours", *rows]) + "\n")
+    rows = [f"{k},{t % 3},{'' if t == 2 else k},{'ab'[t % 2]}" for k in range(30) for t in range(6)]
+    (folder / "events.csv").write_text("\n".join(["sequence,x,y,label", *rows]) + "\n")
+    (folder / "steps.csv").write_text("ax,ay,a,b\n1,2,3,1\n2,2,4,0\n")
+
+
+def series(folder):
+    """Hours of load, days of some shops; what is known of the days to come."""
+    hours = [f"2024-01-{1 + t // 24:02d} {t % 24:02d}:00,{40 + t % 24},{t % 5}" for t in range(600)]
+    (folder / "load.csv").write_text("\n".join(["date,load,temperature", *hours]) + "\n")
+    days = [
+        f"{shop},{np.datetime64('2023-01-01') + t},{(t + k) % 7 if t < 200 else ''},{t % 2},{shop}"
+        for k, shop in enumerate("ab")
+        for t in range(220)
+    ]
+    rows = ["shop,date,sales,promotion,kind", *days]
+    (folder / "shops.csv").write_text("\n".join(rows) + "\n")
 
 
 def music(folder):

@@ -42,6 +42,8 @@ _HOME = {
     "CopyingConfig": "config",
     "TemporalOrderConfig": "config",
     "TaggerConfig": "config",
+    "ForecastConfig": "config",
+    "RegressionConfig": "config",
     "TranslatorConfig": "config",
     "Run": "run",
     "Tuning": "config",
@@ -82,8 +84,10 @@ if TYPE_CHECKING:
     from .config import Comparison as Comparison
     from .config import ConditionalConfig as ConditionalConfig
     from .config import CopyingConfig as CopyingConfig
+    from .config import ForecastConfig as ForecastConfig
     from .config import LanguageConfig as LanguageConfig
     from .config import MusicConfig as MusicConfig
+    from .config import RegressionConfig as RegressionConfig
     from .config import TaggerConfig as TaggerConfig
     from .config import TemporalOrderConfig as TemporalOrderConfig
     from .config import TranslatorConfig as TranslatorConfig

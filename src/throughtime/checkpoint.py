@@ -38,7 +38,7 @@ from .weights import Shapes, load_weights, read_header, save_weights
 FILES = ("config.yaml", "tokenizer.json", "model.safetensors", "trainer.pt", "metrics.jsonl")
 TASK_FILES = (
     *("labels.json", "features.json", "conditions.json"),
-    *("characters.json", "source.json", "target.json"),
+    *("characters.json", "source.json", "target.json", "series.json", "targets.json"),
 )
 """What some tasks keep besides, through `RunFolder.file`."""
 TRACKED = "trackers.json"

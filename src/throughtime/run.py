@@ -24,6 +24,7 @@ from .layers.frozen import Frozen
 from .layers.mode import evaluating, frozen
 from .tasks import entry, task_class, verb_options
 from .tasks.scoring import Scored
+from .tasks.streams import Stream
 from .tasks.task import Evaluation, Prediction, Task
 from .tasks.writing import Piece, WrittenText
 
@@ -187,6 +188,19 @@ class Run:
             inputs = Inputs(given=lines)
         task, model = self.loaded
         return task.predict(model, inputs, chosen)
+
+    def stream(self, state: str | Path | None = None) -> Stream:
+        """Answers step by step, in constant memory: `push(x)` gives the label or the targets so
+        far, the label of the step, or the next values.
+
+        `state`: a file that an earlier stream's `save` wrote, to go on from. Errors: `InputError`
+        for a task or a model that needs whole sequences, and for a state of another run.
+        """
+        task, model = self.loaded
+        found = task.stream(model)
+        if state is not None:
+            found.load(state)
+        return found
 
     def generate(
         self,

@@ -14,6 +14,7 @@ from . import config as configs
 from .checkpoint import RunFolder
 from .config.agreement import AgreementOptions, CorpusOptions
 from .config.located import lost, paths
+from .data.lines import Inputs
 from .examination import check as check
 from .findings import doctor as doctor
 from .ground import machine, terminal
@@ -34,6 +35,7 @@ from .inspect.agreement import Agreement, draw, measure, write_corpus
 from .run import Evaluation, Prediction, Run, WrittenText
 from .tasks import entry, name_of, task_class
 from .tasks.origin import Origin, Other
+from .tasks.streams import Lines
 from .training.trainer import Trainer
 
 
@@ -212,6 +214,43 @@ def predict(
     """`Run.predict` of a run that is used once."""
     opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
     return opened.predict(data, lines=lines, **options)
+
+
+def stream(
+    run: str | Path,
+    data: list[str] | str | None = None,
+    *,
+    state: str | Path | None = None,
+    lines: Iterable[str] | None = None,
+    device: str = "auto",
+    checkpoint: str = "best",
+    threads: int | None = None,
+    trust: bool = False,
+    **options: Any,
+) -> Iterator[Prediction]:
+    """`Run.stream` over lines, a step each: of files, `lines`, or standard input as it comes.
+
+    `state`: a file to go on from where it is there; what is carried at the end is left in it.
+    """
+    for name in options:
+        raise InputError(f"--{name.replace('_', '-')} does not go with --stream.")
+    opened = Run(run, trust, device=device, checkpoint=checkpoint, threads=threads)
+    begins = state is not None and typed_path(state).exists()
+    steps = opened.stream(state if begins else None)
+    read = Lines(steps.columns)
+    files = [data] if isinstance(data, str) else data
+    inputs = Inputs(given=lines) if files is None else Inputs.files(files)
+    try:
+        for line in inputs.lines():
+            try:
+                if (step := read.step(line.text, line.where)) is not None:
+                    yield steps.push(step)
+            except InputError as error:
+                said = str(error).removeprefix("step: ")
+                raise InputError(said if line.where in said else f"{line.where}: {said}") from error
+    finally:
+        if state is not None:
+            steps.save(typed_path(state))
 
 
 def generate(

@@ -15,6 +15,8 @@ NO_PATHS = {
     *("backend", "freeze", "initial", "encoding"),
     *("text", "label", "sequence", "condition", "features", "columns", "word", "tag"),  # columns
     *("conditions", "class_weights"),
+    *("series", "time", "target", "observed", "known", "static", "categories", "group"),  # columns
+    *("frequency", "calendar", "valid_from", "test_from", "until"),
 }
 """Settings of text that are none; one of neither kind fails the test below."""
 

@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import importlib
 import io
 import shutil
 import zipfile
@@ -81,6 +82,12 @@ STEPS = b"sequence,label,x,y\n" + b"".join(
     b"%d,%b,0.5,%d\n%d,%b,1e-3,-7\n" % (k, kind, k, k, kind)
     for k, kind in enumerate([b"up", b"down"] * 6)
 )
+TARGETS = b"sequence,label,x,y\n" + b"".join(
+    b"%d,u,0.5,%d\n%d,v,1e-3,%d\n" % (k, k, k, k) for k in range(12)
+)
+SERIES = b"name,date,load\n" + b"".join(
+    b"%b,2024-01-%02d,%d.5\n" % (name, 1 + t, t % 7) for name in (b"a", b"b") for t in range(24)
+)
 EVENTS = b"".join(
     b'{"condition": {"style": ["calm"], "tempo": 9%d}, "sequence": ["C4", "E%d"]}\n'
     b'{"condition": {"style": ["short", "calm"], "tempo": 60.5}, "sequence": "C4 D%d"}\n'
@@ -139,6 +146,16 @@ def numbers():
     return archive(x=x, y=np.arange(12) % 2, lengths=np.full(12, 3))
 
 
+def parquet():
+    arrow = pytest.importorskip("pyarrow")
+    rows = [line.split(",") for line in STEPS.decode().splitlines()[1:]]
+    columns = dict(zip(("sequence", "label", "x", "y"), map(list, zip(*rows))))
+    columns |= {name: [float(v) for v in columns[name]] for name in "xy"}
+    data = io.BytesIO()
+    importlib.import_module("pyarrow.parquet").write_table(arrow.table(columns), data)
+    return data.getvalue()
+
+
 def rolls():
     frames = np.zeros((5, 88), np.uint8)
     frames[:, 30] = 1
@@ -184,6 +201,23 @@ FORMATS = {
     "labelled jsonl, predicted": ({"labelled.jsonl": OBJECTS}, predict("classify-text")),
     "numbers npz": ({"steps.npz": numbers()}, prepare("classify", level="numbers", **CLASSIFY)),
     "numbers csv": ({"steps.csv": STEPS}, prepare("classify", level="numbers", **CLASSIFY)),
+    "numbers with holes": (
+        {"steps.csv": STEPS.replace(b"0.5", b"")},
+        prepare("classify", level="numbers", data={"missing": "mask"}, **CLASSIFY),
+    ),
+    "numbers parquet": (
+        {"steps.parquet": parquet()},
+        prepare("classify", level="numbers", **CLASSIFY),
+    ),
+    "targets": (
+        {"steps.csv": TARGETS},
+        prepare("regress", data={"target": ["y"], "categories": ["label"]}, **CLASSIFY),
+    ),
+    "steps tagged": ({"steps.csv": STEPS}, prepare("tag", level="numbers", **CLASSIFY)),
+    "series": (
+        {"series.csv": SERIES},
+        prepare("forecast", window=6, horizon=2, data={"series": "name", "holdout": 0.3}),
+    ),
     "conll": ({"words.conll": WORDS * 3}, prepare("tag", **CLASSIFY)),
     "conllu": ({"words.conllu": UNIVERSAL}, prepare("tag", **CLASSIFY)),
     "conll, evaluated": ({"words.conll": WORDS}, evaluate("tag")),
@@ -226,7 +260,7 @@ FORMATS = {
     "pairs linzen.gold": (GOLD, judge_gold),
 }
 """Name → small valid files, what reads them."""
-BINARY = (".npz", ".mat", ".mid", ".abc", ".vec")
+BINARY = (".npz", ".parquet", ".mat", ".mid", ".abc", ".vec")
 
 
 @st.composite

@@ -34,7 +34,8 @@ LEARNED = {
     "classify numbers": (60, 0.35), "tag": (60, 0.3), "translate": (150, 1.0),
     "translate, mixed": (150, 1.0), "conditional": (120, 0.9), "tunes": (60, 1.3),
     "frames": (100, 3.5), "adding": (400, 0.02), "copy": (800, 0.87 * 10 * math.log(8) / 21),
-    "temporal-order": (250, 0.5),
+    "tag numbers": (60, 0.45), "regress": (120, 0.17),
+    "temporal-order": (250, 0.5), "forecast": (80, 0.1), "forecast, step": (60, 0.6),
 }  # fmt: skip
 """Steps, and the validation loss then, far below that of knowing only how often things occur."""
 

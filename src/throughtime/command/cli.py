@@ -206,12 +206,18 @@ def predict(words: list[str]) -> int:
     with at_once():  # it may import torch
         command = run_command("predict", words)
     as_json, output = command.common.pop("json"), command.common.pop("output")
+    stream, state = command.common.pop("stream"), command.common.pop("state")
     if output is not None:
         refuse_existing(output)  # before the model is loaded
     with at_once():
         from ..verbs import predict as run
 
-    found = run(command.run, **command.common, **command.options)
+    if stream:
+        from ..verbs import stream as steps
+
+        found = steps(command.run, state=state, **command.common, **command.options)
+    else:
+        found = run(command.run, **command.common, **command.options)
     with new_file(output) if output is not None else contextlib.nullcontext(sys.stdout) as file:
         for text, values in found:
             print(json_text(values) if as_json else text, file=file)

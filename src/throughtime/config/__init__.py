@@ -11,6 +11,8 @@ from .conditional import ConditionalConfig as ConditionalConfig
 from .conditional import ConditionalModelConfig as ConditionalModelConfig
 from .durations import Every as Every
 from .durations import seconds as seconds
+from .forecast import ForecastConfig as ForecastConfig
+from .forecast import ForecastModelConfig as ForecastModelConfig
 from .language import DataConfig as DataConfig
 from .language import LanguageConfig as LanguageConfig
 from .language import ModelConfig as ModelConfig
@@ -19,6 +21,7 @@ from .located import followed as followed
 from .located import located as located
 from .located import started as started
 from .music import MusicConfig as MusicConfig
+from .regression import RegressionConfig as RegressionConfig
 from .run import DEVICES as DEVICES
 from .run import WEIGHTS as WEIGHTS
 from .run import ExampleLoopConfig as ExampleLoopConfig

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ..ground.errors import SettingError
+from .numbers import StepsConfig, check_split
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
 from .settings import WIDEST, data_files, limited
 from .text import HoldoutConfig, LinesConfig, ReaderModelConfig, TextConfig, VectorsConfig
@@ -13,7 +14,7 @@ from .values import shown
 
 
 @dataclass
-class ClassifierDataConfig(TextConfig, HoldoutConfig, LinesConfig, VectorsConfig):
+class ClassifierDataConfig(StepsConfig, TextConfig, HoldoutConfig, LinesConfig, VectorsConfig):
     """How files become labelled examples.
 
     Args:
@@ -21,10 +22,6 @@ class ClassifierDataConfig(TextConfig, HoldoutConfig, LinesConfig, VectorsConfig
             class, named after it; a text a line); auto: by the file's name, else lines.
         text: Column of the text: a name in the header or a key, or a number from 1.
         label: Column of the label.
-        sequence: With level numbers, the CSV column that tells sequences apart; a file without it
-            is one sequence.
-        features: With level numbers, the CSV columns of a step's numbers; default: all but sequence
-            and label. They are told by name: a file may have them in another order.
         header: Whether TSV and CSV begin with the columns' names; default: unless text and label
             are both told by numbers.
         encoding: Encoding of the text.
@@ -39,8 +36,6 @@ class ClassifierDataConfig(TextConfig, HoldoutConfig, LinesConfig, VectorsConfig
     format: Literal["auto", "lines", "tsv", "csv", "jsonl", "files"] = "auto"
     text: str = "text"
     label: str = "label"
-    sequence: str = "sequence"
-    features: list[str] = field(default_factory=list)
     header: bool | None = None
     encoding: str = "utf-8"
     equal_together: bool = False
@@ -133,7 +128,8 @@ class ClassifierConfig(RunConfig):
     Args:
         train: Files of labelled examples, globs or directories; .gz is read as it is.
         valid: Validation files; default: a tenth of the training examples.
-        level: What a token is; numbers: sequences of numbers, NumPy .npz or CSV with a row a step.
+        level: What a token is; numbers: sequences of numbers, CSV or Parquet with a row a step, or
+            NumPy .npz.
         score: What decides which weights are the best.
         class_weights: balanced, or LABEL=WEIGHT for some labels: what errors on a label cost; the
             others weigh 1.
@@ -161,13 +157,17 @@ class ClassifierConfig(RunConfig):
         super().check()
         for name, given, what, level in (
             ("data.vectors", self.data.vectors is not None, "those of words", "word"),
-            ("data.features", self.data.features, "columns of numbers", "numbers"),
+            *(
+                (f"data.{name}", True, "columns of numbers", "numbers")
+                for name in self.data.of_steps()
+            ),
             ("model.affixes", self.model.affixes, "those of words", "word"),
         ):
             if given and self.level != level:
                 raise SettingError(
                     f"{name} are {what}: not with level {self.level}.", name, "level"
                 )
+        check_split(self.data)
         self.weights_by_label()
 
     def weights_by_label(self) -> dict[str, float]:

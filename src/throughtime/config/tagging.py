@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ..ground.errors import SettingError
+from .numbers import StepsConfig, check_split
 from .run import BATCHES, ExampleLoopConfig, OptimConfig, RunConfig
 from .settings import WIDEST, data_files, limited
 from .text import LARGEST_VOCABULARY, HoldoutConfig, LinesConfig, ReaderModelConfig, VectorsConfig
 
 
 @dataclass
-class TaggerDataConfig(HoldoutConfig, LinesConfig, VectorsConfig):
-    """How files become sentences of tagged words.
+class TaggerDataConfig(StepsConfig, HoldoutConfig, LinesConfig, VectorsConfig):
+    """How files become sentences of tagged words, or sequences of labelled steps.
 
     Args:
         format: conll (columns with tabs or spaces between), or conllu (ten columns, or those that
@@ -22,7 +23,7 @@ class TaggerDataConfig(HoldoutConfig, LinesConfig, VectorsConfig):
         columns: Names of the columns, first to last, where the file does not tell them.
         word: Column of the words: a name, or a number from 1, or from -1 for the last; auto: FORM,
             or the first.
-        tag: Column of the tags; auto: UPOS, or the last.
+        tag: Column of the tags; auto: UPOS, or the last; with level numbers the column label.
         scheme: How tags tell spans: IOB1, IOB2, BIOES, BILOU or BMES; none: each tag is a class by
             itself; auto: the one that most tags of the training data are written in.
         spans_as: What the model learns of spans; its predictions are written in the scheme of the
@@ -147,11 +148,14 @@ class TaggingOptions(TagColumnOptions):
 
 @dataclass
 class TaggerConfig(RunConfig):
-    """Train a tagger: a tag for each word of a sentence, one by one or as spans.
+    """Train a tagger: a tag for each word of a sentence, one by one or as spans, or for each step
+    of a sequence of numbers.
 
     Args:
-        train: Files of tagged sentences, globs or directories; .gz is read as it is.
-        valid: Validation files; default: a tenth of the training sentences.
+        train: Files of tagged sentences, globs or directories; .gz is read as it is. With level
+            numbers, tables or .npz.
+        valid: Validation files; default: a tenth of the training sentences or sequences.
+        level: words; or numbers: sequences of numbers, CSV or Parquet with a row a step, or .npz.
         score: What decides which weights are the best; auto: f1 for spans, else accuracy.
         data: How files become sentences.
         model: The network.
@@ -160,13 +164,14 @@ class TaggerConfig(RunConfig):
 
     train: list[str] = data_files()
     valid: list[str] = data_files()
-    score: Literal["auto", "accuracy", "f1", "loss"] = "auto"
+    level: Literal["words", "numbers"] = "words"
+    score: Literal["auto", "accuracy", "f1", "macro_f1", "loss"] = "auto"
     data: TaggerDataConfig = field(default_factory=TaggerDataConfig)
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=0.003))
     loop: ExampleLoopConfig = field(default_factory=ExampleLoopConfig)
 
-    fixed: ClassVar[tuple[str, ...]] = (*RunConfig.fixed, *BATCHES, "score")
+    fixed: ClassVar[tuple[str, ...]] = ("level", *RunConfig.fixed, *BATCHES, "score")
     evaluate_options: ClassVar[type | None] = TaggerScoringOptions
     predict_options: ClassVar[type | None] = TaggingOptions
 
@@ -178,6 +183,14 @@ class TaggerConfig(RunConfig):
     def check(self) -> None:
         """The score is one of these tags."""
         super().check()
+        check_split(self.data)
+        if self.level == "words" and (others := self.data.of_steps()):
+            name = f"data.{next(iter(others))}"
+            raise SettingError(f"{name} is of numbers: not with level words.", name, "level")
+        if self.score == ("macro_f1" if self.level == "words" else "f1"):
+            raise SettingError(
+                f"score {self.score} is not one of level {self.level}.", "score", "level"
+            )
         if self.score == "f1" and self.data.scheme == "none":
             raise SettingError(
                 "score f1 is that of spans, but data.scheme is none.", "score", "data.scheme"

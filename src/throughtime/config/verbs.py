@@ -93,10 +93,19 @@ class PredictOptions(JsonOption, ModelOptions):
         data: Files, globs or directories; default: standard input.
         output: A new file to write; default: standard output.
         json: One JSON object a line, with all that is known.
+        stream: Take one step of numbers a line, CSV or JSON, and answer each at once.
+        state: With --stream, a file to go on from where it is there, and to leave the state in.
     """
 
     data: list[str] | None = None
     output: str | None = None
+    stream: bool = False
+    state: str | None = None
+
+    def check(self) -> None:
+        """A state is that of a stream."""
+        if self.state is not None and not self.stream:
+            raise SettingError("state is that of a stream: give stream too.", "state", "stream")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,9 @@ FORMATS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 class Record(NamedTuple):
     """A text or a sequence of numbers, its label where it has one, and where it stands.
 
-    A sequence of numbers has a name in its file, and one from a table the names of its `columns`.
+    A sequence of numbers has a name in its file, and one from a table the names of its `columns`;
+    numbers to find for it are its `targets`. It may belong to a `group`, and have a `span` of time
+    in seconds, from its first step to its last.
     """
 
     content: Any
@@ -31,6 +34,9 @@ class Record(NamedTuple):
     where: str
     name: str | None = None
     columns: tuple[str, ...] = ()
+    targets: tuple[float, ...] = ()
+    group: str | None = None
+    span: tuple[float, float] = (math.nan, math.nan)
 
 
 def format_of(path: Path, asked: str = "auto") -> str:

@@ -1,51 +1,53 @@
-"""Labelled sequences of numbers: sensors, time series. NumPy .npz, or CSV with one row per step."""
+"""Sequences of numbers: sensors, time series. Tables with one row per step, or NumPy's `.npz`."""
 
 from __future__ import annotations
 
-import math
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..ground.errors import InputError, did_you_mean
-from ..ground.wording import say_in_training
+from ..ground.errors import InputError
 from .archives import read_arrays
+from .columns import MISSING_ADVICE, Columns, Sequences
 from .files import find_files
 from .labelled import Record
-from .left_out import LeftOut
 from .limits import LARGEST
-from .lines import Line, csv_fields, read_lines
+from .rooms import Spool
+from .tables import read_rows
 
 
 @dataclass(frozen=True)
 class Scale:
     """How numbers are standardised: (number − mean) / deviation, in float64.
 
-    `of` takes them from all steps of some sequences; a column that never changes has deviation 1.
+    `of` takes them from all steps of some sequences, of their `first` numbers, NaN aside; a
+    column that never changes has deviation 1, and one without any number mean 0.
     """
 
     mean: np.ndarray
     deviation: np.ndarray
 
     @classmethod
-    def of(cls, sequences: Sequence[np.ndarray]) -> Scale:
-        """In two passes, sequence by sequence: no second copy of all of them."""
-        steps, size = sum(map(len, sequences)), sequences[0].shape[1]
-        if not steps:
-            return cls(np.zeros(size), np.ones(size))
-        mean = sum((s.sum(0, np.float64) for s in sequences), np.zeros(size)) / steps
+    def of(cls, sequences: Sequence[np.ndarray], first: int | None = None) -> Scale:
+        """In two passes, some steps at a time: no second copy of all of them."""
+        size = int(sequences[0].shape[1]) if first is None else first
+        count, mean = np.zeros(size), np.zeros(size)
+        for rows in in_pieces(sequences, size):
+            count += (~np.isnan(rows)).sum(0)
+            mean += np.nansum(rows, 0, np.float64)
+        none, count = count == 0, np.maximum(count, 1)
+        mean /= count
         off, squares = np.zeros(size), np.zeros(size)
-        for sequence in sequences:
-            rest = sequence - mean
-            off += rest.sum(0)
-            squares += (rest**2).sum(0)
-        off /= steps  # what rounding left in the mean
-        deviation = np.sqrt(np.maximum(squares / steps - off**2, 0.0))
+        for rows in in_pieces(sequences, size):
+            rest = rows - mean
+            off += np.nansum(rest, 0)
+            squares += np.nansum(rest**2, 0)
+        off /= count  # what rounding left in the mean
+        deviation = np.sqrt(np.maximum(squares / count - off**2, 0.0))
         constant = deviation <= 4 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(mean + off, np.where(constant, 1.0, deviation))
+        return cls(mean + off, np.where(constant | none, 1.0, deviation))
 
     @classmethod
     def from_lists(cls, mean: Sequence[float], deviation: Sequence[float], size: int) -> Scale:
@@ -58,10 +60,11 @@ class Scale:
         return found
 
     def __call__(self, sequence: np.ndarray, where: str) -> np.ndarray:
-        """The sequence standardised; `InputError` names the number that is too far off."""
+        """The sequence standardised, NaN as it is; `InputError` names the number that is too far
+        off."""
         x = (sequence - self.mean) / self.deviation
-        if not (np.abs(x) <= LARGEST).all():
-            t, k = np.argwhere(~(np.abs(x) <= LARGEST))[0]
+        if (np.abs(x) > LARGEST).any():
+            t, k = np.argwhere(np.abs(x) > LARGEST)[0]
             raise InputError(
                 f"{where}: step {t}, number {k} (counted from 0) is {sequence[t, k]}: too far from "
                 f"training's mean {self.mean[k]:g} (deviation {self.deviation[k]:g})."
@@ -69,18 +72,37 @@ class Scale:
         return x
 
 
+STEPS_AT_ONCE = 1 << 16
+"""Steps of a sequence looked at together where there are more."""
+
+
+def in_pieces(sequences: Iterable[np.ndarray], size: int) -> Iterable[np.ndarray]:
+    """The first `size` numbers of all steps, a piece at a time."""
+    for sequence in sequences:
+        for start in range(0, len(sequence), STEPS_AT_ONCE):
+            yield sequence[start : start + STEPS_AT_ONCE, :size]
+
+
 def read_numbers(patterns: list[str], columns: Columns) -> list[Record]:
     """All sequences [T_x, n] of the files; `InputError` names the place of what is not a number."""
     found: list[Record] = []
+    spool: Spool | None = None
+    tables: list[Sequences] = []
     for path in find_files(patterns):
         if path.suffix == ".npz":
-            if columns.features:
-                raise InputError(f"{path}: arrays have no names: data.features is for CSV.")
-            found += read_npz(path, labelled=columns.labelled)
-        else:
-            found += columns.read(read_lines(path, longest=columns.longest), str(path))
+            found += records_of(path, columns)
+            continue
+        table = Sequences(columns, str(path), spool)
+        for rows in read_rows(path, longest=columns.longest, left_out=columns.left_out):
+            table.add(rows)
+            spool = table.spool
+        tables.append(table)
+        found += [Record(None, None, str(path), key) for key in table.known]
     if not found:
         raise InputError(f"{' '.join(patterns)}: no sequences.")
+    if tables:  # one spool, which is whole by now
+        closed = iter([record for table in tables for record in table.close()])
+        found = [next(closed) if record.content is None else record for record in found]
     widths = {}
     for record in found:
         widths.setdefault(record.content.shape[1], record.where)
@@ -90,12 +112,21 @@ def read_numbers(patterns: list[str], columns: Columns) -> list[Record]:
     return found
 
 
-def read_npz(path: Path, *, labelled: bool) -> list[Record]:
+def records_of(path: Path, columns: Columns) -> list[Record]:
+    """The sequences of an archive, which has arrays and no columns."""
+    for name, asked in (("features", columns.features), ("categories", columns.categories),
+                        ("time", columns.time), ("group", columns.group)):  # fmt: skip
+        if asked:
+            raise InputError(f"{path}: arrays have no names: data.{name} is for CSV and Parquet.")
+    return read_npz(path, columns)
+
+
+def read_npz(path: Path, columns: Columns) -> list[Record]:
     """x [N, T, n] (or [N, T]) with lengths [N] if they differ, or x [steps, n] end to end with
-    lengths [N]; y [N], the labels.
+    lengths [N]; y, what is said of them: labels [N], targets [N] or [N, K], labels of steps as x.
     """
     arrays = read_arrays(path)
-    for name in ("x", "y") if labelled else ("x",):
+    for name in ("x", "y") if columns.labelled else ("x",):
         if name not in arrays:
             raise InputError(
                 f"{path}: no array {name!r}; found {', '.join(arrays) or 'none'}. Expected x "
@@ -106,194 +137,78 @@ def read_npz(path: Path, *, labelled: bool) -> list[Record]:
         raise InputError(f"{path}: x must be numbers [N, T, n], got {x.dtype} {list(x.shape)}.")
     if lengths is not None and (lengths.dtype.kind not in "iu" or lengths.ndim != 1):
         raise InputError(f"{path}: lengths must be integers [N], got {list(lengths.shape)}.")
-    if x.ndim == 2 and lengths is not None:  # end to end
-        if lengths.sum() != len(x) or (lengths < 0).any():
-            raise InputError(f"{path}: lengths sum to {lengths.sum()}, x has {len(x)} steps.")
-        sequences = np.split(x, lengths.cumsum()[:-1])
-    else:
-        x = x[..., None] if x.ndim == 2 else x
-        lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
-        if len(lengths) != len(x) or (lengths < 0).any() or (lengths > x.shape[1]).any():
-            raise InputError(
-                f"{path}: lengths must be {len(x)} numbers from 0 to {x.shape[1]}, as x is "
-                f"{list(x.shape)}."
-            )
-        sequences = [sequence[:length] for sequence, length in zip(x, lengths)]
-    labels = arrays["y"] if labelled else np.zeros(len(sequences))
-    if labels.shape != (len(sequences),):
-        raise InputError(f"{path}: y must be {len(sequences)} labels, got {list(labels.shape)}.")
+    flat = x.ndim == 2 and lengths is not None  # end to end
+    sequences = cut(path, x, lengths)
     for i, sequence in enumerate(sequences):
-        if not (np.abs(sequence) <= LARGEST).all():
-            t, k = np.argwhere(~(np.abs(sequence) <= LARGEST))[0]
-            raise InputError(
-                f"{path}: sequence {i}, step {t}, number {k} is {sequence[t, k]} (counted from 0); "
-                f"expected finite numbers up to {LARGEST:.1e}."
-            )
+        check_values(path, i, sequence, columns)
+    if columns.each_step and columns.labelled:
+        return with_step_labels(path, sequences, arrays["y"], lengths, flat, columns)
+    y = arrays["y"] if columns.labelled else np.zeros(len(sequences))
+    numbers = bool(columns.targets) and columns.labelled
+    if len(y) != len(sequences) or y.ndim != 1 + (numbers and y.ndim == 2):
+        what = "targets [N] or [N, K]" if numbers else "labels"
+        raise InputError(f"{path}: y must be {len(sequences)} {what}, got {list(y.shape)}.")
+    if numbers and (y.dtype.kind not in "fiub" or not (np.abs(y) <= LARGEST).all()):
+        raise InputError(f"{path}: y must be finite numbers up to {LARGEST:.1e}.")
+    labels = [None] * len(y) if numbers or not columns.labelled else list(map(str, y.tolist()))
+    targets = y.reshape(len(y), -1).astype(float).tolist() if numbers else [()] * len(y)
     return [
-        Record(sequence, str(label) if labelled else None, f"{path}[{i}]", str(i))
-        for i, (sequence, label) in enumerate(zip(sequences, labels.tolist()))
+        Record(sequence, label, f"{path}[{i}]", str(i), (), tuple(target))
+        for i, (sequence, label, target) in enumerate(zip(sequences, labels, targets))
     ]
 
 
-class Columns:
-    """CSV with a header and one row per step.
-
-    Column `sequence` tells sequences apart (without it a file is one), column `label` is that of
-    the whole sequence. The numbers of a step are the columns `features`, in that order; if none
-    are chosen, those `known` from training, no more and no less; at first all others, as the first
-    file has them: further files may have them in another order. A line has at most `longest` bytes
-    (a setting); blank ones are left out, and counted in `left_out`.
-    """
-
-    def __init__(
-        self,
-        sequence: str,
-        label: str,
-        features: Sequence[str] = (),
-        *,
-        known: Sequence[str] = (),
-        labelled: bool = True,
-        longest: int | None = None,
-        left_out: LeftOut | None = None,
-    ) -> None:
-        self.sequence, self.label, self.features = sequence, label, tuple(features)
-        self.known, self.labelled, self.longest = tuple(known), labelled, longest
-        self.left_out = LeftOut() if left_out is None else left_out
-
-    def read(self, lines: Iterable[Line], source: str) -> list[Record]:
-        """The sequences of a file, in the order in which they begin."""
-        table = Table(self, source)
-        for line in lines:
-            table.push(line)
-        return table.close()
-
-    def arriving(self, chunks: Iterable[list[Line]], source: str) -> Iterator[list[Record]]:
-        """The same of lines that come in: a sequence as soon as the next begins, or all is over.
-
-        Errors: those of `read`, and a sequence that goes on after another has begun.
-        """
-        table = Table(self, source)
-        for lines in chunks:
-            for line in lines:
-                table.push(line)
-            if ended := table.take():
-                yield ended
-        yield table.close()
-
-    def numbers_of(self, names: list[str], header: Line) -> list[int]:
-        """Which columns are the numbers of a step."""
-        others = [name for name in names if name not in (self.sequence, self.label)]
-        self.known = self.known or tuple(self.features or others)
-        for name in self.features:
-            if name not in others:
-                raise InputError(
-                    f"{header.where}: no column of numbers {name!r}.{did_you_mean(name, others)} "
-                    f"Found {', '.join(others)[:200]}.{say_in_training('--data.features NAME …')}"
-                )
-        if not self.known:
-            raise InputError(f"{header.where}: no columns of numbers beside {', '.join(names)}.")
-        missing = [name for name in self.known if name not in others]
-        extra = [name for name in others if name not in self.known and not self.features]
-        if missing or extra:
-            said = [f"{what} {', '.join(some)}" for what, some in (("without", missing),
-                    ("with", extra)) if some]  # fmt: skip
-            raise InputError(
-                f"{header.where}: columns of numbers {' and '.join(said)}; expected "
-                f"{', '.join(self.known)[:200]}, as in what was read first or trained on, in any "
-                "order."
-            )
-        for name in (*self.known, self.sequence, self.label):
-            if names.count(name) > 1:
-                raise InputError(f"{header.where}: {names.count(name)} columns are named {name!r}.")
-        return [names.index(name) for name in self.known]
-
-
-class Table:
-    """The sequences of one file or stream: `push` its lines, `close` for what is left."""
-
-    def __init__(self, columns: Columns, source: str) -> None:
-        self.columns, self.source = columns, source
-        self.names: list[str] = []
-        self.numbers: list[int] = []
-        self.steps: dict[str, array[float]] = {}
-        self.labels: dict[str, tuple[str, str]] = {}
-        self.taken: set[str] = set()
-        self.latest = ""
-
-    def push(self, line: Line) -> None:
-        """Take a line: the header first, then one for each step."""
-        if not self.names:
-            self._begin(line)
-            return
-        if not line.text.strip():
-            self.columns.left_out.add(self.source, "blank line")
-            return
-        row = csv_fields(line.text, line)
-        if len(row) != len(self.names):
-            raise InputError(f"{line.where}: expected {len(self.names)} columns, got {len(row)}.")
-        fields = dict(zip(self.names, row))
-        key = self.latest = fields.get(self.columns.sequence, self.source)
-        if key in self.taken:
-            raise InputError(
-                f"{line.where}: sequence {key} goes on after another has begun: the rows of a "
-                "sequence must stand together in a stream. Give a file by its name: --data FILE."
-            )
-        self.steps.setdefault(key, array("d")).extend(
-            number(row[i], self.names[i], line) for i in self.numbers
+def cut(path: Path, x: np.ndarray, lengths: np.ndarray | None) -> list[np.ndarray]:
+    """The sequences of x: end to end, or side by side."""
+    if x.ndim == 2 and lengths is not None:
+        if lengths.sum() != len(x) or (lengths < 0).any():
+            raise InputError(f"{path}: lengths sum to {lengths.sum()}, x has {len(x)} steps.")
+        return np.split(x, lengths.cumsum()[:-1])
+    x = x[..., None] if x.ndim == 2 else x
+    lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    if len(lengths) != len(x) or (lengths < 0).any() or (lengths > x.shape[1]).any():
+        raise InputError(
+            f"{path}: lengths must be {len(x)} numbers from 0 to {x.shape[1]}, as x is "
+            f"{list(x.shape)}."
         )
-        label = fields.get(self.columns.label, "")
-        before, where = self.labels.setdefault(key, (label, line.where))
-        if self.columns.labelled and (label != before or not label):
-            raise InputError(
-                f"{line.where}: sequence {key} has the label {label!r} here and {before!r} at "
-                f"{where}: expected one label."
-            )
+    return [sequence[:length] for sequence, length in zip(x, lengths)]
 
-    def _begin(self, header: Line) -> None:
-        names = [name.strip() for name in csv_fields(header.text, header)]
-        label = self.columns.label
-        if self.columns.labelled and label not in names:
-            raise InputError(
-                f"{header.where}: no column {label!r}.{did_you_mean(label, names)} Found "
-                f"{', '.join(names)[:200]}.{say_in_training('--data.label NAME')} "
-                "predict needs no labels."
-            )
-        self.names, self.numbers = names, self.columns.numbers_of(names, header)
 
-    def take(self) -> list[Record]:
-        """The sequences after which another has begun."""
-        ended = [key for key in self.steps if key != self.latest]
-        self.taken.update(ended)
-        return [self._record(key) for key in ended]
-
-    def close(self) -> list[Record]:
-        """The sequences that were not taken yet."""
-        if not self.names:
-            raise InputError(f"{self.source}: empty: expected a header and one row per step.")
-        return [self._record(key) for key in list(self.steps)]
-
-    def _record(self, key: str) -> Record:
-        label, where = self.labels.pop(key)
-        return Record(
-            np.frombuffer(self.steps.pop(key)).reshape(-1, len(self.numbers)),
-            label if self.columns.labelled else None,
-            where,
-            key,
-            tuple(self.names[i] for i in self.numbers),
+def check_values(path: Path, i: int, sequence: np.ndarray, columns: Columns) -> None:
+    """Raise `InputError` for a number that is too large, or missing where that is an error."""
+    wrong = ~(np.abs(sequence) <= LARGEST)
+    if not wrong.any():
+        return
+    missing = np.isnan(sequence) if sequence.dtype.kind == "f" else np.zeros_like(wrong)
+    if columns.missing != "error":
+        wrong &= ~missing
+    if wrong.any():
+        t, k = np.argwhere(wrong)[0]
+        raise InputError(
+            f"{path}: sequence {i}, step {t}, number {k} is {sequence[t, k]} (counted from 0); "
+            f"expected finite numbers up to {LARGEST:.1e}."
+            + (f" {MISSING_ADVICE}" if missing[t, k] else "")
         )
 
 
-def number(text: str, column: str, line: Line) -> float:
-    """A number that 32 bits can hold, or an `InputError` with its place."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if abs(value) <= LARGEST:
-        return value
-    digits = any(character.isdigit() for character in text)
-    wrong = f"too large, beyond ±{LARGEST:.1e}" if abs(value) > LARGEST and digits else ""
-    raise InputError(
-        f"{line.where}: column {column!r}: {wrong or 'expected a number'}, got {text[:80]!r}. A "
-        "column can be left out in training: --data.features NAME … names those that count."
-    )
+def with_step_labels(
+    path: Path,
+    sequences: list[np.ndarray],
+    y: np.ndarray,
+    lengths: np.ndarray | None,
+    flat: bool,
+    columns: Columns,
+) -> list[Record]:
+    """Each step's label as a last number of it."""
+    count = sum(map(len, sequences)) if flat else len(sequences)
+    if y.ndim != 2 - flat or len(y) != count:
+        raise InputError(f"{path}: y must be a label for each step of x, got {list(y.shape)}.")
+    labels = cut(path, y[..., None], lengths)
+    numbers = columns.numbered.setdefault(columns.label, {})
+    found = []
+    for i, (sequence, of_steps) in enumerate(zip(sequences, labels)):
+        given = [str(label) for label in of_steps[: len(sequence), 0].tolist()]
+        ids = [numbers.setdefault(label, 1 + len(numbers)) for label in given]
+        content = np.concatenate([sequence.astype(np.float64), np.array(ids)[:, None]], 1)
+        found.append(Record(content, None, f"{path}[{i}]", str(i)))
+    return found

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from .outline import Numbers, Tokens, array
 from .stack import drop
+
+MOST_OF_A_CATEGORY = 16
+"""The widest embedding of a category; of few names it is narrower."""
 
 
 class TokenInput(nn.Module):
@@ -92,9 +97,11 @@ class Affixes(nn.Module):
 
 
 class NumberInput(nn.Module):
-    """x<t> = number<t>, standardised before it comes here: [T, B, n].
+    """x<t> = [number<t>, E_k[category k<t>] …]: [T, B, n + K] → [T, B, n_x].
 
-    Runs of release 0.1 have raw numbers come in float32, and `standardises`: x<t> =
+    Numbers come standardised; after them the number of each category, 0 for one that is missing or
+    not known, of `categories` many names. Initial values of E: as of `TokenInput`, but for row 0,
+    zero. Runs of release 0.1 have raw numbers come in float32, and `standardises`: x<t> =
     (number<t> − mean) / deviation, with those that come with their weights.
     """
 
@@ -102,18 +109,38 @@ class NumberInput(nn.Module):
     deviation: Tensor
 
     def __init__(
-        self, size: int, *, standardises: bool = False, dropout: float = 0.0, locked: bool = False
+        self,
+        size: int,
+        *,
+        standardises: bool = False,
+        dropout: float = 0.0,
+        locked: bool = False,
+        categories: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.output_size, self.standardises = size, standardises
+        self.size, self.standardises = size, standardises
         if standardises:
             self.register_buffer("mean", torch.zeros(size))
             self.register_buffer("deviation", torch.ones(size))
+        widths = [min(MOST_OF_A_CATEGORY, 1 + names // 2) for names in categories]
+        self.categories = nn.ModuleList(
+            nn.Embedding(names + 1, width) for names, width in zip(categories, widths)
+        )
+        for width, embedding in zip(widths, self.categories):
+            bound = (3 / width) ** 0.5
+            with torch.no_grad():
+                embedding.weight.uniform_(-bound, bound)[0] = 0.0  # type: ignore[union-attr,operator]
+        self.output_size = size + sum(widths)
         self.dropout, self.locked = dropout, locked
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """[T, B, n]."""
-        x = (numbers - self.mean) / self.deviation if self.standardises else numbers
+        """[T, B, n_x]."""
+        x = numbers[..., : self.size] if len(self.categories) else numbers
+        if self.standardises:
+            x = (x - self.mean) / self.deviation
+        if len(self.categories):
+            ids = numbers[..., self.size :].long().unbind(-1)
+            x = torch.cat([x, *(embedding(k) for embedding, k in zip(self.categories, ids))], -1)
         return drop(x, self.dropout, self.locked) if self.training else x
 
     def outline(self) -> Numbers:

@@ -26,7 +26,9 @@ class Entry:
 TASKS: dict[str, Entry] = {
     "lm": Entry("a language model", configs.LanguageConfig, ".language:Language"),
     "classify": Entry("a classifier", configs.ClassifierConfig, ".classification:Classification"),
-    "tag": Entry("a tagger", configs.TaggerConfig, ".tagging:Tagging"),
+    "tag": Entry("a tagger", configs.TaggerConfig, ".tagged_data:TaggingTask"),
+    "forecast": Entry("a forecaster", configs.ForecastConfig, ".forecast:Forecast"),
+    "regress": Entry("a regression", configs.RegressionConfig, ".regression:Regression"),
     "conditional": Entry(
         "a conditional model", configs.ConditionalConfig, ".conditional:Conditional"
     ),

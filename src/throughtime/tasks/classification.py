@@ -20,7 +20,7 @@ from ..data.labelled import Record, format_of
 from ..data.labels import Labels
 from ..data.limits import check_tokens
 from ..data.lines import Inputs
-from ..data.splits import also_in, hold_out
+from ..data.splits import also_in
 from ..ground import terminal
 from ..ground.errors import InputError, one_of
 from ..ground.wording import plural
@@ -28,10 +28,12 @@ from ..layers.mode import evaluating
 from ..layers.outline import Numbers
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
-from .classified import NumberSource, TextSource
+from .classified import TextSource
 from .endings import Ends
 from .example_task import Encoded, ExampleTask
 from .exported import Exported
+from .numeric import NumberSource
+from .streams import NumberStream
 from .task import Evaluation, Prediction, Score, aligned, figures
 
 MANY_LABELS, EACH = 20, 5
@@ -125,9 +127,7 @@ class Classification(ExampleTask):
 
     def split(self, examples: list[Record]) -> tuple[list[Record], list[Record]]:
         """A share of each label is held out."""
-        data = self.config.data
-        together = data.equal_together
-        return hold_out(examples, data.holdout, data.split_seed, equal_together=together)
+        return self.source.split(examples)
 
     def learn(self, train: list[Record]) -> None:
         """The labels, what they weigh, and what the source learns."""
@@ -309,6 +309,20 @@ class Classification(ExampleTask):
                     values |= {"sequence": record.name, "where": record.where}
                     text += f"\t{' '.join(record.name.split())}"
                 yield Prediction(text, values)
+
+    def stream(self, model: Classifier) -> Any:
+        """The label so far, after each step."""
+        if not isinstance(self.source, NumberSource):
+            return super().stream(model)
+
+        def said(pooled: Tensor) -> Prediction:
+            p = model.output(model.hidden(pooled)).double().softmax(1)[0].tolist()
+            label = names[p.index(max(p))]
+            values = {"label": label, "probability": max(p), "probabilities": dict(zip(names, p))}
+            return Prediction(f"{label}\t{max(p):.4f}", values)
+
+        names = self.labels.names
+        return NumberStream(self.source, model, said, pools=True)
 
 
 @dataclass(frozen=True)

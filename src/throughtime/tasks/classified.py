@@ -1,32 +1,27 @@
-"""What classifiers classify: texts, or sequences of numbers; how each is read and encoded."""
+"""Texts as classifiers read them: how files become texts, and texts tokens."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import ClassifierScoringOptions, LabellingOptions
-from ..config.settings import WIDEST
 from ..data.affixes import affixes_of
 from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
 from ..data.left_out import LeftOut, files_said
 from ..data.lines import Inputs, check_encoding
-from ..data.numbers import Columns, Scale, read_numbers
+from ..data.splits import hold_out
 from ..data.vectors import Vectors, vectors_as_wide
 from ..data.vocabulary import UNK, Vocabulary
 from ..ground import terminal
 from ..ground.errors import InputError
-from ..ground.whole import read_text
-from ..layers.inputs import NumberInput, TokenInput
+from ..layers.inputs import TokenInput
+from .numeric import cut
 
 FORMS = {
     "text": "a text a line",
@@ -89,6 +84,12 @@ class TextSource:
             left_out=self.left_out,
         )  # fmt: skip
         return read_labelled(patterns, rows, labels)
+
+    def split(self, examples: list[Record]) -> tuple[list[Record], list[Record]]:
+        """A share of each label is held out."""
+        data = self.config.data
+        together = data.equal_together
+        return hold_out(examples, data.holdout, data.split_seed, equal_together=together)
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """Tokens of each text, as many as the configuration lets through."""
@@ -168,138 +169,6 @@ class TextSource:
             terminal.warn(rows.left_out.warning())
 
 
-class NumberSource:
-    """Sequences of numbers, standardised by the mean and deviation of the training examples.
-
-        (number − mean) / deviation, in float64, before it becomes float32
-
-    so that a column at 1.7e9, as times in seconds are, keeps what it tells.
-    """
-
-    size = 0
-    """Of a step."""
-    columns: tuple[str, ...] = ()
-    """The names of the numbers, where training had them from a table."""
-    scale: Scale | None = None
-    """Mean and deviation; None in a run of release 0.1, whose model has its own in float32."""
-    standardises = True
-
-    def __init__(self, config: ClassifierConfig, left_out: LeftOut) -> None:
-        self.config, self.left_out = config, left_out
-
-    def go_on(self, folder: RunFolder) -> None:
-        """Take a run's columns, and leave standardising to its model where that does it."""
-        self.restore(folder)
-        self.standardises = self.scale is not None
-
-    def learn(self, train: list[Record]) -> None:
-        """The columns of the training examples, or how wide they are; mean and deviation."""
-        self.columns = next((record.columns for record in train if record.columns), ())
-        self.size = train[0].content.shape[1]
-        if self.standardises:
-            self.scale = Scale.of([record.content for record in train])
-
-    def restore(self, folder: RunFolder) -> None:
-        """Read the columns of a run, mean and deviation."""
-        path = folder.file("features.json")
-        text = read_text(path)
-        try:
-            said = json.loads(text)
-            self.size, self.columns = said["size"], tuple(said.get("columns", ()))
-            if type(self.size) is not int or not 0 < self.size <= WIDEST:
-                raise ValueError(f"size {self.size!r}")
-            if not all(isinstance(name, str) for name in self.columns):
-                raise ValueError(f"columns {self.columns!r}")
-            if "mean" in said:
-                self.scale = Scale.from_lists(said["mean"], said["deviation"], self.size)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: damaged: {error}.") from error
-
-    def save(self, folder: RunFolder) -> None:
-        """Write how wide a step is, what its numbers are called, and their mean and deviation."""
-        said: dict[str, Any] = {"size": self.size, "columns": self.columns}
-        if self.scale:
-            said |= {name: value.tolist() for name, value in vars(self.scale).items()}
-        folder.save_text(folder.file("features.json"), json.dumps(said, ensure_ascii=False))
-
-    def read(
-        self,
-        patterns: list[str],
-        labels: Iterable[str] = (),
-        options: ClassifierScoringOptions | None = None,
-    ) -> list[Record]:
-        """Labelled sequences, with the columns of training where those are known."""
-        self.refuse(options.changes() if options else {})
-        return read_numbers(patterns, self.table())
-
-    def table(self, *, labelled: bool = True) -> Columns:
-        """A reader of tables with the columns of training."""
-        data = self.config.data
-        return Columns(
-            data.sequence, data.label, data.features, known=self.columns, labelled=labelled,
-            longest=data.max_bytes, left_out=self.left_out,
-        )  # fmt: skip
-
-    def encode(self, records: Sequence[Record]) -> Ragged:
-        """The sequences end to end, as many steps as the configuration lets through."""
-        kept = cut([record.content for record in records], self.config)
-        lengths = np.array([len(content) for content in kept], np.int64)
-        values = np.empty((lengths.sum(), self.size), np.float32)
-        ends = lengths.cumsum().tolist()
-        for record, content, end in zip(records, kept, ends):
-            if (found := content.shape[1]) != self.size:
-                raise InputError(
-                    f"{record.where}: expected {self.size} numbers a step, as in training, got "
-                    f"{found}."
-                )
-            row = values[end - len(content) : end]
-            row[:] = content if self.scale is None else self.scale(content, record.where)
-        return Ragged(values, lengths)
-
-    def build_input(self) -> NumberInput:
-        """What drops some of them."""
-        c = self.config.model
-        return NumberInput(
-            self.size,
-            standardises=self.scale is None,
-            dropout=c.dropout_of("input"),
-            locked=c.locked_dropout,
-        )
-
-    def begin(self, inputs: Any) -> None:
-        """There is nothing to put in place."""
-
-    def describe(self, steps: Ragged) -> str:
-        """How much there is."""
-        return f"{len(steps.values):,} steps of {self.size} numbers"
-
-    def refuse(self, changes: Mapping[str, Any]) -> None:
-        """`InputError` for what says how texts are read."""
-        if changes:
-            raise InputError(
-                f"--{next(iter(changes))} is how texts are read; sequences of numbers are read as "
-                "in training."
-            )
-
-    def arriving(
-        self, inputs: Inputs, options: LabellingOptions, labels: Collection[str]
-    ) -> Iterator[list[Record]]:
-        """Sequences to label: of files, or of CSV that comes in, each as soon as it has ended."""
-        self.refuse(options.changes())
-        columns = self.table(labelled=False)
-        self.left_out.clear()
-        if inputs.paths is None:
-            chunks = inputs.read_as(inputs.encoding, self.config.data.max_bytes).chunks
-            found = columns.arriving(chunks(options.batch_size), "standard input")
-            yield from filter(None, found)
-        else:
-            records = iter(read_numbers([str(path) for path in inputs.paths], columns))
-            while some := list(islice(records, options.batch_size)):
-                yield some
-        if self.left_out:
-            terminal.warn(self.left_out.warning())
-
-
 def no_label(record: Record, labels: Collection[str]) -> InputError:
     """A line that should begin with a label of training, and does not."""
     return InputError(
@@ -307,14 +176,3 @@ def no_label(record: Record, labels: Collection[str]) -> InputError:
         f" is none of training's labels ({', '.join(labels)[:200]}). --format text: a text a line; "
         "--format lines: whatever the label."
     )
-
-
-def cut(sequences: Iterable[Any], config: ClassifierConfig) -> list[Any]:
-    """The sequences, none beyond `data.max_length`; how many were cut is said."""
-    limit, count, kept = config.data.max_length, 0, []
-    for sequence in sequences:
-        count += limit is not None and len(sequence) > limit
-        kept.append(sequence[:limit])
-    if count:
-        terminal.warn(f"{count:,} of {len(kept):,} sequences cut off after {limit:,}.")
-    return kept

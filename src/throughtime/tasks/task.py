@@ -354,6 +354,13 @@ class Task(ABC):
         """A prediction for each input, in order, as they come."""
         raise NotImplementedError  # only where config.predict_options says so
 
+    def stream(self, model: Any) -> Any:
+        """A `tasks.streams.Stream`, which answers step by step; `InputError` for no such task."""
+        raise InputError(
+            f"{entry(name_of(self.config)).noun} does not answer step by step; runs over numbers "
+            "do: classify and tag with --level numbers, regress, forecast."
+        )
+
     def generate(self, model: Any, options: Any) -> Iterator[Piece]:
         """Pieces of novel text as they are written, those of one text after those of another."""
         raise NotImplementedError  # only where config.generate_options says so
