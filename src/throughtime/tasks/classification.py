@@ -263,6 +263,12 @@ class Classification(ExampleTask):
         outline, labels = model.outline(), self.labels.names
         if isinstance(self.source, TextSource):
             return Exported(outline, "label", self.source.vocabulary, labels)
+        data = self.config.data
+        for name in ("time", "categories"):
+            if getattr(data, name):
+                raise InputError(f"a run with data.{name} is not exported yet.")
+        if data.missing == "mask":
+            raise InputError("a run with data.missing mask is not exported yet.")
         if scale := self.source.scale:
             inputs = Numbers(self.source.size, scale.mean, scale.deviation)
             outline = replace(outline, inputs=inputs)
