@@ -71,6 +71,15 @@ def test_a_deep_stack_with_all_that_stands_around_it(tmp_path):
     agrees(tt.GRU(), tmp_path / "c", embedding_size=70, tied=True)
 
 
+def test_every_weight_that_is_there_is_read(tmp_path):
+    import onnx
+
+    export.write(language(tt.LSTM())[1], tmp_path / "m", to="onnx", name="m")
+    graph = onnx.load(tmp_path / "m" / "m.onnx").graph
+    read = {name for node in graph.node for name in node.input}
+    assert {one.name for one in graph.initializer} <= read
+
+
 def test_int8_is_the_model_of_the_rounded_weights(tmp_path):
     _, exported = language(tt.GRU(), hidden_size=40)
     tokens = np.random.default_rng(1).integers(0, len(exported.vocabulary), 20)

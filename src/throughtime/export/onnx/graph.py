@@ -8,6 +8,7 @@ import numpy as np
 
 from ...ground.errors import InputError
 from ...layers.outline import Array
+from ...scans.compiled.phases import names_in
 from ...scans.compiled.walk import UNITS, Expression, Name, Statement, Value
 from ..lowering import integers, scales
 
@@ -111,7 +112,9 @@ class Graph:
 
     def run(self, statements: list[Statement], known: dict[str, str], n: int) -> None:
         """Statements over rows [B, n]; `known` has what they read, and then what they made."""
-        names = known | {UNITS.text: self.constant(float(n))}
+        names = dict(known)
+        if any(UNITS in names_in(one.value) for one in statements):
+            names[UNITS.text] = self.constant(float(n))
         for one in statements:
             names[one.name.text] = self.value(one.value, names)
             if one.made:
