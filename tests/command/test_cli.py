@@ -430,3 +430,18 @@ def test_every_option_that_a_message_names_is_one_of_some_verb():
     assert len(named) > 40
     unknown = {o: name for o, name in named.items() if o not in there | of_others}
     assert unknown == {}
+
+
+def test_settings_of_the_package_are_named(capsys, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # far from the repository
+    words = ["train", "lm", "--train", str(text), "--out", str(tmp_path / "run"), "--print_config"]
+    for name in ("tinyshakespeare", "tinyshakespeare.yaml"):
+        assert main([*words, "--config", name]) == 0
+        assert "hidden_size: 384" in capsys.readouterr().out
+    said = fails(capsys, *words, "--config", "tinyshakespear")
+    assert "Did you mean 'tinyshakespeare'?" in said
+    assert "ptb-small" in said
+    assert "no such file." in fails(capsys, *words, "--config", "no/such.yaml")
+    Path("tinyshakespeare").write_text("seed: 77\n")  # a file of one's own comes first
+    assert main([*words, "--config", "tinyshakespeare"]) == 0
+    assert "seed: 77" in capsys.readouterr().out

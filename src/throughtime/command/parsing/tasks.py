@@ -15,13 +15,16 @@ from ...config.run import BUDGETS
 from ...config.tuning import Tuning
 from ...config.values import listed
 from ...config.verbs import TrainOptions
-from ...ground.errors import InputError, SettingError, one_of
+from ...ground.errors import InputError, SettingError, did_you_mean, one_of
 from ...ground.paths import typed_path
 from ...tasks import TASKS
 from .options import Parser, add_options, as_typed, option, summary
 
 TASK_OPTIONS: dict[str, type] = {"train": TrainOptions, "compare": Comparison, "tune": Tuning}
 """A verb's own options beside the task's settings."""
+
+PRESETS = Path(__file__).resolve().parents[2] / "presets"
+"""Settings that come with the package, each a file that --config takes by name."""
 
 ABOUT = {
     "compare": "Train cells side by side; the settings are those of throughtime train.",
@@ -86,7 +89,10 @@ def add_task_options(parser: Parser, verb: str, task: str) -> None:
     cls, own = TASKS[task].config, TASK_OPTIONS[verb]
     parser.description = ABOUT.get(verb) or summary(cls)
     parser.add_argument(
-        "--config", action="append", metavar="FILE", help="Settings from a YAML file."
+        "--config",
+        action="append",
+        metavar="FILE",
+        help="Settings from a YAML file, or by name, as ptb-small, from the package.",
     )
     parser.add_argument(
         "--print_config", "--print-config", action="store_true",
@@ -100,9 +106,7 @@ def read_files(files: Sequence[str | Path], task: str, defaults: Any = None) -> 
     """The task's configuration with the settings of files, later ones first; errors name them."""
     config = TASKS[task].config() if defaults is None else defaults
     for file in files:
-        path = typed_path(file)
-        if not path.is_file():
-            raise InputError(f"--config {path}: no such file.")
+        path = settings_file(file)
         values = configs.load_yaml(path)
         if (meant := values.pop("task", None) or task) != task:
             raise InputError(f"{path} is for: throughtime train {meant}.")
@@ -111,6 +115,22 @@ def read_files(files: Sequence[str | Path], task: str, defaults: Any = None) -> 
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     return config
+
+
+def settings_file(given: str | Path) -> Path:
+    """The file of settings at a path, or else the one of that name that comes with the package."""
+    path = typed_path(given)
+    if path.is_file():
+        return path
+    presets = {file.stem: file for file in sorted(PRESETS.glob("*.yaml"))}
+    if len(path.parts) == 1 and path.name.removesuffix(".yaml") in presets:
+        return presets[path.name.removesuffix(".yaml")]
+    if len(path.parts) > 1 or path.suffix:
+        raise InputError(f"--config {path}: no such file.")
+    raise InputError(
+        f"--config {path}: no such file, and no such settings in the package."
+        f"{did_you_mean(path.name, presets)} There are {', '.join(presets)}."
+    )
 
 
 def refuse_cells(config: Any, values: dict[str, Any]) -> None:
