@@ -126,7 +126,9 @@ def test_taggers_and_translators_start_too(runs, tmp_path, monkeypatch, capsys):
         config.model.hidden_size, config.model.num_layers = m.hidden_size, m.num_layers
         config.model.embedding_size = m.embedding_size or m.widths[0]
         config.model.learned_initial_state = m.learned_initial_state
-        config.level = "word"
+        words = [task, "--init-from", runs["forward"], "--train", *config.train]
+        assert settings(*words, "--out", config.out).level == ("words" if task == "tag" else "word")
+        config.level = "words" if task == "tag" else "word"
         model, _ = began(config, monkeypatch)
         W_a = getattr(model, stack).weights[0].W_a
         assert torch.equal(W_a, origin.model.stack.weights[0].W_a)

@@ -11,10 +11,10 @@ import glob
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..ground.paths import absolute, is_text, leads
-from .settings import PATH, from_dict, to_dict
+from .settings import PATH, from_dict, hints_of, to_dict
 
 
 def located(config: Any) -> Any:
@@ -140,7 +140,8 @@ def started(config: Any, kind: str, other: Any, folder: Path) -> Any:
         "model": dataclasses.replace(config.model, **model),
         "data": dataclasses.replace(config.data, **data),
     }
-    found |= {"level": other.level} if hasattr(config, "level") else {}
+    levels = get_args(hints_of(type(config)).get("level"))
+    found |= {"level": other.level} if other.level in levels else {}  # a tagger has words
     return dataclasses.replace(config, **found)
 
 
