@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import throughtime as tt
@@ -172,3 +173,30 @@ print(tt.why_not("compiled", tt.GRU))
         check=True,
     )
     assert done.stdout == "None\n"
+
+
+@pytest.mark.parametrize("backend", ["auto", "compiled", "reference"])
+def test_tensors_without_numbers_go_through_as_shapes(backend):
+    stack, x = stack_and_x(tt.LSTM(), backend=backend)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    lengths = torch.tensor([6, 0, 3])
+    with mode:
+        y, state = stack(mode.from_tensor(x), lengths=lengths)
+        assert isinstance(y, FakeTensor)
+        assert y.shape == (T, B, N)
+        assert state.c.shape == (2, B, N)
+        y.sum().backward()
+    assert torch.isfinite(stack(x, lengths=lengths)[0]).all(), "nothing is left behind"
+
+
+def test_a_stack_is_made_inside_a_transform():
+    x = torch.randn(T, B, N_X).double()
+
+    def loss(x):
+        torch.manual_seed(0)
+        return tt.Stack(tt.PeepholeLSTM, N_X, N).double()(x)[0].square().sum()
+
+    by_torch = x.clone().requires_grad_()
+    loss(by_torch).backward()
+    assert by_torch.grad is not None
+    assert_close({"x": grad(loss)(x)}, {"x": by_torch.grad})

@@ -209,13 +209,14 @@ class Cell:
         bound = 1 / math.sqrt(n) if n else 0.0
 
         def uniform(*shape: int) -> Tensor:
-            return torch.empty(*shape, **to).uniform_(-bound, bound).requires_grad_()
+            with torch.no_grad():  # not `requires_grad_`, which torch.func refuses
+                return torch.empty(*shape, requires_grad=True, **to).uniform_(-bound, bound)
 
         shapes = declared.shapes(self, n, input_size)
         w = Weights(
             uniform(rows, input_size),
             uniform(rows, shapes.taken),
-            torch.zeros(rows, **to).requires_grad_(),
+            torch.zeros(rows, requires_grad=True, **to),
             {name: uniform(size) for name, size in shapes.parameters.items()},
             matrices={name: uniform(*shape) for name, shape in shapes.matrices.items()},
         )

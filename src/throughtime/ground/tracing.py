@@ -25,6 +25,11 @@ def jit_tracing() -> bool:
     return torch._C._get_tracing_state() is not None
 
 
+def faked() -> bool:
+    """Whether tensors have shapes and no numbers (`FakeTensorMode`), as tools that plan have them."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
 def numbers_hidden() -> bool:
     """Whether a question to a tensor's numbers would fail, or be fixed in a graph."""
-    return torch.compiler.is_compiling() or jit_tracing() or transformed()
+    return torch.compiler.is_compiling() or jit_tracing() or transformed() or faked()
