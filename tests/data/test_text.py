@@ -1,4 +1,5 @@
 import gzip
+import time
 
 import pytest
 
@@ -117,3 +118,31 @@ def test_a_text_too_short_to_hold_out_is_refused(tmp_path):
     (tmp_path / "a").write_text("x")
     with pytest.raises(InputError, match="too short"):
         Text.of([str(tmp_path / "a")]).split(0.1, at_lines=False)
+
+
+def test_a_text_without_any_space_is_read_in_time_that_grows_with_its_length(tmp_path):
+    content = "ACGT" * (3 << 20)
+    (tmp_path / "genome").write_text(content + "\nend\n")
+    begun = time.process_time()
+    assert whole(Text.of([str(tmp_path / "genome")])) == content + "\nend\n"
+    assert time.process_time() - begun < 5  # a copy of what is read for each byte takes minutes
+
+
+def test_a_text_is_cut_after_the_space_that_ends_a_word(tmp_path, monkeypatch):
+    monkeypatch.setattr("throughtime.data.text.CHUNK", 16)
+    content = "long " * 8 + "x" * 20 + "\t" + "y" * 100 + "\r\nend"
+    for name in ("a", "a.gz"):
+        opened = gzip.open if name.endswith(".gz") else open
+        with opened(tmp_path / name, "wb") as file:
+            file.write(content.encode())
+        found = [piece for piece, _ in Text.of([str(tmp_path / name)]).chunks()]
+        assert "".join(found) == content
+        assert [len(piece) for piece in found[:2]] == [35, 48], "a word of so many is cut in two"
+
+
+def test_a_text_that_unpacks_out_of_all_proportion_is_refused(tmp_path):
+    with gzip.open(tmp_path / "bomb.gz", "wb") as file:
+        for _ in range(40):
+            file.write(b"a\n" * (1 << 19))
+    with pytest.raises(InputError, match=r"bomb\.gz: unpacks to more than 100 times its size"):
+        whole(Text.of([str(tmp_path / "bomb.gz")]))

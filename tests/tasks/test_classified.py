@@ -92,7 +92,7 @@ def test_evaluate_reads_formats_and_columns_other_than_those_of_training(
     assert capsys.readouterr().out.splitlines() == texts
     assert main(["evaluate", run, "--data", other, "--format", "tsv", "--text", "4"]) == 2
     assert "other.dat:1: no column '4'" in (said := capsys.readouterr().err)
-    assert said.endswith(" Say which it is: --text NAME.\n")
+    assert said.endswith(" Say which it is: --text NAME, or NUMBER without a header.\n")
     assert main(["evaluate", run, "--format", "tsv"]) == 2
     assert "--format is how --data is read" in capsys.readouterr().err
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
+from runs import small_run
 from throughtime.command.cli import main
 from throughtime.ground.errors import InputError
 from throughtime.music import abc, midi, rendering, tunes
@@ -220,6 +221,8 @@ def test_report_primer_and_errors(run, tmp_path, capsys):
     assert "nearest first: jig, reel" in capsys.readouterr().err
     assert main(["generate", run.out, "--formats", "mp3"]) == 2
     assert main(["evaluate", run.out, "--part", "test"]) == 2
+    assert main(["evaluate", run.out, "--part", "all"]) == 2
+    assert "--part is how --data is read: give it too." in capsys.readouterr().err
     assert main(["evaluate", run.out]) == 0
 
 
@@ -256,3 +259,13 @@ def test_the_nottingham_tunes_as_text():
     parsed = [abc.parse(abc.read_tune("X:1\n" + example.sequence)) for example in examples]
     assert sum(music.parses for music in parsed) == 1032
     assert sum(e.condition["rhythm"] == "jig" for e in examples) == 340
+
+
+def test_the_part_of_piano_rolls_is_of_files_that_are_named(tmp_path, capsys):
+    config = small_run("frames", tmp_path, max_steps=2)
+    tt.train(config)
+    assert main(["evaluate", config.out, "--part", "test"]) == 2
+    assert "--part is how --data is read: give it too." in capsys.readouterr().err
+    data = str(tmp_path / "rolls.npz")
+    assert main(["evaluate", config.out, "--data", data, "--part", "all"]) == 0
+    assert "20 sequences" in capsys.readouterr().err

@@ -347,6 +347,15 @@ def test_validation_without_a_tag_of_training_is_told_and_its_loss_is_null(
     valid = [line for line in lines if '"valid"' in line]
     assert [json.loads(line, parse_constant=pytest.fail)["loss"] for line in valid] == [None] * 3
     assert math.isnan(measured(valid[0])["loss"])
+    assert main(["evaluate", config.out, "--data", str(path)]) == 0
+    assert "loss                         none\n" in capsys.readouterr().out
+
+
+def test_how_input_is_read_is_told(run, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Ada sees a bear .\n")))
+    assert main(["predict", run, "--threads", "1"]) == 0
+    said = "standard input: read as a word a line (--format conll).\n"
+    assert said in capsys.readouterr().err
 
 
 def test_one_tag_alone_is_nothing_to_learn(configure, data):

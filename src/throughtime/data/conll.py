@@ -15,6 +15,8 @@ from .lines import Line, read_lines, whole_number
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 """The columns of CoNLL-U."""
 
+FORMS = {"conll": "a word a line", "conllu": "CoNLL-U", "text": "a sentence a line"}
+"""What is said of the formats."""
 DOCSTART = "-DOCSTART-"
 """What stands in the place of a word where a document begins."""
 

@@ -221,7 +221,8 @@ class Rows:
                 f"{line.where}: without a header a column is told by its number, from 1."
                 f"{say_which(what, 'NUMBER', self.options)}"
             )
+        value = "NAME, or NUMBER without a header" if self.header else "NAME"
         raise InputError(
             f"{line.where}: no column {name!r}.{did_you_mean(name, columns)} Found "
-            f"{len(columns)}: {', '.join(columns)[:200]}.{say_which(what, 'NAME', self.options)}"
+            f"{len(columns)}: {', '.join(columns)[:200]}.{say_which(what, value, self.options)}"
         )

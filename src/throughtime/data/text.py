@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from typing import BinaryIO, cast
 from ..ground import terminal
 from ..ground.errors import InputError
 from .files import find_files, open_bytes
+from .limits import unpacking
 from .lines import LINE_END, read_lines
 
 CHUNK = 1 << 20
+SPACE = re.compile(rb"\s")
 
 
 class FileDecoder:
@@ -98,7 +101,7 @@ class Text:
             return
         decode = FileDecoder(path)
         with open_bytes(path) as file:
-            while data := self._read(path, file):
+            for data in unpacking(path, iter(lambda: self._read(path, file), b"")):
                 yield data if self.raw else decode(data)
         if not self.raw and (rest := decode(b"", final=True)):
             yield rest
@@ -110,11 +113,7 @@ class Text:
             data = file.read(CHUNK)
             data += file.readline(CHUNK) if data else b""
             if len(data) == 2 * CHUNK and not data.endswith(b"\n"):
-                for _ in range(CHUNK):
-                    byte = file.read(1)
-                    data += byte
-                    if not byte or byte.isspace():
-                        break
+                data += _word(cast(BufferedReader, file))
                 if data.endswith(b"\r") and cast(BufferedReader, file).peek(1)[:1] == b"\n":
                     data += file.read(1)
             return data
@@ -168,3 +167,14 @@ class Text:
                 return at + (found.end() if found else len(chunk))
             at += len(chunk)
         return at
+
+
+def _word(file: BufferedReader) -> bytes:
+    """What is left of a word, the space after it too; a megabyte at most."""
+    rest = bytearray()
+    while len(rest) < CHUNK and (ahead := file.peek(1)[: CHUNK - len(rest)]):
+        space = SPACE.search(ahead)
+        rest += file.read(space.end() if space else len(ahead))
+        if space:
+            break
+    return bytes(rest)

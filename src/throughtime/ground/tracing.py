@@ -26,7 +26,7 @@ def jit_tracing() -> bool:
 
 
 def faked() -> bool:
-    """Whether tensors have shapes and no numbers (`FakeTensorMode`), as tools that plan have them."""
+    """Whether tensors have shapes and no numbers (torch's `FakeTensorMode`)."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 

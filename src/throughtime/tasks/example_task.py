@@ -211,13 +211,18 @@ class ExampleTask(Task):
         `options` are those of `evaluate` that say how files are read.
         """
         self.left_out.clear()
-        default = vars(type(options)()) if options else {}
-        said = [name for name, value in default.items() if getattr(options, name) != value]
-        if data is None and said:
-            raise InputError(f"--{said[0]} is how --data is read: give it too.")
+        self.refuse_without_data(data, options)
         if data is None and not self.config.valid:
             return self.split(self.read(self.config.train))[1]
         return self.read_more(data or self.config.valid, options)
+
+    @staticmethod
+    def refuse_without_data(data: list[str] | None, options: Any) -> None:
+        """Raise `InputError` for options that say how files are read, where there are none."""
+        default = vars(type(options)()) if options and data is None else {}
+        for name, value in default.items():
+            if getattr(options, name) != value:
+                raise InputError(f"--{name} is how --data is read: give it too.")
 
     def to_measure(self, data: list[str] | None, options: Any = None) -> Any:
         """The same as numbers; a line says what was read."""

@@ -182,6 +182,7 @@ class Frames(ExampleTask):
         """A part of files, auto: the test part where there is one, else all; None: the run's own
         sequences for validation.
         """
+        self.refuse_without_data(data, options)
         if data is None:
             return super().to_measure(None)
         self.left_out.clear()

@@ -82,6 +82,7 @@ class Written(Conditional):
         """The exact likelihood of sequences given their conditions."""
         if options and options.part not in ("auto", "all"):
             raise InputError("--part is for piano rolls in .mat or .npz files.")
+        self.refuse_without_data(data, options)
         return super().evaluate(model, data)
 
     def opening(self, options: MusicWritingOptions) -> tuple[Condition, str]:

@@ -22,7 +22,7 @@ from ..config.tagging import (
     TaggingOptions,
 )
 from ..data.batches import Ragged
-from ..data.conll import Sentence, SentenceReader, format_of, of_words, read_tagged
+from ..data.conll import FORMS, Sentence, SentenceReader, format_of, of_words, read_tagged
 from ..data.forms import Forms, Words, vocabularies
 from ..data.labelled import Record
 from ..data.labels import UNSEEN
@@ -322,6 +322,7 @@ class Tagging(ExampleTask):
         for path in inputs.paths or [None]:
             of_path = replace(inputs, paths=(path,)) if path else inputs
             form = format_of(path or self.config.train[0], as_asked.format)
+            terminal.say(f"{path or 'standard input'}: read as {FORMS[form]} (--format {form}).")
             rows = replace(as_asked, format=form, tagged=False)
             scheme = self.tags.scheme
             if path and path.is_file() and options.replace and form != "text":

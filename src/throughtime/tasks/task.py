@@ -110,12 +110,13 @@ class Evaluation:
 
 
 def figures(values: dict[str, Any]) -> str:
-    """Numbers by name, one a line; what is not a number is left out."""
+    """Numbers by name, one a line, NaN as what there is none of; what is no number is left out."""
     lines = []
     for name, value in values.items():
         if isinstance(value, (int, float)):
             decimals = 0 if isinstance(value, int) or value >= 1000 else 4
-            lines.append(f"{name.replace('_', ' '):18} {value:>z14,.{decimals}f}")
+            shown = "none" if value != value else f"{value:z,.{decimals}f}"
+            lines.append(f"{name.replace('_', ' '):18} {shown:>14}")
     return "\n".join(lines)
 
 
