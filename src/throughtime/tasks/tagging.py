@@ -307,8 +307,7 @@ class Tagging(ExampleTask):
                         {**span._asdict(), "words": sentence.words[span.start : span.end]}
                         for span in spans_of(tags)
                     ]
-                written = self.tags.rewritten(tags, scheme)
-                text = sentence.written(written, replace=options.replace)
+                text = sentence.written(self.tags.rewritten(tags, scheme), replace=options.replace)
                 yield Prediction(f"{text}\n" if sentence.rows else "", values)
 
     def arriving(
