@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import throughtime as tt
@@ -445,3 +446,18 @@ def test_settings_of_the_package_are_named(capsys, text, tmp_path, monkeypatch):
     Path("tinyshakespeare").write_text("seed: 77\n")  # a file of one's own comes first
     assert main([*words, "--config", "tinyshakespeare"]) == 0
     assert "seed: 77" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("verb", "advice"),
+    [("train", "--loop.batch_size"), ("evaluate", "A smaller model or batch")],
+)
+def test_where_memory_is_short_one_line_says_what_to_lower(monkeypatch, capsys, verb, advice):
+    def short(arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+    monkeypatch.setattr("throughtime.command.cli.run_verb", short)
+    told = fails(capsys, verb, "lm", code=1)
+    assert "not enough memory: CUDA out of memory. Tried to allocate 2.00 GiB. More. " in told
+    assert advice in told
+    assert ("--loop.recompute" in told) == (verb == "train")

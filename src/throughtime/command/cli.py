@@ -52,10 +52,20 @@ def main(arguments: list[str] | None = None) -> int:
         if not no_memory(error):
             raise
         what = " ".join(str(error).split())[:200]
-        return failed(f"not enough memory: {what}. A smaller model or batch needs less.")
+        return failed(f"not enough memory: {what.rstrip('.')}. {less(arguments)}")
     except KeyboardInterrupt:
         failed("interrupted", lead="\nthroughtime: ")
         return exit_code()
+
+
+def less(arguments: list[str]) -> str:
+    """What needs less memory, in the words of the verb that was asked for."""
+    if arguments[:1] != ["train"]:
+        return "A smaller model or batch needs less."
+    return (
+        "Less is needed with a smaller --loop.batch_size, and where text is read as a stream with "
+        "a smaller --loop.window, or --loop.window 0 with --loop.recompute 64."
+    )
 
 
 def failed(message: str, code: int = 1, *, lead: str = "throughtime: error: ") -> int:
