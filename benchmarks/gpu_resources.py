@@ -232,7 +232,7 @@ def compiled(program: str, launch: Launch, arch: int) -> Report:
     return Report(told["REG"], spilled, made.metadata.shared, loop, before, inside)
 
 
-COMPILERS = ("num_warps", "num_stages", "launch_cooperative_grid")
+COMPILERS = ("num_warps", "num_stages", "enable_fp_fusion", "launch_cooperative_grid")
 
 
 def tool(name: str, *options: str) -> str:

@@ -120,7 +120,7 @@ def launch(
         "BM": way.BM, "BU": way.BU, "KS": way.KS, "KC": way.KC, "ALONE": way.alone,
         "RESIDENT": way.resident, "RAGGED": inputs.lengths is not None,
         "RESET": inputs.reset is not None, "COLS": power(columns), "PRECISION": precision(x),
-        "num_warps": way.warps, "num_stages": 2,
+        "num_warps": way.warps, "num_stages": 2, "enable_fp_fusion": True,
     }  # fmt: skip
     run = kernel[columns, tiles]
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
