@@ -27,7 +27,7 @@ class RunningMean:
         """Take in the weights after so many steps."""
         if self.decay:
             d = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self.parts, list(self.named.values()), 1 - d)
+            torch._foreach_lerp_(self.parts, list(self.named.values()), 1 - d)  # pyright: ignore[reportPrivateImportUsage]
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -36,15 +36,15 @@ class RunningMean:
         if not self.decay:
             yield
             return
-        weights = list(self.named.values())
+        weights: list[Tensor] = list(self.named.values())
         with torch.no_grad():
             before = [p.detach().clone() for p in weights]
-            torch._foreach_copy_(weights, self.parts)
+            torch._foreach_copy_(weights, self.parts)  # pyright: ignore[reportPrivateImportUsage]
         try:
             yield
         finally:
             with torch.no_grad():
-                torch._foreach_copy_(weights, before)
+                torch._foreach_copy_(weights, before)  # pyright: ignore[reportPrivateImportUsage]
 
     def state(self) -> dict[str, Tensor] | None:
         """The model's state with the mean in its place, for a checkpoint."""
