@@ -18,7 +18,7 @@ from torch import nn
 
 import throughtime as tt
 from throughtime.config import ModelConfig
-from throughtime.decoding import sample
+from throughtime.decoding import Sampling, sample
 from throughtime.ground import machine
 from throughtime.layers.mode import frozen
 from throughtime.models.language import LanguageModel
@@ -43,12 +43,16 @@ class Bare(nn.Module):
         self.linear.load_state_dict(model.head.state_dict())
 
     @torch.inference_mode()
-    def write(self, generator: torch.Generator) -> str:
+    def write(self, generator: torch.Generator | None) -> str:
+        """Drawn from the generator; without one, always the most probable letter."""
         token, state, text = torch.zeros(1, 1, dtype=torch.int64), None, []
         for _ in range(CHARACTERS):
             y, state = self.lstm(self.embedding(token), state)
-            p = self.linear(y[0]).softmax(1)
-            token = torch.multinomial(p, 1, generator=generator)
+            logits = self.linear(y[0])
+            if generator is None:
+                token = logits.argmax(1, keepdim=True)
+            else:
+                token = torch.multinomial(logits.softmax(1), 1, generator=generator)
             text.append(LETTERS[token.item()])
         return "".join(text)
 
@@ -75,15 +79,15 @@ def against_bare(
     model = LanguageModel(tt.LSTM, len(LETTERS), config).eval()
     bare = Bare(model).eval()
 
-    def ours() -> str:
+    def ours(sampling: Sampling | None = None) -> str:
         with frozen(model):  # as `Run.generate` does: the weights are packed for each text anew
-            tokens = sample(model, [0], CHARACTERS, generator=seeded())
+            tokens = sample(model, [0], CHARACTERS, sampling, generator=seeded())
             return "".join(LETTERS[token] for token in tokens)
 
     def theirs() -> str:
         return bare.write(seeded())
 
-    assert ours() == theirs()  # the same weights, the same text
+    assert ours(Sampling(temperature=0)) == bare.write(None)  # the same weights, the same text
     return timing.take_turns({"ours": ours, "bare": theirs}, seconds, least=least, warm=0)
 
 

@@ -76,7 +76,7 @@ def measured(files: dict[str, str], name: str) -> list[str]:
             code = total(said, r"\.text")
             constants = total(said, r"\.rodata")
             memory = total(said, r"\.(?:data|bss)")
-            frames = Path(folder, "model.su").read_text().splitlines()
+            frames = Path(folder, "model.su").read_text().strip().split("\n")
             stack = max(int(line.split("\t")[1]) for line in frames)
             rows.append(f"| {core}, -Os | {code:,} | {constants:,} | {memory:,} | {stack:,} |")
     return rows

@@ -117,7 +117,7 @@ def flat(name: str, values: Any) -> Iterator[tuple[str, float]]:
 def last_steps(lines: bytes) -> dict[str, int]:
     """The last step of each kind among lines of metrics.jsonl."""
     found: dict[str, int] = {}
-    for line in lines.splitlines():
+    for line in lines.split(b"\n"):
         with contextlib.suppress(ValueError, TypeError, KeyError):  # the last may be cut
             values = json.loads(line)
             found[values["kind"]] = max(int(values["step"]), found.get(values["kind"], -1))
