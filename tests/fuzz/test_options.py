@@ -215,6 +215,9 @@ TRAINED = {
     "classify": "--train data/labelled.txt",
     "tag": "--train data/names.conll",
     "translate": "--train data/pairs.x data/pairs.y --level word --score loss",
+    "forecast": "--train data/waves.csv --data.series name --data.target load --data.static kind "
+    "--data.missing mask --window 12 --horizon 6",
+    "regress": "--train data/measured.csv --data.target mean last",
     "conditional": "--train data/up.txt data/down.txt",
     "music": "--train data/rolls.npz",
     "adding": "--sequences 20 --held-out 20 --length 10",
