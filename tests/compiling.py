@@ -42,6 +42,7 @@ def forget() -> None:
     """As in a new process."""
     programs.forget()
     call.native.cache_clear()
+    call.layout.cache_clear()
 
 
 class Nine(tt.Cell):

@@ -33,3 +33,12 @@ def faked() -> bool:
 def numbers_hidden() -> bool:
     """Whether a question to a tensor's numbers would fail, or be fixed in a graph."""
     return torch.compiler.is_compiling() or jit_tracing() or transformed() or faked()
+
+
+def followed() -> bool:
+    """Whether torch follows what is done with tensors now, or changes what operations do."""
+    return (
+        numbers_hidden()
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._len_torch_dispatch_stack() > 0
+    )

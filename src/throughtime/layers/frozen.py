@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .. import scans
 from ..cells import Cell, Weights
 from ..ground.errors import InputError, one_of
-from ..ground.tracing import numbers_hidden
+from ..ground.tracing import followed
 from .captured import Graphs, capturable
 from .states import Layout
 
@@ -84,7 +84,7 @@ class Frozen:
         None where it must go another way: nothing was computed, and that way says what is wrong
         with x or with the state. `checked`: an x that is not finite goes there too.
         """
-        if recorded() or not readable(x, self.dtype) or x.dim() != (2 if checked else 3):
+        if followed() or not readable(x, self.dtype) or x.dim() != (2 if checked else 3):
             return None
         packed, B = self.packed, x.shape[-2]
         if isinstance(packed, str) or x.shape[-1] != self.input_size:
@@ -113,7 +113,7 @@ class Frozen:
         """
         if x.dim() != (2 if checked else 3) or x.shape[-1] != self.input_size:
             return None
-        if recorded() or x.dtype is not self.dtype:
+        if followed() or x.dtype is not self.dtype:
             return None
         B = x.shape[-2]
         state = first(B) if state is None else self.layout.check(state, B)
@@ -155,15 +155,6 @@ def constant(w: Weights, halves: bool) -> Weights:
     if halves:
         matrices = {k: v.to(torch.bfloat16).to(v.dtype) for k, v in matrices.items()}
     return Weights(W_x, W_a, b, vectors, first, matrices)
-
-
-def recorded() -> bool:
-    """Whether somebody follows what is done with tensors, or changes what operations do."""
-    return (
-        numbers_hidden()
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._len_torch_dispatch_stack() > 0
-    )
 
 
 def readable(tensor: Tensor, dtype: torch.dtype) -> bool:

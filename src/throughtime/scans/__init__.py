@@ -149,7 +149,7 @@ def plain(problem: Problem) -> Problem:
     cell, w, x, state, lengths, reset, restart, streams = problem
     of_w = (*w[:3], *w.vectors.values(), *w.matrices.values())
     parts = (x, *of_w, *state, *(restart or ()), *streams)
-    if not any(part.is_neg() for part in parts):
+    if not any(map(Tensor.is_neg, parts)):
         return problem
     vectors, matrices = (
         {name: part.resolve_neg() for name, part in parts.items()}

@@ -203,7 +203,7 @@ def check_finite(x: Tensor, lengths: Tensor | None) -> None:
 
     Activations are left alone: a network that explodes in training is the trainer's to detect.
     """
-    if x.requires_grad or x.device.type != "cpu" or numbers_hidden():
+    if x.requires_grad or not x.is_cpu or numbers_hidden():
         return
     if x.numel() == 0 or math.isfinite(x.sum()):
         return

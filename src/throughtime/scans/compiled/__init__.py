@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ...ground.errors import InputError
-from ...ground.tracing import jit_tracing, transformed
+from ...ground.tracing import followed, jit_tracing, transformed
 from ..contract import Problem, Runnable
+from ..identity import key_of
 from ..restarts import by_rows
 from . import build, call, gpu, operator, padding, programs
 from .even import evened, uneven, units_of
@@ -25,11 +26,27 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 def prepare(problem: Problem) -> Runnable | str:
     """For pointwise equations: on the CPU with a C++ compiler, on CUDA with Triton."""
-    return why_not(problem) or Runnable(run, cost, carries_float32=True)
+    return why_not(problem) or RUNNABLE
 
 
 def why_not(problem: Problem) -> str | None:
-    """The reason, or None."""
+    """The reason, or None. That there is none is remembered, of everyday calls on the CPU."""
+    cell, w, x, *_ = problem
+    if followed() or not x.is_cpu or gpu.interpreted(x.device) or uneven(cell):
+        return _why_not(problem)
+    if (key := key_of(cell)) is None:
+        return _why_not(problem)
+    dtypes = x.dtype, library_dtype(x.dtype), w.W_x.dtype, torch.get_default_dtype()
+    asked = key, dtypes, x.shape[-1] == w.W_a.shape[-1]
+    if asked in programs.able:
+        return None
+    reason = _why_not(problem)
+    if reason is None:
+        programs.able.add(asked)
+    return reason
+
+
+def _why_not(problem: Problem) -> str | None:
     cell, w, x, *_ = problem
     if x.device.type != "cpu" and not gpu.serves(x.device):
         return f"compiled scans run on the CPU and on CUDA; x is on {x.device}."
@@ -85,31 +102,31 @@ def run(problem: Problem) -> tuple[Tensor, Any]:
         y, final = run(padding.even_problem(problem, target))
         return padding.own(problem.cell, problem.state, y, final)
     cell, w, x, state, lengths, reset, _, streams = problem
-    matrices = [w.W_x, w.W_a]
+    W_x, W_a, b, vectors = w[:4]
     if torch.is_autocast_enabled("cpu"):
-        x, *matrices = (part.to(autocast_dtype(part)) for part in (x, *matrices))
-    parts = [*matrices, w.b, *(w.vectors[name] for name in cell.vectors), *state]
-    check_kinds(x, parts)
+        x, W_x, W_a = (part.to(autocast_dtype(part)) for part in (x, W_x, W_a))
+    leaves = [x, W_x, W_a, b, *(vectors[name] for name in cell.vectors), *state]
+    check_kinds(leaves)
     dtype = x.dtype
     inside = dtype if target == "triton" else library_dtype(dtype)
-    if inside != dtype:
-        x, *parts = (part.to(inside) for part in (x, *parts))
-    leaves = [x, *parts]
+    if inside is not dtype:
+        leaves = [part.to(inside) for part in leaves]
     if streams:
-        real, shape = call.real_dtype(inside), (*x.shape[:2], w.W_a.shape[-1])
+        real, shape = call.real_dtype(inside), (*x.shape[:2], W_a.shape[-1])
         given = (s if s.dtype == torch.bool else s.to(real) for s in streams)
         leaves += [stream.expand(shape) for stream in given]
     inputs = Inputs.made(leaves, (len(cell.vectors), len(state)), lengths, reset)
     y, *final = operator.apply(cell.ask(programs.find, target), inputs)
-    final = (call.in_dtype(new, old.dtype) for new, old in zip(final, state))
+    final = [call.in_dtype(new, old.dtype) for new, old in zip(final, state)]
     return call.in_dtype(y, dtype), cell.State(*final)
 
 
-def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
-    """Raise `InputError` unless weights and state are of x's dtype and device.
+def check_kinds(leaves: Sequence[Tensor]) -> None:
+    """Raise `InputError` unless weights and state are of x's dtype and device: x comes first.
 
     Beside matrices in half precision, the bias, the vectors and the state may be in float32.
     """
+    x, *parts = leaves
     real = call.real_dtype(x.dtype)
     dtype, device = x.dtype, x.device
     for k, part in enumerate(parts):
@@ -122,7 +139,7 @@ def check_kinds(x: Tensor, parts: Sequence[Tensor]) -> None:
 
 
 def cost(problem: Problem) -> float:
-    """Beside the others: a step alone is cheaper by torch's cells, which pack no weights."""
+    """Beside the others; `native` has what it does better."""
     return 3.0 if problem.x.is_cuda else 1.0
 
 
@@ -130,3 +147,6 @@ def library_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 in place of bfloat16 where the processor cannot multiply that."""
     slow = dtype == torch.bfloat16 and not build.multiplies_halves()
     return torch.float32 if slow else dtype
+
+
+RUNNABLE = Runnable(run, cost, carries_float32=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +51,10 @@ class Call(ctypes.Structure):
         *((name, _pointer * MOST) for name in ("dvectors", "dstart", "dstreams")),
         *((name, _pointer) for name in ("packed", "scratch")),
     ]
+
+
+AT: dict[str, int] = {name: getattr(Call, name).offset // 8 for name, *_ in Call._fields_}
+"""Where each field begins in a `Call` as an array of integers, which is filled much faster."""
 
 
 class Native:
@@ -108,36 +113,51 @@ def kept_size(program: str, T: Any, B: Any, n: Any, dtype: torch.dtype, keep: bo
     return z + sum(states.values()) + sum(operands.values())
 
 
+class Layout(NamedTuple):
+    """What all calls of one size have in common.
+
+    `size` of all that is kept; `head`, a `Call` without tensors; `places`, of each state and
+    operand that has a buffer behind z, its place in a `Call` and the bytes from z; `scratch`, the
+    sizes asked for so far, by direction and whether x has a gradient.
+    """
+
+    size: int
+    head: array[int]
+    places: list[tuple[int, int]]
+    scratch: dict[tuple[bool, bool], int]
+
+
 @functools.lru_cache(1024)
-def kept_places(
-    program: str, T: int, B: int, n: int, dtype: torch.dtype, keep: bool
-) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
-    """The size of all, and behind z where each state and each operand begins, by its number."""
+def layout(
+    program: str, T: int, B: int, n_x: int, n: int, dtype: torch.dtype, keep: bool, threads: int
+) -> Layout:
+    """That of one size."""
     z, *buffers = kept_sizes(programs.facts(program), T, B, n, dtype, keep)
-    places: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-    at = z
-    for sizes, found in zip(buffers, places):
-        for number, size in sizes.items():
-            found.append((number, at))
-            at += size
-    return at, *places
+    size, places = z, []
+    for name, sizes in zip(("states", "operands"), buffers):
+        for number, count in sizes.items():
+            places.append((AT[name] + number, size * real_dtype(dtype).itemsize))
+            size += count
+    head = array("q", bytes(Call(T, B, n_x, n, threads, keep)))
+    return Layout(size, head, places, {})
 
 
 def scan(program: str, inputs: Inputs, keep: bool) -> list[Tensor]:
     """y, the final states, and what the backward needs, in one buffer."""
     x, state = inputs.x, inputs.state
-    T, B, _ = x.shape
     n = inputs.W_a.shape[-1]
+    T, B, n_x = x.shape
+    of = layout(program, T, B, n_x, n, x.dtype, keep, torch.get_num_threads())
     real = real_dtype(x.dtype)
     like = x if real is x.dtype else x.new_empty(0, dtype=real)
     y = x.new_empty(T, B, n)
     finals = [like.new_empty(B, n) for _ in state]
-    kept = like.new_empty(kept_places(program, T, B, n, x.dtype, keep)[0])
+    kept = like.new_empty(of.size)
     run = native(program, x.dtype)
     held: list[Any] = []
-    call = describe(held, program, inputs, y, kept, keep)
-    fill(call.final, finals)
-    carry(run.forward, call, scratch(run.forward_scratch(ctypes.addressof(call)), real))
+    call = describe(held, of, inputs, y, kept)
+    fill(call, "final", finals)
+    carry(run.forward, call, scratch(size_of(run.forward_scratch, call, of, inputs), real))
     finals = [in_dtype(final, start.dtype) for final, start in zip(finals, state)]
     return [y, *finals, kept] if keep else [y, *finals]
 
@@ -149,42 +169,62 @@ def scan_backward(
     y: Tensor,
     kept: Tensor,
     wanted: Sequence[bool],
-) -> list[Tensor]:
-    """The gradients by each of the inputs' leaves, empty where not wanted.
+) -> list[Tensor | None]:
+    """The gradients by each of the inputs' leaves, None where not wanted.
 
     `given`: those of a loss by y and by each final state.
     """
     x, V, K = inputs.x, len(inputs.vectors), len(inputs.state)
     real = real_dtype(x.dtype)
-    gradients = [
-        t.new_empty(t.shape if want else (0,), dtype=x.dtype if t is x else real)
+    gradients: list[Tensor | None] = [
+        empty_of(t, x.dtype if t is x else real) if want else None
         for t, want in zip(inputs.leaves, wanted, strict=True)
     ]
     for gradient in gradients[4 + V + K :]:
-        gradient.zero_()  # where nothing reads it
+        if gradient is not None:
+            gradient.zero_()  # where nothing reads it
     held: list[Any] = []
     run = native(program, x.dtype)
-    call = describe(held, program, inputs, y, kept, True)
+    T, B, n_x = x.shape
+    n = inputs.W_a.shape[-1]
+    of = layout(program, T, B, n_x, n, x.dtype, True, torch.get_num_threads())
+    call = describe(held, of, inputs, y, kept)
     dy, *dfinal = given
     if dy is not None:
-        dy = as_numbers(dy).to(x.dtype)
+        dy = in_dtype(as_numbers(dy), x.dtype)
         dy = dy if dy.stride(-1) == 1 else dy.contiguous()
-        call.dy, call.dy_time, call.dy_batch = dy.data_ptr(), dy.stride(0), dy.stride(1)
-    dfinal = [None if d is None else as_numbers(d).to(real).contiguous() for d in dfinal]
-    fill(call.dfinal, dfinal)
-    asked = [g if want else None for g, want in zip(gradients, wanted)]
-    for name, gradient in zip(("dx", "dW_x", "dW_a", "db"), asked):
-        setattr(call, name, None if gradient is None else gradient.data_ptr())
-    fill(call.dvectors, asked[4 : 4 + V])
-    fill(call.dstart, asked[4 + V : 4 + V + K])
-    fill(call.dstreams, asked[4 + V + K :])
-    carry(run.backward, call, scratch(run.backward_scratch(ctypes.addressof(call)), real))
-    return [gradient.to(t.dtype) for gradient, t in zip(gradients, inputs.leaves)]
+        call[AT["dy"]], call[AT["dy_time"]] = dy.data_ptr(), dy.stride(0)
+        call[AT["dy_batch"]] = dy.stride(1)
+    dfinal = [None if d is None else in_dtype(as_numbers(d), real).contiguous() for d in dfinal]
+    fill(call, "dfinal", dfinal)
+    fill(call, "dx", gradients[:4])  # dx, dW_x, dW_a, db, one after the other
+    fill(call, "dvectors", gradients[4 : 4 + V])
+    fill(call, "dstart", gradients[4 + V : 4 + V + K])
+    fill(call, "dstreams", gradients[4 + V + K :])
+    size = size_of(run.backward_scratch, call, of, inputs, (True, wanted[0]))
+    carry(run.backward, call, scratch(size, real))
+    return [g if g is None else in_dtype(g, t.dtype) for g, t in zip(gradients, inputs.leaves)]
 
 
-def carry(run: Any, call: Call, scratch: int) -> None:
+def size_of(
+    ask: Any,
+    call: array[int],
+    of: Layout,
+    inputs: Inputs,
+    kind: tuple[bool, bool] = (False, False),
+) -> int:
+    """How many numbers of scratch a call needs; ragged ones differ from each other."""
+    size = of.scratch.get(kind) if inputs.lengths is None else None
+    if size is None:
+        size = ask(call.buffer_info()[0])
+        if inputs.lengths is None:
+            of.scratch[kind] = size
+    return size
+
+
+def carry(run: Any, call: array[int], scratch: int) -> None:
     """From the first step to the last, with pauses in a long call: there Python hears Ctrl-C."""
-    call.scratch, step, at = scratch, 0, ctypes.addressof(call)
+    call[AT["scratch"]], step, at = scratch, 0, call.buffer_info()[0]
     while step >= 0:
         step = run(at, step)
 
@@ -211,61 +251,59 @@ def scratch(size: int, dtype: torch.dtype) -> int:
     return held.data_ptr()
 
 
-def describe(
-    held: list[Any], program: str, inputs: Inputs, y: Tensor, kept: Tensor, keep: bool
-) -> Call:
+def describe(held: list[Any], of: Layout, inputs: Inputs, y: Tensor, kept: Tensor) -> array[int]:
     """What both directions read; `held` keeps contiguous copies alive as long as the call."""
 
-    def dense(tensor: Tensor, dtype: torch.dtype | None = None) -> int:
-        fits = dtype is None or tensor.dtype is dtype
-        if fits and tensor.is_contiguous() and not (tensor.is_neg() or tensor._is_zerotensor()):
+    def dense(tensor: Tensor, dtype: torch.dtype) -> int:
+        plain = not (tensor.is_neg() or tensor._is_zerotensor())
+        if plain and tensor.dtype is dtype and tensor.is_contiguous():
             return tensor.data_ptr()
-        given = tensor
-        tensor = as_numbers(tensor)
-        if dtype not in (None, tensor.dtype) or not tensor.is_contiguous():
-            tensor = tensor.to(dtype).contiguous()
-        if tensor is not given:
-            held.append(tensor)
+        held.append(tensor := as_numbers(tensor).to(dtype).contiguous())
         return tensor.data_ptr()
 
     x, W_x, W_a, b, vectors, state, streams, lengths, reset = inputs
-    T, B, n_x = x.shape
     x = as_numbers(x)
     if x.stride(-1) != 1:
         x = x.contiguous()
     held.append(x)
-    call = Call(T, B, n_x, W_a.shape[-1], torch.get_num_threads(), keep)
+    call = of.head[:]
     if lengths is not None:
-        call.lengths = dense(lengths)
+        call[AT["lengths"]] = dense(lengths, torch.int64)
     if reset is not None:
-        call.reset = dense(reset)
-    call.x, call.x_time, call.x_batch = x.data_ptr(), x.stride(0), x.stride(1)
-    real = real_dtype(x.dtype)
-    call.W_x, call.W_a, call.b = dense(W_x), dense(W_a), dense(b, real)
-    for i, tensor in enumerate(vectors):
-        call.vectors[i] = dense(tensor, real)
-    starts, operands = call.start, call.start_operand
+        call[AT["reset"]] = dense(reset, torch.bool)
+    at, item, real = AT["x"], x.dtype, real_dtype(x.dtype)
+    call[at], call[at + 1], call[at + 2] = x.data_ptr(), x.stride(0), x.stride(1)
+    call[at + 3], call[at + 4], call[at + 5] = dense(W_x, item), dense(W_a, item), dense(b, real)
+    for i, tensor in enumerate(vectors, AT["vectors"]):
+        call[i] = dense(tensor, real)
+    starts, operands = AT["start"], AT["start_operand"]
     for k, tensor in enumerate(state):
-        starts[k] = at = dense(tensor, real)
-        operands[k] = at if real is x.dtype else dense(tensor, x.dtype)
+        call[starts + k] = start = dense(tensor, real)
+        call[operands + k] = start if real is item else dense(tensor, item)
     for i, tensor in enumerate(streams):
         tensor = as_numbers(tensor)
         if tensor.stride(-1) not in (0, 1):
             tensor = tensor.contiguous()
         held.append(tensor)
         truths = tensor.dtype == torch.bool
-        call.streams[i] = Stream(tensor.data_ptr(), *tensor.stride(), truths)
-    call.y, call.z = y.data_ptr(), (first := kept.data_ptr())
-    _, *buffers = kept_places(program, T, B, call.n, x.dtype, keep)
-    for places, pointers in zip(buffers, (call.states, call.operands)):
-        for number, place in places:
-            pointers[number] = first + place * real.itemsize
+        at = AT["streams"] + 5 * i
+        call[at : at + 5] = array("q", (tensor.data_ptr(), *tensor.stride(), truths))
+    call[AT["y"]], call[AT["z"]] = y.data_ptr(), (first := kept.data_ptr())
+    for place, behind in of.places:
+        call[place] = first + behind
     return call
 
 
 def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """`tensor.to(dtype)`, which takes its time even where there is nothing to do."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def empty_of(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """As large, contiguous."""
+    if tensor.dtype is dtype and tensor.is_contiguous():
+        return torch.empty_like(tensor)
+    return tensor.new_empty(tensor.shape, dtype=dtype)
 
 
 def as_numbers(tensor: Tensor) -> Tensor:
@@ -275,7 +313,8 @@ def as_numbers(tensor: Tensor) -> Tensor:
     return tensor.resolve_neg()
 
 
-def fill(pointers: Any, tensors: Sequence[Tensor | None]) -> None:
-    """The addresses of `tensors`, null for None."""
-    for i, tensor in enumerate(tensors):
-        pointers[i] = None if tensor is None else tensor.data_ptr()
+def fill(call: array[int], name: str, tensors: Sequence[Tensor | None]) -> None:
+    """The addresses of `tensors` from the field `name` on, null for None."""
+    for i, tensor in enumerate(tensors, AT[name]):
+        if tensor is not None:
+            call[i] = tensor.data_ptr()

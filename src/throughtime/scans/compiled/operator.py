@@ -45,9 +45,9 @@ def _scan(program: str, *given: Any) -> list[Tensor]:
 
 
 def _scan_backward(program: str, dy: Any, dfinal: Any, *given: Any) -> list[Tensor]:
-    return _target(program).scan_backward(
-        program, [dy, *dfinal], Inputs(*given[:_READ]), *given[_READ:]
-    )
+    inputs = Inputs(*given[:_READ])
+    found = _target(program).scan_backward(program, [dy, *dfinal], inputs, *given[_READ:])
+    return [t.new_empty(0) if g is None else g for g, t in zip(found, inputs.leaves)]
 
 
 for _device in ("CPU", "CUDA"):

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...cells import Cell, Weights
 from ..checks import derived
 from . import build, padding, programs
-from .call import MOST, Call, Stream, as_numbers, fill, scratch
+from .call import MOST, Call, Stream, as_numbers, scratch
 from .even import evened, uneven, units_of
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
@@ -104,7 +104,7 @@ class Packed:
         )
         call.n_x, call.n = W_x.shape[-1], W_a.shape[-1]
         call.W_x, call.W_a, call.b = W_x.data_ptr(), W_a.data_ptr(), b.data_ptr()
-        fill(call.vectors, vectors)
+        call.vectors[: len(vectors)] = [vector.data_ptr() for vector in vectors]
         size = function_of(library, "packed_size", _integer)(ctypes.addressof(call))
         packed = torch.empty(size, dtype=self.dtype, device="cpu")
         call.packed = packed.data_ptr()

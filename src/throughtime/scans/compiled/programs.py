@@ -228,13 +228,16 @@ def _unbuildable(program: str, dtype: str, name: str) -> str | None:
 _built: set[tuple[str, str]] = set()
 """Programs and dtypes that have a library."""
 
+able: set[Any] = set()
+"""Questions that were answered with "nothing is in the way" already, by those who ask here."""
+
 _warned: list[str] = []
 """Not empty once a person was told that nothing can be built here."""
 
 
 def forget() -> None:
     """As in a new process."""
-    for remembered in (_found, _failures, _built, _warned):
+    for remembered in (_found, _failures, _built, able, _warned):
         remembered.clear()
     build.load.cache_clear()
 

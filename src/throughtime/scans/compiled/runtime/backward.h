@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gradients.h"
+#include "in_place.h"
 #include "plan.h"
 
 #define REDUCES_BACK(s) (Cell::backward_phases[s] > 1)
@@ -24,10 +25,11 @@ struct Backward {
         Arena arena{c.scratch};
         zeros = arena.take(std::max(c.n, c.n_x) + W);
         dz = (item *)arena.take(plan.chunk_rows * plan.lddz / PAIR);
-        input = c.dx ? arena.take(depth(Cell::INPUTS) * plan.ldx) : nullptr;
+        bool packs = !plan.in_place_back();
+        input = c.dx && packs ? arena.take(depth(Cell::INPUTS) * plan.ldx) : nullptr;
         dx = c.dx ? arena.take(plan.chunk_rows * plan.ldx) : nullptr;
         for (int p = 0; p < Cell::PRODUCTS; p++)
-            product[p] = arena.take(depth(Cell::products[p].count) * plan.ldn);
+            product[p] = packs ? arena.take(depth(Cell::products[p].count) * plan.ldn) : nullptr;
         for (int k = 0; k < Cell::STATES; k++) carry[k] = arena.take(c.B * plan.ldn);
         for (int j = Cell::STATES; j < Cell::OPERANDS; j++) dvalue[j] = arena.take(c.B * plan.ldn);
         db = arena.take(plan.ldn * S);
@@ -103,12 +105,6 @@ struct Backward {
             long K = f.depth(Cell::products[p].count);
             return {f.product[p] + mine.unit0 * W * K, K};
         }
-        // Whether a stage from `first` on gives column i of dz a part.
-        static constexpr bool touched(int i, int first = 0) {
-            bool any = false;
-            for (int s = first; s <= Cell::STAGES; s++) any |= Cell::touches[s] >> i & 1;
-            return any;
-        }
         // The own units of rows of padded width.
         void clear(real *rows_of_units, long count) const {
             for (long r = 0; r < count; r++)
@@ -116,30 +112,25 @@ struct Backward {
         }
 
         void prepare() {
-            for (int p = 0; p < Cell::PRODUCTS; p++) {
+            for (int p = 0; p < Cell::PRODUCTS && !plan.in_place_back(); p++) {
                 Product q = Cell::products[p];
                 pack_columns(f.product[p] + mine.pack0 * W * f.depth(q.count), c.W_a, c.n, c.n,
                              plan.nv, mine.pack0, mine.pack1, q.slot, q.count);
             }
             long K = f.depth(Cell::INPUTS);
-            if (c.dx)
+            if (c.dx && !plan.in_place_back())
                 pack_columns(f.input + column0 * W * K, c.W_x, c.n_x, c.n, plan.nv, column0,
                              column1, 0, Cell::INPUTS);
             for (int k = 0; k < Cell::STATES; k++) clear(f.carry[k], c.B);
             clear(f.db, Cell::INPUTS);
             clear(f.dvector, Cell::VECTORS);
             for (int g = 0; g < Cell::GATES; g++) {
-                clear_rows(c.dW_x, g, c.n_x);
-                clear_rows(c.dW_a, g, c.n);
+                long row = g * c.n, none = !plan.steps();  // own units only
+                if (none || !is_written(true, g)) clear_rows(c.dW_x, row, c.n, unit0, unit1, c.n_x);
+                if (none || !is_written(false, g)) clear_rows(c.dW_a, row, c.n, unit0, unit1, c.n);
             }
             m.wait();
         }
-        // Zero in the rows of gate g that belong to own units.
-        void clear_rows(real *sums, int g, long width) const {
-            long first = std::min(unit0 * W, c.n), last = std::min(unit1 * W, c.n);
-            if (sums) std::fill_n(sums + (g * c.n + first) * width, (last - first) * width, real(0));
-        }
-
         void step(long t, long from) {
             for (long i = 0; i < mine.count(t); i++) right[i] = dz_row(t, mine.place(i), from);
             pieces<Cell::STAGES>(t);
@@ -173,6 +164,10 @@ struct Backward {
                 targets[i] = to + mine.place(i) * plan.ldn;
                 left.at[i] = right[i] + q.slot * W;
             }
+            if (plan.in_place_back())
+                return columns_product({c.W_a, Cell::gate + q.slot, q.count, c.n, c.n, DS * W},
+                                       left.at.data(), mine.count(t), mine.unit0, mine.unit1,
+                                       targets.data());
             columns(mine.unit0, mine.unit1, own(p), {plan.nv, q.count * W / PAIR, DS * W / PAIR},
                     mine.count(t), plan.tiled_steps());
         }
@@ -286,8 +281,12 @@ struct Backward {
                     count++;
                 }
             long K = f.depth(Cell::INPUTS);
-            columns(u0, u1, {f.input + u0 * W * K, K},
-                    {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count, by_rows);
+            if (plan.in_place_back())
+                columns_product({c.W_x, Cell::gate, Cell::INPUTS, c.n, c.n_x, DS * W},
+                                left.at.data(), count, u0, u1, targets.data());
+            else
+                columns(u0, u1, {f.input + u0 * W * K, K},
+                        {plan.nv, Cell::INPUTS * W / PAIR, DS * W / PAIR}, count, by_rows);
             for (long r = 0; r < count && width > 0; r++)
                 copy_row(targets[r] + first, width, results[r] + first);
         }
@@ -322,11 +321,10 @@ struct Backward {
                 for (int p = 0; c.dW_a && p < Cell::PRODUCTS; p++)
                     if (first_with_operand(p) == p) pack_operand(p, from, k, rows_here);
                 m.wait();
-                if (c.dW_x) gradient_block(K, 0, Cell::INPUTS, f.packed[X], c.dW_x, c.n_x);
-                for (int p = 0; c.dW_a && p < Cell::PRODUCTS; p++) {
-                    Product q = Cell::products[p];
-                    gradient_block(K, q.slot, q.count, f.packed[p], c.dW_a, c.n);
-                }
+                bool first = to == plan.steps() && k == 0;
+                if (c.dW_x) gradient_block(K, X, f.packed[X], c.dW_x, c.n_x, first);
+                for (int p = 0; c.dW_a && p < Cell::PRODUCTS; p++)
+                    gradient_block(K, p, f.packed[p], c.dW_a, c.n, first);
             }
             m.wait();  // dz is free for the next chunk
         }
@@ -349,8 +347,11 @@ struct Backward {
                 for (int s = 0; s < S; s++)
                     to = pack_units(to, from, count, (u * DS + s) * W, (const item *)f.zeros);
         }
-        void gradient_block(long K, int slot, int count, const real *operand, real *sums,
-                            long width) {
+        // Adds one block of rows to the sums of product p; `first`: the first of all blocks.
+        void gradient_block(long K, int p, const real *operand, real *sums, long width,
+                            bool first) {
+            int slot = p == X ? 0 : Cell::products[p].slot;
+            int count = p == X ? Cell::INPUTS : Cell::products[p].count;
             const real *dz = f.packed_dz + unit0 * S * W * BLOCK_WORDS;
             long vectors = (width + W - 1) / W, last = (unit1 - unit0) * count;
             auto add = [&](long g, long i) {
@@ -359,7 +360,8 @@ struct Backward {
                 for (int r = 0; r < many; r++) {
                     long u = (g + r) / count, s = slot + (g + r) % count, unit = (unit0 + u) * W;
                     of[r] = {dz + (u * S + s) * W * K, std::min<long>(W, c.n - unit),
-                             sums + (Cell::gate[s] * c.n + unit) * width};
+                             sums + (Cell::gate[s] * c.n + unit) * width,
+                             first && sums_begin(p, s)};
                 }
                 add_gradients(of, many, {K, V, operand + i * W * K, i * W, width}, f.nowhere);
             };

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "in_place.h"
 #include "plan.h"
 
 // Whether a stage reduces over the units, so that its pieces need whole rows.
@@ -147,11 +148,13 @@ struct Forward {
             if (plan.in_place()) {
                 for (long u = u0; u < u1; u++)
                     for (int s = slot; s < slot + count; s++)
-                        for (long r = 0; r < rows; r++) {
-                            long at = (u * S + s) * W;
+                        for (long r = 0; r < rows; r += 4) {
+                            long at = (u * S + s) * W, some = std::min(4l, rows - r);
                             const item *first = weights + (Cell::gate[s] * c.n + u * W) * K;
-                            vec sum = row_products(rows_at.at[r], first, K, plan.lanes(u));
-                            store(right[r] + at, load(from[r] + at) + sum);
+                            vec sum[4];
+                            rows_product(some, &rows_at.at[r], first, K, plan.lanes(u), sum);
+                            for (long i = 0; i < some; i++)
+                                store(right[r + i] + at, load(from[r + i] + at) + sum[i]);
                         }
                 return;
             }

@@ -22,6 +22,39 @@ constexpr int first_with_operand(int p) {
     return first;
 }
 
+// Whether nothing was added to the rows of gate g before product p's slot s; x's product is X.
+constexpr bool sums_begin(int p, int s) {
+    int first = p == X ? 0 : Cell::products[p].slot;
+    bool begins = !TILES;  // which add to what is there
+    for (int other = first; other < s; other++) begins &= Cell::gate[other] != Cell::gate[s];
+    for (int q = 0; q < p && p != X; q++)
+        for (int other = 0; other < Cell::products[q].count; other++)
+            begins &= Cell::gate[Cell::products[q].slot + other] != Cell::gate[s];
+    return begins;
+}
+// Whether the rows of gate g are written by x's product, or by any other.
+constexpr bool is_written(bool by_x, int g) {
+    bool any = false;
+    for (int s = 0; s < Cell::INPUTS && by_x; s++) any |= Cell::gate[s] == g;
+    for (int p = 0; p < Cell::PRODUCTS && !by_x; p++)
+        for (int s = 0; s < Cell::products[p].count; s++)
+            any |= Cell::gate[Cell::products[p].slot + s] == g;
+    return any && !TILES;
+}
+
+// Whether a stage from `first` on gives column i of dz a part.
+constexpr bool touched(int i, int first = 0) {
+    bool any = false;
+    for (int s = first; s <= Cell::STAGES; s++) any |= Cell::touches[s] >> i & 1;
+    return any;
+}
+
+// Zero in the rows of some vectors of units of a gate, whose `n` rows begin at `row`.
+static void clear_rows(real *sums, long row, long n, long unit0, long unit1, long width) {
+    long first = std::min(unit0 * W, n), last = std::min(unit1 * W, n);
+    if (sums) std::fill_n(sums + (row + first) * width, (last - first) * width, real(0));
+}
+
 // Reals as items.
 static void copy_row(const real *from, long width, item *to) {
     for (long i = 0; i < width; i += W) {
@@ -35,6 +68,7 @@ struct UnitRows {
     const real *dz;
     long units;
     real *sums;
+    bool begins;  // nothing was added yet: what stands there is not read
 };
 // A panel of an operand: V vectors of columns, `column` the first, in rows of `width` numbers.
 struct Panel {
@@ -123,7 +157,8 @@ static real *pack_units(real *to, const item *const *rows, long count, long colu
 
 // c[r][v] += sum over k of a[k][r] * w[k][v], both packed; k counts words.
 template <int V>
-static void gradient_tile(long K, const real *a, const real *w, real *const *c, long column) {
+static void gradient_tile(long K, const real *a, const real *w, real *const *c, long column,
+                          bool begins) {
     vec sum[GR][V];
 #pragma GCC unroll 8
     for (int r = 0; r < GR; r++)
@@ -139,28 +174,34 @@ static void gradient_tile(long K, const real *a, const real *w, real *const *c, 
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
             real *to = c[r] + column + v * W;
-            store(to, load(to) + sum[r][v]);
+            store(to, begins ? sum[r][v] : load(to) + sum[r][v]);
         }
 }
 
-static void gradient_tile(int V, long K, const real *a, const real *w, real *const *c, long column) {
+static void gradient_tile(int V, long K, const real *a, const real *w, real *const *c, long column,
+                          bool begins) {
     switch (V) {
-    case 1: return gradient_tile<1>(K, a, w, c, column);
-    case 2: return gradient_tile<2>(K, a, w, c, column);
-    case 3: return gradient_tile<3>(K, a, w, c, column);
-    default: return gradient_tile<4>(K, a, w, c, column);
+    case 1: return gradient_tile<1>(K, a, w, c, column, begins);
+    case 2: return gradient_tile<2>(K, a, w, c, column, begins);
+    case 3: return gradient_tile<3>(K, a, w, c, column, begins);
+    default: return gradient_tile<4>(K, a, w, c, column, begins);
     }
 }
 
 // The tile at the right edge, where fewer than V whole vectors are left.
 static void gradient_edge(int V, long K, const real *a, const real *w, real *const *to,
-                          long column, long width) {
-    vec sums[GR][GRAD_V] = {};
+                          long column, long width, bool begins) {
+    vec sums[GR][GRAD_V];
     real *row[GR];
     for (int r = 0; r < GR; r++) row[r] = (real *)sums[r];
-    gradient_tile(V, K, a, w, row, 0);
+    gradient_tile(V, K, a, w, row, 0, true);
     for (int r = 0; r < GR; r++)
-        for (long i = 0; i < width; i++) to[r][column + i] += row[r][i];
+        for (long i = 0; i < width; i += W) {
+            real *place = to[r] + column + i;
+            int lanes = (int)std::min<long>(W, width - i);
+            vec sum = sums[r][i / W];
+            store(place, begins ? sum : load(place, lanes) + sum, lanes);
+        }
 }
 
 static void add_gradients(const UnitRows *of, int, Panel p, real *nowhere) {
@@ -170,8 +211,8 @@ static void add_gradients(const UnitRows *of, int, Panel p, real *nowhere) {
         real *row[GR];
         for (int r = 0; r < GR; r++)
             row[r] = tile * GR + r < of->units ? of->sums + (tile * GR + r) * p.width : nowhere;
-        whole ? gradient_tile(p.V, p.K, a, p.words, row, p.column)
-              : gradient_edge(p.V, p.K, a, p.words, row, p.column, p.width - p.column);
+        whole ? gradient_tile(p.V, p.K, a, p.words, row, p.column, of->begins)
+              : gradient_edge(p.V, p.K, a, p.words, row, p.column, p.width - p.column, of->begins);
     }
 }
 

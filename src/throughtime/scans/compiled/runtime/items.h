@@ -91,6 +91,12 @@ static inline vec stored(const vec *words) {
 static inline vec load_words(const item *p, long items) {
     typedef real loose __attribute__((vector_size(VECTOR_BYTES), aligned(alignof(item)), may_alias));
     if (items >= W * PAIR) return *(const loose *)p;
+#if MASKED && ITEM_IS_HALF && defined(__AVX512BW__)
+    if (items <= 0) return vec{};
+    return (vec)_mm512_maskz_loadu_epi16((__mmask32)((1u << items) - 1), p);
+#elif MASKED && !ITEM_IS_HALF
+    return load((const real *)p, (int)std::max(items, 0l));
+#endif
     vec v = {};
     if (items > 0) memcpy(&v, p, items * sizeof(item));
     return v;

@@ -73,6 +73,7 @@ constexpr long CACHED_WEIGHTS = 5 << 18;  // bytes that stay in a core's second 
 // hears Ctrl-C.
 constexpr double PAUSE = PAUSE_WORK;
 constexpr long LEAST_TILED = 4;   // rows, at least, for tiles to pay
+constexpr long LEAST_PACKED = 64;  // rows of one step, at least, for tiles to pay for packing
 constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
 
 struct Plan {
@@ -115,8 +116,13 @@ struct Plan {
             work += alive[backward ? steps() - 1 - done : done] * row;
         return done;
     }
-    // Weights that are used once are not worth packing.
-    bool in_place() const { return c.T == 1 && !c.keep && !c.packed; }
+    // Weights that are used once are not worth packing, unless tiles make up for it.
+    bool in_place() const { return c.T == 1 && !c.packed && !(TILES && c.B >= LEAST_PACKED); }
+    // The same backward. Pairs of weights are put together anew for every few rows, which many rows
+    // do not pay for; the bits are those of packed weights.
+    bool in_place_back() const {
+        return in_place() && S * W / PAIR <= BLOCK_K && (PAIR == 1 || c.B <= 4);
+    }
     // Vectors of a chunk of packed weights.
     int vectors() const { return c.packed ? STEP_V : MAX_V; }
     // Whether the products of a step, and those of many steps, are made by tiles. Never for one
@@ -126,7 +132,8 @@ struct Plan {
     // As many threads as have a vector of units each, and enough to do between two barriers; for one
     // step, enough to be worth waking up.
     int threads() const {
-        long work = c.B * c.n * S * (c.packed ? (c.n + c.n_x) / 2 : c.n) / (c.packed ? 65536 : 16384);
+        long each = c.T == 1 ? (c.n + c.n_x) / 2 : c.n;
+        long work = c.B * c.n * S * each / (c.T == 1 ? 65536 : 16384);
         return std::max(1l, std::min({(long)c.threads, nv, work}));
     }
     // Zero beyond the end of each sequence.

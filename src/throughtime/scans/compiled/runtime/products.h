@@ -192,27 +192,3 @@ static void chunk_product(int V, Stretch k, const item *const *a, const real *w,
             c.from = c.to;
         }
 }
-
-// The products of one row a [K] with W rows of weights that lie K apart, not packed: worth it where
-// the weights are used once. Of the rows, `lanes` exist.
-static vec row_products(const item *a, const item *weights, long K, int lanes) {
-    vec sum[W];
-#pragma GCC unroll 16
-    for (int i = 0; i < W; i++) sum[i] = vec{};
-    const item *row[W];
-    for (int i = 0; i < W; i++) row[i] = weights + (i < lanes ? i : 0) * K;
-    long k = 0;
-    for (; k + W <= K; k += W) {
-        vec left = load(a + k);
-#pragma GCC unroll 16
-        for (int i = 0; i < W; i++) sum[i] = fused(left, load(row[i] + k), sum[i]);
-    }
-    if (k < K) {
-        vec left = load(a + k, K - k);
-        for (int i = 0; i < W; i++) sum[i] = fused(left, load(row[i] + k, K - k), sum[i]);
-    }
-    transpose(sum);
-    for (int h = W / 2; h; h /= 2)
-        for (int i = 0; i < h; i++) sum[i] += sum[i + h];
-    return sum[0];
-}

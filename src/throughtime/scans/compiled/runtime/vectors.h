@@ -2,7 +2,8 @@
 //
 // `real` is float or double, `vec` holds W of them; every operator acts on all lanes. GCC and
 // Clang translate these vectors to AVX-512, AVX2, SSE or NEON. Accuracy in float: at most 4 units
-// in the last place (the suite measures it); in double the C library's functions, lane by lane.
+// in the last place (the suite measures it), as good in double, where logarithms and powers are the
+// C library's, lane by lane.
 //
 // Polynomials: least maximum relative error, fitted by Lawson's iteration; see scripts/fit.py.
 
@@ -30,6 +31,13 @@
 #define VECTOR_BYTES NATIVE_BYTES
 #endif
 
+// Whether a part of a vector can be read and written by a mask; sanitizers do not see that.
+#if defined(__AVX512F__) && VECTOR_BYTES == 64 && !defined(__SANITIZE_ADDRESS__)
+#define MASKED 1
+#else
+#define MASKED 0
+#endif
+
 template <class T> struct Lanes;
 template <> struct Lanes<float> {
     typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
@@ -51,6 +59,11 @@ static inline void store(real *p, vec v) { *(Lanes<real>::unaligned *)p = v; }
 // The first `lanes` of them; the others read as zero and are not written.
 static inline vec load(const real *p, int lanes) {
     if (lanes == W) return load(p);
+#if MASKED && REAL_IS_FLOAT
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), p);
+#elif MASKED
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << lanes) - 1), p);
+#endif
     vec v = {};
     memcpy(&v, p, lanes * sizeof(real));
     return v;
@@ -63,10 +76,14 @@ static inline vec load_truths(const uint8_t *p, int lanes) {
     return __builtin_convertvector(v, vec);
 }
 static inline void store(real *p, vec v, int lanes) {
-    if (lanes == W)
-        store(p, v);
-    else
-        memcpy(p, &v, lanes * sizeof(real));
+    if (lanes == W) return store(p, v);
+#if MASKED && REAL_IS_FLOAT
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << lanes) - 1), (__m512)v);
+#elif MASKED
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << lanes) - 1), (__m512d)v);
+#else
+    memcpy(p, &v, lanes * sizeof(real));
+#endif
 }
 
 // Keeps v in a register: the compiler would rather read it from memory at each use.
@@ -201,6 +218,13 @@ static inline vec sign_(vec x) {
     return (x > 0 ? all(1) : all(0)) - (x < 0 ? all(1) : all(0));
 }
 
+template <class... C> static inline vec horner(vec x, real c0, C... c) {
+    if constexpr (sizeof...(c) == 0)
+        return all(c0);
+    else
+        return c0 + x * horner(x, c...);
+}
+
 #if REAL_IS_FLOAT
 
 // 1 / x for an x that is neither zero, denormal, infinite nor near the largest number.
@@ -211,13 +235,6 @@ static inline vec reciprocal_(vec x) {
 #else
     return 1 / x;
 #endif
-}
-
-template <class... C> static inline vec horner(vec x, float c0, C... c) {
-    if constexpr (sizeof...(c) == 0)
-        return all(c0);
-    else
-        return c0 + x * horner(x, c...);
 }
 
 // NaN stays NaN.
@@ -305,11 +322,52 @@ static inline vec log1p_(vec x) {
 
 #else
 
-static inline vec exp_(vec x) { return each(x, [](real v) { return std::exp(v); }); }
-static inline vec expm1_(vec x) { return each(x, [](real v) { return std::expm1(v); }); }
-static inline vec tanh_(vec x) { return each(x, [](real v) { return std::tanh(v); }); }
+static inline vec between(vec x, double low, double high) {  // NaN stays NaN
+    x = x < low ? all(low) : x;
+    return x > high ? all(high) : x;
+}
+
+// As in float, for |x| <= 746; the polynomial is Taylor's, whose next term is below a rounding.
+struct PowerOfTwo {
+    vec shifted, p;
+    static constexpr double ROUNDER = 6755399441055744.0;  // 1.5 * 2^52 rounds to integers
+    static constexpr double SHIFT = ROUNDER + 1023;
+
+    explicit PowerOfTwo(vec x) {
+        shifted = x * 1.4426950408889634 + SHIFT;
+        vec r = x - k() * 6.93147180369123816490e-01;  // ln 2 in two parts
+        r = r - k() * 1.90821492927058770002e-10;
+        p = r + r * r * horner(r, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040,
+                               1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800,
+                               1.0 / 479001600, 1.0 / 6227020800);
+    }
+    vec k() const { return shifted - SHIFT; }
+    static vec exp2(vec k) { return (vec)((mask)(k + SHIFT) << 52); }
+};
+
+static inline vec exp_(vec x) {
+    PowerOfTwo e(between(x, -746, 710));
+    vec half = (e.k() * 0.5 + PowerOfTwo::ROUNDER) - PowerOfTwo::ROUNDER;
+    // Two factors: neither over- nor underflows.
+    return (1 + e.p) * PowerOfTwo::exp2(half) * PowerOfTwo::exp2(e.k() - half);
+}
+
+static inline vec expm1_(vec x) {
+    PowerOfTwo e(between(x, -40, 710));
+    vec half = PowerOfTwo::exp2(e.k() - 1);
+    return 2 * (half * e.p + (half - 0.5));
+}
+
+static inline vec sigmoid_(vec x) { return 1 / (1 + exp_(-x)); }
+
+static inline vec tanh_(vec x) {
+    PowerOfTwo e(between(2 * x, -40, 40));
+    vec two_k = PowerOfTwo::exp2(e.k());
+    vec em1 = two_k * e.p + (two_k - 1);
+    return em1 / (em1 + 2);
+}
+
 static inline vec log_(vec x) { return each(x, [](real v) { return std::log(v); }); }
 static inline vec log1p_(vec x) { return each(x, [](real v) { return std::log1p(v); }); }
-static inline vec sigmoid_(vec x) { return 1 / (1 + exp_(-x)); }
 
 #endif
