@@ -1,8 +1,7 @@
 // Backward: from the last step to the first, dz of a chunk of time, then dx and dW of that chunk.
 //
-// `carry` is the gradient by the states, at first of step t, after its pieces of step t-1. The
-// products with dz that need no order in time, dx = dz W_x, dW = sum of dz [v, x], follow chunk by
-// chunk, while dz is at hand.
+// `carry` is the gradient by the states, at first of step t, after its pieces of step t-1. Products
+// with dz that need no order in time, dx = dz W_x, dW = sum of dz [v, x], follow chunk by chunk.
 
 #pragma once
 
@@ -125,7 +124,7 @@ struct Backward {
             clear(f.db, Cell::INPUTS);
             clear(f.dvector, Cell::VECTORS);
             for (int g = 0; g < Cell::GATES; g++) {
-                long row = g * c.n, none = !plan.steps();  // own units only
+                long row = g * c.n, none = !plan.steps();
                 if (none || !is_written(true, g)) clear_rows(c.dW_x, row, c.n, unit0, unit1, c.n_x);
                 if (none || !is_written(false, g)) clear_rows(c.dW_a, row, c.n, unit0, unit1, c.n);
             }
@@ -385,12 +384,11 @@ struct Backward {
                         from = c.dfinal[k] ? c.dfinal[k] + plan.order[b] * c.n + first : f.zeros;
                     std::copy_n(from, last - first, to + plan.order[b] * c.n + first);
                 }
-            if (first >= last) return;
-            for (int i = 0; i < Cell::VECTORS; i++)
+            for (int i = 0; i < Cell::VECTORS && first < last; i++)
                 if (c.dvectors[i])
                     std::copy_n(f.dvector + i * plan.ldn + first, last - first,
                                 c.dvectors[i] + first);
-            if (c.db) {
+            if (c.db && first < last) {
                 for (int g = 0; g < Cell::GATES; g++)
                     std::fill_n(c.db + g * c.n + first, last - first, real(0));
                 for (int s = 0; s < Cell::INPUTS; s++)
