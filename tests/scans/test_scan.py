@@ -350,17 +350,20 @@ def test_auto_takes_the_cheapest_backend_that_can_run(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cell", "T", "dtype", "taken"),
+    ("cell", "T", "n", "dtype", "taken"),
     [
-        (tt.LSTM(), 8, torch.float32, compiled),
-        (tt.LSTM(), 8, torch.bfloat16, compiled),
-        (tt.LSTM(), 1, torch.float32, native),
-        (tt.LSTM(), 1, torch.bfloat16, compiled),  # torch's cells round the state at each step
-        (tt.GRU(), 1, torch.float32, compiled),  # torch has none
+        (tt.LSTM(), 8, 3, torch.float32, compiled),
+        (tt.LSTM(), 8, 3, torch.bfloat16, compiled),
+        (tt.LSTM(), 1, 3, torch.float32, compiled),
+        (tt.LSTM(), 1, 3, torch.bfloat16, compiled),
+        (tt.LSTM(), 1, 512, torch.float32, compiled),
+        (tt.LSTM(), 1, 512, torch.bfloat16, native),  # with gradients: oneDNN's products
+        (tt.GRU(), 1, 512, torch.bfloat16, compiled),  # torch has none
     ],
 )
-def test_auto_takes_torchs_cells_for_a_step_alone(cell, T, dtype, taken):
-    w = cell.weights(4, 3, dtype=dtype)
+def test_auto_takes_torchs_cells_for_a_wide_step_in_bfloat16(cell, T, n, dtype, taken):
+    w = cell.weights(4, n, dtype=dtype)
+    w.W_a.requires_grad_()
     p = scans.Problem(cell, w, torch.zeros(T, 32, 4, dtype=dtype))
     assert tt.why_not("compiled", cell, p.x, w) is None
     assert scans.choose("auto", p).run is taken.run

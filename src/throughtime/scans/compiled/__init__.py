@@ -26,7 +26,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 def prepare(problem: Problem) -> Runnable | str:
     """For pointwise equations: on the CPU with a C++ compiler, on CUDA with Triton."""
-    return why_not(problem) or RUNNABLE
+    return why_not(problem) or Runnable(run, cost, carries_float32=True)
 
 
 def why_not(problem: Problem) -> str | None:
@@ -147,6 +147,3 @@ def library_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 in place of bfloat16 where the processor cannot multiply that."""
     slow = dtype == torch.bfloat16 and not build.multiplies_halves()
     return torch.float32 if slow else dtype
-
-
-RUNNABLE = Runnable(run, cost, carries_float32=True)

@@ -28,13 +28,8 @@ def serves(device: torch.device) -> bool:
 
 def interpreted(device: torch.device) -> bool:
     """Whether they run in Triton's interpreter, on the CPU."""
-    return device.type == "cpu" and _interprets() and VARIABLE in os.environ
-
-
-@functools.cache
-def _interprets() -> bool:
-    """Whether Triton does: it asks once, too, when it is imported."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
+    asked = os.environ.get("TRITON_INTERPRET") == "1" and VARIABLE in os.environ
+    return device.type == "cpu" and asked
 
 
 @functools.cache
