@@ -132,6 +132,7 @@ static void columns_product(const Columns &of, const item *const *left, long fir
 // columns [v0, v1). The order of every sum is that of `chunk_product` over packed weights.
 static void columns_product(const Columns &of, const item *const *left, long rows, long v0, long v1,
                             real *const *to) {
+    if (of.slots == 0) return;
     long nv = (of.n + W - 1) / W, step = BLOCK_K / (of.slots * W / PAIR);
     for (long first = 0; first < nv; first += step)
         for (long v = v0; v < v1; v += 4) {
