@@ -1,6 +1,7 @@
 """Triton's interpreter, which runs kernels of GPUs on tensors of the CPU (`conftest` asks for it).
 
-What it lacks is added here: functions of libdevice, and indices under NumPy 2.4.
+What it lacks is added here: functions of libdevice, indices under NumPy 2.4, and truths that stay
+truths as tensors (Triton 3.9).
 """
 
 from __future__ import annotations
@@ -29,6 +30,18 @@ def _patch_and_mend(tensor, scope):
 
 
 interpreter._patch_lang_tensor = _patch_and_mend
+
+_splat = interpreter.InterpreterBuilder.create_splat
+
+
+def _splat_of_truths(self, shape, one):
+    """Triton 3.9 gives a comparison the dtype of what was compared, and no mask may be a number."""
+    if one.data.dtype == np.bool_:
+        one = interpreter.TensorHandle(one.data, tl.int1)
+    return _splat(self, shape, one)
+
+
+interpreter.InterpreterBuilder.create_splat = _splat_of_truths
 
 
 def _of_numpy(function):

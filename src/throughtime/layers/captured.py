@@ -2,7 +2,7 @@
 
 A step of a stack is some dozens of short kernels, and each costs the processor more than the GPU.
 A graph holds them with the addresses of what they read and write: so the inputs are copied to
-places of its own, and what it made is copied from there. `Recording` makes a graph; all else
+places of its own, and what it made is copied from there. `ground.recorded` makes a graph; all else
 here is the same without a GPU.
 """
 
@@ -11,76 +11,17 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from ..ground.recorded import Function, Recording, Replays, Turns, turns_on
 
 EAGER = 2
 """Steps of one shape before it is captured: a capture costs as much as some hundred steps."""
 
 MOST = 8
 """Graphs kept; each has memory of its own. The one that was used longest ago goes."""
-
-Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-
-
-class Replays(Protocol):
-    """What was captured: `made` is written anew by each `replay`."""
-
-    made: Sequence[Tensor]
-
-    def replay(self) -> None:
-        """Do it again, on the current stream."""
-
-
-class Recording:
-    """A function of tensors at fixed addresses, captured on a stream aside."""
-
-    def __init__(self, function: Function, given: Sequence[Tensor]) -> None:
-        self.given = given  # a graph reads them where they are
-        device = given[0].device
-        with torch.cuda.device(device):
-            aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
-            aside.wait_stream(here)
-            with torch.cuda.stream(aside):  # kernels are compiled, libraries get their workspaces
-                function(given)
-            here.wait_stream(aside)
-            self.graph = torch.cuda.CUDAGraph()
-            # other threads may go on meanwhile with what capturing forbids
-            with torch.cuda.graph(self.graph, stream=aside, capture_error_mode="thread_local"):
-                self.made = function(given)
-
-    def replay(self) -> None:
-        """Do it again, on the current stream."""
-        self.graph.replay()
-
-
-class Turns:
-    """Keeps uses of a graph's memory apart: each waits for the one before, whatever its stream."""
-
-    def __init__(self) -> None:
-        self.done: Any = None
-
-    def begin(self) -> None:
-        """Wait, on the current stream."""
-        if self.done is not None:
-            torch.cuda.current_stream().wait_event(self.done)
-
-    def end(self) -> None:
-        """Tell the next."""
-        self.done = torch.cuda.current_stream().record_event()
-
-
-class NoTurns(Turns):
-    """Where there are no streams."""
-
-    def begin(self) -> None:
-        """Nothing to wait for."""
-
-    def end(self) -> None:
-        """Nothing to tell."""
-
 
 class Graphs:
     """The graphs of one function, by the shapes of what it is given. Any thread may call."""
@@ -101,7 +42,8 @@ class Graphs:
                     return None
                 self.kept[key] = self.capture(function, given)
                 if len(self.kept) > MOST:
-                    gone, _ = self.kept.popitem(last=False)
+                    gone, (_, _, turns) = self.kept.popitem(last=False)
+                    turns.finish()
                     del self.seen[gone]
             self.kept.move_to_end(key)
             places, recording, turns = self.kept[key]
@@ -119,8 +61,7 @@ class Graphs:
         """A graph, with places for what it is given that outlive a block of inference mode."""
         with torch.inference_mode(False), torch.no_grad():
             places = [torch.empty_like(one).copy_(one) for one in given]
-            turns = Turns() if places[0].is_cuda else NoTurns()
-            return places, self.record(function, places), turns
+            return places, self.record(function, places), turns_on(places[0].device)
 
 
 def capturable(*tensors: Tensor) -> bool:

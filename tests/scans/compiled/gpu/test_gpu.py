@@ -11,8 +11,7 @@ from cases import ALL_CELLS, NAMED, TwoMemories, assert_close, assert_same, outc
 from compiling import Back, Slow, Timed
 from throughtime.ground.errors import BackendUnavailable, InputError
 from throughtime.scans.compiled import gpu, programs
-from throughtime.scans.compiled.gpu import call, memory, ways
-from throughtime.scans.compiled.inputs import Inputs
+from throughtime.scans.compiled.gpu import call, launching, memory, ways
 
 pytest.importorskip("triton")
 if torch.cuda.is_available():
@@ -230,9 +229,8 @@ def test_only_programs_that_wait_must_be_on_the_device_together(name, n):
 
     sizes = memory.Sizes(programs.find(tt.LSTM(), "triton"), 5, 16, n)
     way = ways.found(sizes.facts, 16, n, 2, ways.H100)[name]
-    kernel, x = Kernel(), torch.zeros(5, 16, n)
-    inputs = Inputs(x, x, x, x, [], [])
-    call.launch(kernel, way, sizes, inputs, (), [])
+    kernel, given = Kernel(), {"x": torch.zeros(5, 16, n), "lengths": None, "reset": None}
+    launching.launch(kernel, way, sizes, given, range(0), {})
     assert asked.get("launch_cooperative_grid", False) == (kernel.programs[0] > 1)
     assert (kernel.programs[0] > 1) == (name == "grid")
 

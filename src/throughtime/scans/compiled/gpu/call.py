@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,9 @@ from ....ground import lengths as ragged
 from ..call import as_numbers
 from ..inputs import Inputs
 from . import kernels, memory, products
+from .launching import launch
 from .memory import Sizes, kept_size
-from .ways import Way, choose, power
+from .ways import choose
 
 __all__ = ["kept_size", "scan", "scan_backward"]
 
@@ -84,59 +84,23 @@ def forward(program: str, inputs: Inputs, y: Tensor, carry: Tensor, kept: Tensor
     if buffers["states"].numel():
         buffers["states"][:, 0] = carry[1:]
     products.inputs_first(buffers["zx"], inputs, sizes)
-    given = (
-        x, buffers["zx"], buffers["zr"], inputs.W_a, stacked(inputs.vectors, carry),
-        stacked(inputs.streams, carry), inputs.lengths, inputs.reset, carry, buffers["states"],
-        buffers["values"], buffers["y"],
-    )  # fmt: skip
+    given = {
+        "x": x, "zx": buffers["zx"], "zr": buffers["zr"], "W": inputs.W_a,
+        "p": stacked(inputs.vectors), "q": stacked(inputs.streams), "lengths": inputs.lengths,
+        "reset": inputs.reset, "carry": carry, "states": buffers["states"],
+        "values": buffers["values"], "y": buffers["y"],
+    }  # fmt: skip
     first = 0 if sizes.facts["stages"][0] else 1  # nothing to do before the first product
     segments = range(first, sizes.facts["segments"][0])
-    order = [(t, segment) for t in range(T) for segment in segments]
-    launch(kernels.load(program).forward, way, sizes, inputs, given, order, KEEP=keep)
+    launch(kernels.load(program).forward, way, sizes, given, segments, {"KEEP": keep})
     y.copy_(buffers["y"][1:])
 
 
-def stacked(parts: Sequence[Tensor], instead: Tensor) -> Tensor:
-    """Vectors, or streams, in float32 as one tensor, or what stands in for none."""
+def stacked(parts: Sequence[Tensor]) -> Tensor | None:
+    """Vectors, or streams, in float32 as one tensor; None for none."""
     if not parts:
-        return instead
+        return None
     return torch.stack([as_numbers(part).float() for part in parts])
-
-
-def launch(
-    kernel: Any, way: Way, sizes: Sizes, inputs: Inputs, given: Sequence[Any],
-    order: Sequence[tuple[int, int]], **options: Any,
-) -> None:  # fmt: skip
-    """The kernel over all steps: at once, or each (step, segment) of `order` by itself."""
-    x, T, B, n = inputs.x, sizes.T, sizes.B, sizes.n
-    columns, tiles = way.programs(B, n)
-    arrived = torch.zeros(tiles, dtype=torch.int32, device=x.device)
-    reductions = max(sizes.facts["reductions"])
-    parts = 2 * reductions * tiles * way.BM * power(columns)
-    sums = x.new_empty(parts, dtype=torch.float32)
-    given = [x if one is None else one for one in given]
-    arguments = [*given, arrived, sums if reductions else arrived, T, B, n]
-    options |= {
-        "BM": way.BM, "BU": way.BU, "KS": way.KS, "KC": way.KC, "ALONE": way.alone,
-        "RESIDENT": way.resident, "RAGGED": inputs.lengths is not None,
-        "RESET": inputs.reset is not None, "COLS": power(columns), "PRECISION": precision(x),
-        "num_warps": way.warps, "num_stages": 2, "enable_fp_fusion": True,
-    }  # fmt: skip
-    run = kernel[columns, tiles]
-    with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
-        if not way.stepwise:
-            # Only programs that wait for each other must all be on the device.
-            together = {"launch_cooperative_grid": True} if columns > 1 else {}
-            run(*arguments, 0, T, SEG=-1, **options, **together)
-            return
-        for t, segment in order:
-            run(*arguments, t, t + 1, SEG=segment, **options)
-
-
-def precision(x: Tensor) -> str:
-    """Of products of float32, as torch's settings say."""
-    tf32 = x.is_cuda and torch.backends.cuda.matmul.fp32_precision == "tf32"
-    return "tf32" if tf32 else "ieee"
 
 
 def scan_backward(
@@ -190,14 +154,15 @@ def _gradients(
     held = sizes.K + sizes.J + sizes.S + sizes.Q
     hold = carry.new_empty(held, B, n) if way.stepwise else None
     dy = None if dy is None else as_numbers(dy).to(x.dtype).contiguous()
-    given = (
-        x, buffers["zx"], buffers["zr"], products.by_column(W_a), stacked(inputs.vectors, carry),
-        stacked(inputs.streams, carry), lengths, inputs.reset, carry, buffers["states"],
-        buffers["y"], dy, dz["zx"], dz["zr"], dz.get("x"), dp, dq, hold,
-    )  # fmt: skip
+    given = {
+        "x": x, "zx": buffers["zx"], "zr": buffers["zr"], "W": products.by_column(W_a),
+        "p": stacked(inputs.vectors), "q": stacked(inputs.streams), "lengths": lengths,
+        "reset": inputs.reset, "carry": carry, "states": buffers["states"], "y": buffers["y"],
+        "dy": dy, "dzx": dz["zx"], "dzr": dz["zr"], "ddirect": dz.get("x"), "dp": dp, "dq": dq,
+        "hold": hold,
+    }  # fmt: skip
     options = {"KEEP": True, "HAS_DY": dy is not None, "WANT_DQ": dq_wanted}
     segments = range(sizes.facts["segments"][1])
-    order = [(t, segment) for t in reversed(range(T)) for segment in segments]
-    launch(kernels.load(program).backward, way, sizes, inputs, given, order, **options)
+    launch(kernels.load(program).backward, way, sizes, given, segments, options, back=True)
     large = products.gradients(dz, buffers, inputs, sizes, wanted)
     return [*large, *dp.sum(1).unbind(), *carry.unbind(), *dq.unbind()]
