@@ -11,14 +11,30 @@ import numpy as np
 import pytest
 import torch
 
+import throughtime as tt
 from cases import ALL_CELLS
-from throughtime.config import ClassifierModelConfig, ConditionalModelConfig, ModelConfig
+from throughtime.config import (
+    ClassifierModelConfig,
+    ConditionalModelConfig,
+    DecoderConfig,
+    ModelConfig,
+    TaggerModelConfig,
+    TranslatorModelConfig,
+)
+from throughtime.config.forecast import ForecastModelConfig
+from throughtime.config.regression import RegressionModelConfig
 from throughtime.data.vocabulary import BOS, PAD, UNK, Vocabulary
 from throughtime.export import c
 from throughtime.layers.inputs import NumberInput, TokenInput
 from throughtime.models.classifier import Classifier
 from throughtime.models.conditional import ConditionalModel
+from throughtime.models.forecaster import Forecaster, Sizes
+from throughtime.models.frames import FrameModel
 from throughtime.models.language import LanguageModel
+from throughtime.models.regressor import Regressor
+from throughtime.models.step_tagger import StepTagger
+from throughtime.models.tagger import Tagger
+from throughtime.models.translator import Translator
 from throughtime.tasks.exported import Exported
 
 TEXT = "The cat, which already ate, was full; the dog? Not yet. Ärger\n"
@@ -157,3 +173,72 @@ def ran(folder, *flags):
     said = subprocess.run([folder / "t"], capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr
     return said.stdout
+
+
+# ---- models of the other tasks ------------------------------------------------------------------
+
+ONE = tt.GRU()
+NARROW = {"hidden_size": 9, "output_layers": [6], "num_layers": 2}
+SPELLED = vocabulary("char")
+
+
+def tagger(cell=ONE, characters="recurrent", head="softmax", both=True, legal=None, **sizes):
+    """A tagger of words, and what an exporter is told of it."""
+    v, labels = vocabulary("word"), ["O", "B-x", "I-x", "B-y"]
+    values = {"embedding_size": 5, "char_embedding_size": 4, "char_size": 6, **NARROW, **sizes}
+    config = TaggerModelConfig(characters=characters, head=head, bidirectional=both, **values)
+    model = randomised(Tagger(cell, tt.LSTM(), (len(v), len(SPELLED), 4), config, legal))
+    return model, Exported(model.outline(), "tag", v, labels, characters=SPELLED)
+
+
+def step_tagger(cell=ONE, head="softmax", both=False, **settings):
+    """A tagger of steps of three numbers."""
+    inputs = NumberInput(3, standardises=True)
+    config = TaggerModelConfig(head=head, bidirectional=both, **{**NARROW, **settings})
+    model = randomised(StepTagger(cell, inputs, 3, config))
+    inputs.mean += torch.arange(3) + 3.0
+    inputs.deviation *= 2.5
+    return model, Exported(model.outline(), "tag", labels=("up", "down", "flat"))
+
+
+def regressor(cell=ONE, both=False, **settings):
+    """Two targets of sequences of three numbers."""
+    inputs = NumberInput(3)
+    config = RegressionModelConfig(bidirectional=both, **{**NARROW, **settings})
+    model = randomised(Regressor(cell, inputs, 2, config))
+    quantiles = tuple(config.quantiles) if config.loss == "quantiles" else ()
+    return model, Exported(model.outline(), "numbers", labels=("a", "b"), quantiles=quantiles)
+
+
+def frames(cell=ONE, **settings):
+    """A model of frames of 88 keys."""
+    config = DecoderConfig(**{**NARROW, "embedding_size": 5, **settings})
+    model = randomised(FrameModel(cell, 88, config))
+    return model, Exported(model.outline(), "frame")
+
+
+def forecaster(cell=ONE, observed=0, known=2, calendar=(), **settings):
+    """Three steps ahead of a window of eight, two targets."""
+    config = ForecastModelConfig(**{**NARROW, **settings})
+    features = known + 2 * len(calendar)
+    model = randomised(Forecaster(cell, Sizes(8, 3, 2, 2 + observed, features, 0), config))
+    scale = np.array([3.0, -2.0]), np.array([2.0, 0.5])
+    names = ["load", "heat", *"opqr"[:observed], *"uvw"[:known]]
+    others = np.arange(observed + known) + 1.0, np.full(observed + known, 1.5)
+    return model, Exported(
+        model.outline(), "forecast", labels=names[:2], columns=names, series={"one": scale},
+        others=others, calendar=calendar, step=1 / 24, quantiles=model.outline().window.quantiles,
+    )  # fmt: skip
+
+
+def translator(cell=ONE, decoder=None, levels=("char", "word"), **settings):
+    """From characters to words."""
+    source, target = map(vocabulary, levels)
+    sizes = {"hidden_size": 8, "embedding_size": 8, "encoder_layers": 2, **settings}
+    config = TranslatorModelConfig(**sizes)
+    made = Translator(cell, decoder or cell, len(source), len(target), config)
+    model = randomised(made)
+    return model, Exported(
+        model.outline(), "translation", source, opening=(BOS,), never=(PAD, BOS), eos=3,
+        target=target,
+    )  # fmt: skip

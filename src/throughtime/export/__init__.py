@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..ground.errors import InputError, one_of
 from ..ground.output import make_folder
@@ -38,6 +42,8 @@ def write(
     if to == "onnx":
         from . import onnx
 
+        plain(exported)
+
         one_of("precision", precision, onnx.PRECISIONS)
         one_of("form", form, ("step",))
         put(folder, onnx.files(exported, name, precision, what))
@@ -53,6 +59,16 @@ def write(
         )
     put(folder, c.files(exported, name, precision, what))
     return folder
+
+
+def plain(exported: Exported) -> None:
+    """`InputError` for what C alone is made of."""
+    if exported.says not in ("token", "label"):
+        raise InputError(f"a model that says a {exported.says} is not exported to ONNX yet.")
+    if any(scan.uneven for layer in exported.outline.layers for scan in layer.scans):
+        raise InputError(
+            "a cell with sizes of its own, or that looks further back, is not exported to ONNX yet."
+        )
 
 
 def put(folder: Path, files: Mapping[str, str | bytes]) -> None:
@@ -85,7 +101,18 @@ def numbers_in(exported: Exported) -> int:
     """How many numbers the weights are."""
     outline = exported.outline
     table = getattr(outline.inputs, "table", None)
-    count = 0 if table is None or outline.tied else table.size
-    scans = [scan for layer in outline.layers for scan in layer.scans]
-    count += sum(s.W_x.size + s.W_a.size + s.b.size for s in scans)
-    return count + sum(one.W.size + one.b.size for one in outline.outputs)
+    tied = table.size if outline.tied and table is not None else 0
+    return counted(outline) - tied
+
+
+def counted(part: Any) -> int:
+    """The numbers of all arrays in a part of an outline."""
+    if isinstance(part, np.ndarray):
+        return part.size
+    if isinstance(part, Mapping):
+        return sum(map(counted, part.values()))
+    if isinstance(part, tuple):
+        return sum(map(counted, part))
+    if is_dataclass(part) and not isinstance(part, type):
+        return sum(counted(getattr(part, field.name)) for field in fields(part))
+    return 0

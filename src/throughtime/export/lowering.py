@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from ..cells import Cell
 from ..ground.errors import InputError
-from ..layers.outline import Affine, Array, Layer, Outline, Scan, Tokens
+from ..layers.outline import (
+    Affine,
+    Array,
+    Chain,
+    Outline,
+    Scan,
+    Scores,
+    Spelling,
+    Tokens,
+    Writer,
+)
+from ..scans.compiled.even import evened
 from ..scans.compiled.trace import Trace, Untraceable, trace
 
 
@@ -24,7 +35,7 @@ class Lowered:
 
 def lowered(outline: Outline, precision: str = "float32") -> Lowered:
     """Folded where that makes the model smaller, and rounded to the precision that is stored."""
-    traces = tuple(tuple(traced(s.cell) for s in layer.scans) for layer in outline.layers)
+    traces = tuple(tuple(map(traced, layer.scans)) for layer in outline.layers)
     folded = foldable(outline, traces)
     if folded:
         outline = fold(outline)
@@ -33,26 +44,73 @@ def lowered(outline: Outline, precision: str = "float32") -> Lowered:
     return Lowered(outline, traces, folded)
 
 
-def traced(cell: Cell) -> Trace:
-    """The cell's equations as products and what stands between; `InputError` where they are not."""
+def traced(scan: Scan) -> Trace:
+    """The cell's equations as products and what stands between; `InputError` where they are not.
+
+    Of a cell with sizes of its own, those of its even cell, whose gates are the cell's and then its
+    matrices, and whose inputs are masks: `q[k]` is whether a unit is one of the size `masked[k]`.
+    """
     try:
-        return trace(cell)
+        return trace(evened(scan.cell, scan.sizes) if scan.uneven else scan.cell)
     except Untraceable as error:
-        raise InputError(f"{cell!r} cannot be exported: {error}") from error
+        raise InputError(f"{scan.cell!r} cannot be exported: {error}") from error
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide what a step reads and makes is: the slots' maps, states, vectors and masks."""
+
+    slots: tuple[int, ...]
+    states: tuple[int, ...]
+    vectors: tuple[int, ...]
+    masks: tuple[int, ...]
+    widest: int
+
+
+def widths(scan: Scan, trace: Trace) -> Widths:
+    """Of a scan, `direct` among the slots."""
+    sizes, cell = scan.sizes, scan.cell
+    matrices = list(scan.matrices.values())
+    of_gates = [scan.n] * len(cell.gates) + [len(W) for W in matrices]
+    slots = [of_gates[gate] for gate in trace.gates]
+    if trace.direct is not None:
+        slots[trace.direct] = scan.n_x
+    vectors = tuple(sizes[cell.sizes.get(name, "n")] for name in cell.vectors)
+    masks: tuple[int, ...] = ()
+    if scan.uneven:
+        masks = tuple(sizes[name] for name in evened(cell, sizes).masked)
+    states = tuple(len(part) for part in scan.first)
+    return Widths(tuple(slots), states, vectors, masks, max(sizes.values()))
+
+
+def weight(scan: Scan, gate: int, *, of_x: bool) -> Array:
+    """The matrix behind the gate of a slot: its half that takes x, or the other."""
+    G, n = len(scan.cell.gates), scan.n
+    if gate < G:
+        return (scan.W_x if of_x else scan.W_a)[gate * n : (gate + 1) * n]
+    return list(scan.matrices.values())[gate - G]
+
+
+def bias(scan: Scan, gate: int) -> Array:
+    """Of the same; matrices have none."""
+    G, n = len(scan.cell.gates), scan.n
+    if gate < G:
+        return scan.b[gate * n : (gate + 1) * n]
+    return np.zeros(len(list(scan.matrices.values())[gate - G]))
 
 
 def foldable(outline: Outline, traces: tuple[tuple[Trace, ...], ...]) -> bool:
     """Whether W_x x<t> of every token takes no more room than the embedding and W_x."""
     inputs = outline.inputs
     first, trace_of_first = outline.layers[0], traces[0][0]
-    n = first.scans[0].n
+    scan = first.scans[0]
     joined = outline.condition is not None and outline.condition.joins_input
     if not isinstance(inputs, Tokens) or len(first.scans) > 1 or joined or first.adds_input:
         return False
-    if trace_of_first.direct is not None:
+    if trace_of_first.direct is not None or scan.matrices or outline.spelling is not None:
         return False
     V, n_x = len(inputs.table), inputs.size
-    rows = trace_of_first.inputs * n
+    rows = trace_of_first.inputs * scan.n
     apart = (0 if outline.tied else V * n_x) + rows * n_x
     return V * rows <= apart
 
@@ -68,25 +126,44 @@ def fold(outline: Outline) -> Outline:
     return replace(outline, inputs=Tokens(table), layers=layers, tied=False)
 
 
+TABLES = {Tokens: ("table",), Spelling: ("table",), Writer: ("table",), Scores: ("queries",)}
+"""Matrices that stand outside maps and scans."""
+
+
 def rounded(outline: Outline, folded: bool) -> Outline:
     """Matrices as int8 times a scale for each row holds them; vectors as they are."""
-    inputs = outline.inputs
-    if isinstance(inputs, Tokens):
-        inputs = Tokens(as_int8(inputs.table))
-    layers = tuple(
-        Layer(
-            tuple(rounded_scan(scan, folded and k == 0) for scan in layer.scans), layer.adds_input
-        )
-        for k, layer in enumerate(outline.layers)
-    )
-    outputs = tuple(Affine(as_int8(one.W), one.b, one.then) for one in outline.outputs)
-    return replace(outline, inputs=inputs, layers=layers, outputs=outputs)
+    found = stored(outline)
+    if folded:  # what stands for W_x is no weight
+        first, *others = found.layers
+        scan = replace(first.scans[0], W_x=outline.layers[0].scans[0].W_x)
+        found = replace(found, layers=(replace(first, scans=(scan,)), *others))
+    return found
 
 
-def rounded_scan(scan: Scan, folded: bool) -> Scan:
-    """Its two matrices."""
-    W_x = scan.W_x if folded else as_int8(scan.W_x)
-    return replace(scan, W_x=W_x, W_a=as_int8(scan.W_a))
+def stored(part: Any) -> Any:
+    """A part of an outline with all its matrices rounded."""
+    if isinstance(part, tuple):
+        return tuple(map(stored, part))
+    if not is_dataclass(part) or isinstance(part, type):
+        return part
+    if isinstance(part, Affine):
+        return replace(part, W=as_int8(part.W))
+    if isinstance(part, Scan):
+        return rounded_scan(part)
+    if isinstance(part, Chain):
+        return part
+    given = {field.name: getattr(part, field.name) for field in fields(part)}
+    made = {name: stored(value) for name, value in given.items()}
+    for name in TABLES.get(type(part), ()):
+        if given[name] is not None:
+            made[name] = as_int8(given[name])
+    return replace(part, **made)
+
+
+def rounded_scan(scan: Scan) -> Scan:
+    """Its matrices."""
+    matrices = {name: as_int8(W) for name, W in scan.matrices.items()}
+    return replace(scan, W_x=as_int8(scan.W_x), W_a=as_int8(scan.W_a), matrices=matrices)
 
 
 def scales(W: Array) -> Array:

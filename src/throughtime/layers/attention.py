@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..ground import lengths as ragged
 from ..ground.errors import one_of
+from .outline import Scores, affine, array
 
 ATTENTIONS = ("multiplicative", "additive", "none")
 SCORES_AT_ONCE = 1 << 24
@@ -55,6 +56,12 @@ class Attention(nn.Module):
             self.queries = nn.Linear(state_size, state_size, bias=False)
             bound = 1 / math.sqrt(state_size)
             self.v = nn.Parameter(torch.empty(state_size).uniform_(-bound, bound))
+
+    def outline(self) -> Scores:
+        """For exporters."""
+        if self.kind == "multiplicative":
+            return Scores(affine(self.keys))
+        return Scores(affine(self.keys), array(self.queries.weight), array(self.v))
 
     def memory(self, h: Tensor, lengths: Tensor) -> Memory:
         """Outputs h [T_x, B, n_h] of sequences of those lengths, made ready."""

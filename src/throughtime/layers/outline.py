@@ -7,7 +7,7 @@ there. Letters are those of `cells.base`: W [m, n], b [m].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..cells import Cell, Weights
+from ..cells import Cell, Weights, declared
 from ..ground.errors import InputError
 from ..scans import derived
 
@@ -35,15 +35,6 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """x<t> = (number<t> − mean) / deviation, of `size` numbers; as they are where mean is None."""
-
-    size: int
-    mean: Array | None = None
-    deviation: Array | None = None
-
-
-@dataclass(frozen=True)
 class Affine:
     """y = then(W x + b); `then` is "", "relu" or "tanh"."""
 
@@ -53,9 +44,26 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """x<t> = (number<t> − mean) / deviation, of `size` numbers; as they are where mean is None.
+    Then embed(x<t>), where there is one."""
+
+    size: int
+    mean: Array | None = None
+    deviation: Array | None = None
+    embed: Affine | None = None
+
+    @property
+    def width(self) -> int:
+        """Of what the first layer reads."""
+        return self.size if self.embed is None else len(self.embed.W)
+
+
+@dataclass(frozen=True)
 class Scan:
     """A cell through time. `W_x` [G·n, n_x], `W_a` [G·n, n], `b` [G·n] as `step` reads them;
-    `vectors` [n] in the order of the cell's; `first` [n] for each part of the state."""
+    `vectors` [n] in the order of the cell's; `first` [n] for each part of the state. Of a cell with
+    sizes of its own W_a, vectors and parts are as wide as it says, and `matrices` are by name."""
 
     cell: Cell
     W_x: Array
@@ -63,11 +71,27 @@ class Scan:
     b: Array
     vectors: tuple[Array, ...]
     first: tuple[Array, ...]
+    matrices: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
-        """Units."""
-        return self.W_a.shape[1]
+        """Units of a gate."""
+        return len(self.b) // len(self.cell.gates)
+
+    @property
+    def size(self) -> int:
+        """Of y, the first part of the state."""
+        return len(self.first[0])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Every size that the cell has, by its name."""
+        return {name: self.cell.size(name, self.n, self.n_x) for name in declared.names(self.cell)}
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the cell has matrices, or sizes of its own."""
+        return bool(self.cell.sizes or self.cell.matrices or self.cell.takes)
 
     @property
     def n_x(self) -> int:
@@ -85,7 +109,7 @@ class Layer:
     @property
     def size(self) -> int:
         """Of y."""
-        return sum(scan.n for scan in self.scans)
+        return sum(scan.size for scan in self.scans)
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,87 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """What the characters of a word add to x<t>: [x<t>, spelled]. `table` [C, n_x] of characters;
+    then a layer of two directions, whose final outputs are taken, or `convolution`, a map of the
+    `around` = (before, after) neighbours of a character side by side, of which the maximum over a
+    word is taken. A word without characters gives zeros."""
+
+    table: Array
+    layer: Layer | None = None
+    convolution: Affine | None = None
+    around: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> int:
+        """Of what stands for a word."""
+        if self.layer is not None:
+            return self.layer.size
+        assert self.convolution is not None
+        return len(self.convolution.W)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A forecast of the next `horizon` steps from `length` past ones, of which the layers read the
+    last `reads`. Of the k `targets` of a step `anchor` ("last", "mean", "none") is taken off, and
+    with `scaled` they are divided by their own deviation, √(variance + `least`). x<t> is the
+    targets, then `observed` numbers, then `known` ones of the step after.
+
+    `direct`: the maps read [a, known of every step of the horizon] at once, and `linear` of each
+    target's window is added. Else they read a at each step, whose own forecast is the next input.
+    `quantiles` of each target, or none."""
+
+    length: int
+    reads: int
+    horizon: int
+    targets: int
+    observed: int
+    known: int
+    anchor: str
+    scaled: bool
+    least: float
+    direct: bool
+    linear: Affine | None = None
+    quantiles: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A part of a writer's first state: map(v), v the final `parts` of the reader's layer `below`,
+    of each the directions side by side."""
+
+    map: Affine
+    below: int
+    parts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Attention's: e<t>_j = s<t> · keys(h_j), or where there is `v`, v · tanh(queries s<t> +
+    keys(h_j))."""
+
+    keys: Affine
+    queries: Array | None = None
+    v: Array | None = None
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What writes a sequence for another that was read: `table` [V, n_x] of its tokens, layers, of
+    every part of their state its bridge, `combine` of [s<t>, context<t>] to h̃<t>, which with
+    `feeds` joins the next x, and `output` to logits."""
+
+    table: Array
+    layers: tuple[Layer, ...]
+    bridges: tuple[Bridge, ...]
+    attention: Scores | None
+    combine: Affine
+    output: Affine
+    feeds: bool
+
+
+@dataclass(frozen=True)
 class Outline:
     """Inputs, layers of a stack, what a sequence comes to, and the maps after it, in this order."""
 
@@ -128,6 +233,9 @@ class Outline:
     pooling: Pool | None = None
     condition: Condition | None = None
     chain: Chain | None = None
+    spelling: Spelling | None = None
+    window: Window | None = None
+    writer: Writer | None = None
     tied: bool = field(default=False)
     """Whether the last map's W is the table."""
 
@@ -167,11 +275,6 @@ def layers_of(
 ) -> tuple[Layer, ...]:
     """The layers of a stack: cells and `adds` one for each layer, the others one for each scan."""
     directions = len(weights) // len(cells)
-    for cell in cells:
-        if cell.sizes or cell.matrices or cell.lags:
-            raise InputError(
-                f"{cell!r} is not exported yet: it has sizes of its own, or looks further back."
-            )
     scans = []
     for k, (w, state) in enumerate(zip(weights, first)):
         cell = cells[k // directions]
@@ -179,11 +282,13 @@ def layers_of(
             # derived in float64, as the reference does
             W_x, W_a, b = (part.detach().double() for part in (w.W_x, w.W_a, w.b))
             given = {name: part.detach().double() for name, part in w.vectors.items()}
-            read = derived(cell, Weights(W_x, W_a, b, given))
+            matrices = {name: part.detach().double() for name, part in w.matrices.items()}
+            read = derived(cell, Weights(W_x, W_a, b, given, matrices=matrices))
         vectors = tuple(array(read.vectors[name]) for name in cell.vectors)
         begins = tuple(array(part)[0] for part in state)
         W_x, W_a, b = map(array, (read.W_x, read.W_a, read.b))
-        scans.append(Scan(cell, W_x, W_a, b, vectors, begins))
+        named = {name: array(read.matrices[name]) for name in cell.matrices}
+        scans.append(Scan(cell, W_x, W_a, b, vectors, begins, named))
     return tuple(
         Layer(tuple(scans[k * directions : (k + 1) * directions]), adds[k])
         for k in range(len(cells))

@@ -344,7 +344,7 @@ class Stack(Freezable):
 
     def outline(self) -> tuple[Layer, ...]:
         """What a step computes in evaluation, layer by layer: for exporters."""
-        weights, sizes = [w() for w in self.weights], self.hidden_sizes
+        weights, sizes = [w() for w in self.weights], self.layout.outputs
         adds = [self.skips and k > 0 and sizes[k - 1] == n for k, n in enumerate(sizes)]
         with torch.no_grad():
             first = self.first_states(weights, 1)

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.forecast import ForecastModelConfig
+from ..ground.errors import InputError
 from ..layers.heads import OutputLayers
 from ..layers.inputs import NumberInput
+from ..layers.outline import Numbers, Outline, Window, affine, affines
 from ..layers.stack import drop
 from ..layers.states import each
 from . import Cells, initialise, stack_of
@@ -156,6 +158,25 @@ class Forecaster(nn.Module):
         if self.config.output == "student-t":
             return torch.cat([out[..., :1] + by[..., None], out[..., 1:]], -1)
         return out + by[..., None]
+
+    def outline(self) -> Outline:
+        """What it computes of a scaled window: for exporters."""
+        c, s = self.config, self.sizes
+        if self.static is not None:
+            raise InputError("a forecast with data.static is not exported yet.")
+        if c.output not in ("point", "quantiles"):
+            raise InputError(
+                f"a forecast with model.output {c.output}, whose paths are drawn, is not exported: "
+                "point and quantiles are."
+            )
+        window = Window(
+            s.window, self.reads, s.horizon, s.targets, s.past - s.targets, s.known, c.anchor,
+            c.scale == "window", LEAST, c.decoding == "direct",
+            None if self.linear is None else affine(self.linear),
+            tuple(c.quantiles) if c.output == "quantiles" else (),
+        )  # fmt: skip
+        maps = (*affines(self.hidden), affine(self.head))
+        return Outline(Numbers(s.past + s.known), self.stack.outline(), maps, window=window)
 
     def outlook(
         self,

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..config import DecoderConfig
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers
+from ..layers.outline import Numbers, Outline, affine, affines
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel
 
@@ -60,6 +61,12 @@ class FrameModel(DecoderModel):
         state = self.stack.initial_state(x.shape[1]) if state is None else state
         h, state = self.run(self.drop(self.embedding(x), self.embedding_dropout), state)
         return self.head(h), state
+
+    def outline(self) -> Outline:
+        """What a step computes: for exporters."""
+        embed = affine(self.embedding) if isinstance(self.embedding, nn.Linear) else None
+        outputs = (*affines(self.output), affine(self.head))
+        return Outline(Numbers(self.keys, embed=embed), self.stack.outline(), outputs)
 
 
 def precise(logits: Tensor) -> Tensor:

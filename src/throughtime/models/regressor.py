@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..config.regression import RegressionModelConfig
 from ..layers.heads import OutputLayers
+from ..layers.outline import Outline, affine, affines
 from ..layers.pooling import Pooling
 from . import Cells, initialise, stack_of
 from .outlook import middle
@@ -50,6 +51,12 @@ class Regressor(nn.Module):
         """What is said of a sequence that is pooled [B, n]."""
         h = self.hidden(F.dropout(pooled, self.dropout, self.training))
         return self.output(h).float().unflatten(-1, (self.targets, self.each))
+
+    def outline(self) -> Outline:
+        """What it computes, scaled: for exporters."""
+        maps = (*affines(self.hidden), affine(self.output))
+        pooling = self.pooling.outline()
+        return Outline(self.inputs.outline(), self.stack.outline(), maps, pooling=pooling)
 
     def losses(self, made: Tensor, targets: Tensor) -> Tensor:
         """Of each target [B, K]."""

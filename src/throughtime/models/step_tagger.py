@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..config import TaggerModelConfig
 from ..layers.crf import CRF
 from ..layers.heads import OutputLayers
+from ..layers.outline import Outline
 from ..layers.stack import drop
 from . import Cells, initialise, stack_of
 from .tagger import Tagger
@@ -47,6 +48,10 @@ class StepTagger(Tagger):
         """[T, B, K]."""
         y, _ = self.stack(self.inputs(words.values), lengths=words.lengths)
         return self.of_outputs(y)
+
+    def outline(self) -> Outline:
+        """What it computes: for exporters."""
+        return self.outlined(self.inputs.outline())
 
     def of_outputs(self, y: Tensor) -> Tensor:
         """The scores of steps from what the stack gives, [T, B, n] → [T, B, K]."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +15,17 @@ from ..ground import lengths as ragged
 from ..layers.crf import CRF
 from ..layers.heads import OutputLayers
 from ..layers.inputs import TokenInput
+from ..layers.outline import (
+    Affine,
+    Chain,
+    Numbers,
+    Outline,
+    Spelling,
+    Tokens,
+    affine,
+    affines,
+    array,
+)
 from ..layers.stack import Stack, drop
 from . import Cells, initialise, stack_of
 
@@ -37,6 +51,10 @@ class RecurrentCharacters(nn.Module):
         _, final = self.stack(self.embedding(characters), lengths=lengths)
         return final[0].transpose(0, 1).flatten(1)
 
+    def outline(self) -> Spelling:
+        """For exporters."""
+        return Spelling(self.embedding.outline().table, self.stack.outline()[0])
+
 
 class ConvolutionalCharacters(nn.Module):
     """h<l> = W [x<l - k/2> … x<l + k/2>] + b, the maximum over a word's l, unit by unit.
@@ -60,6 +78,16 @@ class ConvolutionalCharacters(nn.Module):
         outside = ~ragged.mask(lengths, len(h))[..., None]
         found = h.masked_fill(outside, -torch.inf).amax(0)
         return found.masked_fill((lengths == 0)[:, None], 0.0)
+
+    def outline(self) -> Spelling:
+        """For exporters: the kernel's columns neighbour by neighbour."""
+        W = array(self.convolution.weight)
+        bias = self.convolution.bias
+        b = np.zeros(len(W)) if bias is None else array(bias)
+        before = (W.shape[2] - 1) // 2
+        kernel = Affine(W.transpose(0, 2, 1).reshape(len(W), -1), b)
+        around = before, W.shape[2] - 1 - before
+        return Spelling(self.embedding.outline().table, convolution=kernel, around=around)
 
 
 class Tagger(nn.Module):
@@ -141,6 +169,18 @@ class Tagger(nn.Module):
             return flat.view_as(tags).sum(0)
         whole = known.sum(0) == lengths
         return self.crf(scores, tags.clamp(min=0), lengths).masked_fill(~whole, 0.0)
+
+    def outline(self) -> Outline:
+        """What it computes: for exporters."""
+        spelling = None if self.characters is None else self.characters.outline()  # type: ignore[operator]
+        return replace(self.outlined(self.words.outline()), spelling=spelling)
+
+    def outlined(self, inputs: Tokens | Numbers) -> Outline:
+        """The same, of these inputs."""
+        maps, chain = (*affines(self.hidden), affine(self.output)), None
+        if self.crf is not None:
+            chain = Chain(*map(array, self.crf.weights(-torch.inf)))
+        return Outline(inputs, self.stack.outline(), maps, chain=chain)
 
     def decode(self, scores: Tensor, lengths: Tensor) -> Tensor:
         """The most probable tags [T, B]."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..cells import Cell
 from ..config import TranslatorModelConfig
 from ..ground import lengths as ragged
 from ..layers.attention import Attention, Memory
 from ..layers.heads import Softmax
 from ..layers.inputs import TokenInput
+from ..layers.outline import Bridge as Between
+from ..layers.outline import Outline, Writer, affine
 from ..layers.stack import Stack
 from . import Cells, initialise, stack_of
 from .decoder import DecoderModel
@@ -35,12 +39,12 @@ class Bridge(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder.layout, decoder.layout
         maps: dict[str, list[nn.Module]] = {}
-        for layer, (cell, n) in enumerate(zip(self.decoder.cells, self.decoder.sizes)):
+        for layer, (cell, widths) in enumerate(zip(self.decoder.cells, self.decoder.widths)):
             below = self.below(layer)
-            one = self.encoder.sizes[below] * encoder.directions
-            for name in cell.state:
-                affine = nn.Linear(one * len(self.sources(name, below)), n)
-                maps.setdefault(name, []).append(affine)
+            wide = dict(zip(self.encoder.cells[below].state, self.encoder.widths[below]))
+            for name, n in zip(cell.state, widths):
+                one = sum(wide[part] for part in self.sources(name, below))
+                maps.setdefault(name, []).append(nn.Linear(one * encoder.directions, n))
         self.maps = nn.ModuleDict({name: nn.ModuleList(layers) for name, layers in maps.items()})
 
     def below(self, layer: int) -> int:
@@ -51,6 +55,18 @@ class Bridge(nn.Module):
         """The parts of the encoder's state there that a part of the decoder's is made from."""
         known = self.encoder.cells[below].state
         return (name,) if name in known else known
+
+    def outline(self) -> tuple[Between, ...]:
+        """Of every part of the decoder's state, layer by layer: for exporters."""
+        found = []
+        for layer, cell in enumerate(self.decoder.cells):
+            below = self.below(layer)
+            known = self.encoder.cells[below].state
+            for name in cell.state:
+                one = affine(self.maps[name][layer_of(self.decoder.cells, name, layer)], "tanh")  # type: ignore[index]
+                parts = tuple(known.index(part) for part in self.sources(name, below))
+                found.append(Between(one, below, parts))
+        return tuple(found)
 
     def forward(self, final: Any) -> Any:
         """The decoder's first state."""
@@ -66,6 +82,11 @@ class Bridge(nn.Module):
                 parts.append(torch.tanh(next(maps[name])(v))[None])
             states.append(cell.State(*parts))
         return self.decoder.of_layers(states)
+
+
+def layer_of(cells: Sequence[Cell], name: str, layer: int) -> int:
+    """How many layers before this one have a part of that name."""
+    return sum(name in cell.state for cell in cells[:layer])
 
 
 class Writing(NamedTuple):
@@ -128,8 +149,8 @@ class Translator(DecoderModel):
         seen, self.attention = 0, None
         if c.attention != "none":
             seen = self.encoder.output_size
-            self.attention = Attention(c.attention, width, seen)
-        self.combine = nn.Linear(width + seen, out)
+            self.attention = Attention(c.attention, self.decoder.output_size, seen)
+        self.combine = nn.Linear(self.decoder.output_size + seen, out)
         tied: Any = None if c.tied == "none" else self.target.embedding.weight
         self.head = Softmax(out, target_vocabulary, tied)
         initialise(self, c.init_range)
@@ -200,6 +221,15 @@ class Translator(DecoderModel):
             s = torch.cat([s, context], -1)
         h = torch.tanh(self.combine(s))
         return self.drop(h, self.output_dropout), weights
+
+    def outline(self) -> Outline:
+        """The reader, and its writer: for exporters."""
+        scores = None if self.attention is None else self.attention.outline()
+        writer = Writer(
+            self.target.outline().table, self.decoder.outline(), self.bridge.outline(), scores,
+            affine(self.combine, "tanh"), affine(self.head), self.input_feeding,
+        )  # fmt: skip
+        return Outline(self.source.outline(), self.encoder.outline(), (), writer=writer)
 
     @torch.no_grad()
     def draw(self, start: Writing, tokens: Tensor, keep: Tensor, share: float) -> Tensor:

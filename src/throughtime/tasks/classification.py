@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +25,6 @@ from ..ground import terminal
 from ..ground.errors import InputError, one_of
 from ..ground.wording import plural
 from ..layers.mode import evaluating
-from ..layers.outline import Numbers
 from ..metrics.classification import Measured, by_class, measure
 from ..models.classifier import Classifier
 from .classified import TextSource
@@ -263,15 +262,7 @@ class Classification(ExampleTask):
         outline, labels = model.outline(), self.labels.names
         if isinstance(self.source, TextSource):
             return Exported(outline, "label", self.source.vocabulary, labels)
-        data = self.config.data
-        for name in ("time", "categories"):
-            if getattr(data, name):
-                raise InputError(f"a run with data.{name} is not exported yet.")
-        if data.missing == "mask":
-            raise InputError("a run with data.missing mask is not exported yet.")
-        if scale := self.source.scale:
-            inputs = Numbers(self.source.size, scale.mean, scale.deviation)
-            outline = replace(outline, inputs=inputs)
+        outline = self.source.exported(outline)
         return Exported(outline, "label", labels=labels, columns=self.source.columns)
 
     def evaluate(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from ..data.vocabulary import Vocabulary
 from ..layers.outline import Outline
@@ -13,16 +15,22 @@ from ..layers.outline import Outline
 @dataclass(frozen=True)
 class Exported:
     """A model that says, after each step, the `token` that comes next, or the `label` of what was
-    read.
+    read, or `numbers` of it; the `tag` of each step; the `frame` of keys that comes next; a
+    `forecast`; or a `translation`.
 
-    `vocabulary` of what is read, None for numbers, whose `columns` may have names; `labels` of what
-    is said. A text begins after the tokens `opening`, and ends with `eos`, where it ends; `never`
-    are not drawn. `line_ends`: a line's end is read as <eos>. `condition`: the names of the numbers
-    that a condition is made of.
+    `vocabulary` of what is read, None for numbers, whose `columns` may have names, `characters` of
+    its words, `target` of what is written; `labels` of what is said, the names of numbers too, with
+    `quantiles` of each. A text begins after the tokens `opening`, and ends with `eos`, where it
+    ends; `never` are not drawn. `line_ends`: a line's end is read as <eos>. `condition`: the names
+    of the numbers that a condition is made of.
+
+    `series`: what is taken off the targets of each known series, and what they are divided by;
+    `others`: mean and deviation of what else a forecast reads at a step, but for the `calendar`,
+    whose periods are in days, as is the `step`.
     """
 
     outline: Outline
-    says: Literal["token", "label"]
+    says: Literal["token", "label", "numbers", "tag", "frame", "forecast", "translation"]
     vocabulary: Vocabulary | None = None
     labels: Sequence[str] = ()
     columns: Sequence[str] = ()
@@ -31,5 +39,12 @@ class Exported:
     eos: int | None = None
     line_ends: bool = False
     condition: Sequence[str] = ()
+    characters: Vocabulary | None = None
+    target: Vocabulary | None = None
+    quantiles: Sequence[float] = ()
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    others: tuple[np.ndarray, np.ndarray] | None = None
+    calendar: Sequence[float] = ()
+    step: float = 0.0
     joins: str = ""
     """What stands between the words of a text that is written."""

@@ -25,6 +25,7 @@ from ..metrics.forecasts import Bands, Baselines, Errors, fit_ridge
 from ..models.forecaster import Forecaster, Sizes
 from ..models.outlook import Outlook, losses
 from .example_task import ExampleTask
+from .exported import Exported
 from .forecast_figure import Drawn, draw, refuse_figure
 from .forecast_found import ForecastEvaluation, Found, ScaledWindows
 from .forecast_stream import ForecastStream
@@ -377,6 +378,10 @@ class Forecast(ExampleTask):
             for k in range(self.learned.targets):
                 yield Drawn.of(one, found, scale, (b, k), horizon,
                                "" if self.config.data.apart else names[k])  # fmt: skip
+
+    def exported(self, model: Forecaster) -> Exported:
+        """What an exporter writes."""
+        return self.learned.exported(model.outline(), self.config.data)
 
     def stream(self, model: Forecaster) -> ForecastStream:
         """The next values, after each step from the first whole window on."""

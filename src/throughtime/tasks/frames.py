@@ -23,6 +23,7 @@ from ..music.recital import Recital
 from ..music.rolls import KEYS, read_rolls, score_of
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at
+from .exported import Exported
 from .task import Evaluation, figures
 from .writing import Piece, seed_of
 
@@ -199,6 +200,10 @@ class Frames(ExampleTask):
         examples = ragged(chosen)
         self.tell_read(data, examples)
         return examples
+
+    def exported(self, model: FrameModel) -> Exported:
+        """What an exporter writes."""
+        return Exported(model.outline(), "frame")
 
     # ---- writing ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..ground.errors import InputError
 from ..ground.whole import read_text
 from ..ground.wording import plural
 from ..layers.inputs import NumberInput
+from ..layers.outline import Numbers, Outline
 
 
 class NumberSource:
@@ -205,6 +207,19 @@ class NumberSource:
             locked=c.locked_dropout,
             categories=[len(names) for names in self.categories.values()],
         )
+
+    def exported(self, outline: Outline) -> Outline:
+        """The outline of a model with what becomes of numbers before it reads them."""
+        data = self.config.data
+        for name in ("time", "categories"):
+            if getattr(data, name, None):
+                raise InputError(f"a run with data.{name} is not exported yet.")
+        if data.missing == "mask":
+            raise InputError("a run with data.missing mask is not exported yet.")
+        if self.scale is None:
+            return outline
+        inputs = Numbers(self.size, self.scale.mean, self.scale.deviation)
+        return replace(outline, inputs=inputs)
 
     def begin(self, inputs: Any) -> None:
         """There is nothing to put in place."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,11 @@ from ..ground.errors import InputError
 from ..ground.whole import read_text
 from ..ground.wording import plural
 from ..layers.mode import evaluating
+from ..layers.outline import Affine
 from ..models.regressor import Regressor
 from .endings import Ends
 from .example_task import Encoded, ExampleTask
+from .exported import Exported
 from .numeric import NumberSource
 from .streams import NumberStream, Stream
 from .task import Evaluation, Prediction, Score, aligned, figures
@@ -279,6 +281,18 @@ class Regression(ExampleTask):
             found |= {"sequence": record.name, "where": record.where}
             text += f"\t{' '.join(record.name.split())}"
         return Prediction(text, found)
+
+    def exported(self, model: Regressor) -> Exported:
+        """What an exporter writes: the last map gives the targets in the units of the data."""
+        outline, each = self.source.exported(model.outline()), model.each
+        mean, deviation = (v.repeat(each) for v in (self.targets.mean, self.targets.deviation))
+        *maps, last = outline.outputs
+        last = Affine(last.W * deviation[:, None], last.b * deviation + mean)
+        quantiles = self.config.model.quantiles if self.config.model.loss == "quantiles" else ()
+        return Exported(
+            replace(outline, outputs=(*maps, last)), "numbers", labels=self.names,
+            columns=self.source.columns, quantiles=tuple(quantiles),
+        )  # fmt: skip
 
     def stream(self, model: Regressor) -> Stream:
         """The targets by what came so far, after each step."""

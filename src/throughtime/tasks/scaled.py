@@ -20,6 +20,8 @@ from ..data.windows import Stretch, Track
 from ..ground import terminal
 from ..ground.errors import InputError
 from ..ground.whole import read_text
+from ..layers.outline import Outline
+from .exported import Exported
 from .numeric import before
 
 NAMED = 3
@@ -211,6 +213,24 @@ class Learned:
         days = stamps.astype("int64") / MICROSECONDS["d"]
         turns = [2 * np.pi * days / PERIODS[name] for name in self.calendar]
         return np.stack([f(turn) for turn in turns for f in (np.sin, np.cos)], 1)
+
+    def exported(self, outline: Outline, data: ForecastDataConfig) -> Exported:
+        """What an exporter is told of a model of these series."""
+        assert outline.window is not None
+        if data.missing != "error":
+            raise InputError(f"a forecast with data.missing {data.missing} is not exported yet.")
+        if self.calendar and self.step.kind != "time":
+            raise InputError(f"the calendar of steps of {self.step} is not exported yet.")
+        targets = tuple(self.columns["target"])
+        return Exported(
+            outline, "forecast", labels=targets[: self.targets],
+            columns=(*targets[: self.targets], *data.observed, *data.known),
+            quantiles=outline.window.quantiles,
+            series={name: (one.center, one.unit) for name, one in self.scales.items()},
+            others=(self.others.mean, self.others.deviation),
+            calendar=[PERIODS[name] for name in self.calendar],
+            step=self.step.length / MICROSECONDS["d"],
+        )  # fmt: skip
 
     def to_json(self) -> str:
         """The text of series.json."""

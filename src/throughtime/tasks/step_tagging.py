@@ -26,6 +26,7 @@ from ..metrics.classification import Measured, by_class, measure
 from ..models.step_tagger import Steps, StepTagger
 from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
+from .exported import Exported
 from .numeric import NumberSource
 from .streams import NumberStream, Stream
 from .task import Evaluation, Prediction, Score, aligned, figures
@@ -268,6 +269,11 @@ class StepTagging(ExampleTask):
                 if record.name is not None:
                     values |= {"sequence": record.name, "where": record.where}
                 yield Prediction("\n".join(rows), values)
+
+    def exported(self, model: StepTagger) -> Exported:
+        """What an exporter writes."""
+        outline = self.source.exported(model.outline())
+        return Exported(outline, "tag", labels=self.labels.names, columns=self.source.columns)
 
     def stream(self, model: StepTagger) -> Stream:
         """The label of each step."""

@@ -31,6 +31,7 @@ from ..ground.errors import InputError
 from ..ground.wording import plural
 from ..metrics.classification import by_class
 from ..metrics.spans import SpanScores, measure_spans
+from .task import Evaluation, aligned, figures
 
 
 @dataclass(frozen=True)
@@ -163,3 +164,41 @@ class Tags:
         types = {parts(name)[1] for name in self.labels.names} - {""}
         of = "without a type" if types == {UNTYPED} else f"of {plural(len(types), 'type')}"
         return f"spans {of} in {self.scheme}, learned as {self.learned}: F1 of whole spans"
+
+
+@dataclass(frozen=True)
+class TaggerEvaluation(Evaluation):
+    """What `evaluate` found. Tags never seen in training are counted, as wrong.
+
+    Of spans there are precision, recall and F1 over all (micro), `macro_f1` and the `types`, each
+    with its own; `tags` has those of each tag, by words.
+    """
+
+    accuracy: float
+    loss: float
+    sentences: int
+    words: int
+    unseen_tags: int
+    repaired_tags: int
+    tags: list[dict[str, Any]]
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    macro_f1: float | None = None
+    types: list[dict[str, Any]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What there is: tags by themselves have no spans."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def report(self) -> str:
+        """The figures, then each type of span or each tag."""
+        name, rows, count = "tag", self.tags, "words"
+        if self.types is not None:
+            name, rows, count = "type", self.types, "spans"
+        shown = [
+            [r[name], *(f"{r[k]:.4f}" for k in ("precision", "recall", "f1")), r[count]]
+            for r in rows
+        ]
+        table = aligned([[name, "precision", "recall", "F1", count], *shown])
+        return f"{figures(self.to_dict())}\n\n{table}"

@@ -39,8 +39,9 @@ from ..layers.mode import evaluating
 from ..models.tagger import Tagger
 from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
-from .tagged import Tagged, Tags, Truth
-from .task import Evaluation, Prediction, Score, aligned, figures
+from .exported import Exported
+from .tagged import Tagged, TaggerEvaluation, Tags, Truth
+from .task import Prediction, Score
 
 LINES_AT_ONCE = 1 << 12
 """Most lines of input taken together."""
@@ -294,6 +295,11 @@ class Tagging(ExampleTask):
             types=found.spans.types if found.spans else None,
         )
 
+    def exported(self, model: Tagger) -> Exported:
+        """What an exporter writes."""
+        labels = self.tags.labels.names
+        return Exported(model.outline(), "tag", self.words, labels, characters=self.characters)
+
     def predict(
         self, model: Tagger, inputs: Inputs, options: TaggingOptions
     ) -> Iterator[Prediction]:
@@ -360,41 +366,3 @@ def numbers(found: Tagged, loss: float | None) -> dict[str, float]:
             "macro_f1": spans.macro_f1,
         }
     return values
-
-
-@dataclass(frozen=True)
-class TaggerEvaluation(Evaluation):
-    """What `evaluate` found. Tags never seen in training are counted, as wrong.
-
-    Of spans there are precision, recall and F1 over all (micro), `macro_f1` and the `types`, each
-    with its own; `tags` has those of each tag, by words.
-    """
-
-    accuracy: float
-    loss: float
-    sentences: int
-    words: int
-    unseen_tags: int
-    repaired_tags: int
-    tags: list[dict[str, Any]]
-    precision: float | None = None
-    recall: float | None = None
-    f1: float | None = None
-    macro_f1: float | None = None
-    types: list[dict[str, Any]] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """What there is: tags by themselves have no spans."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-    def report(self) -> str:
-        """The figures, then each type of span or each tag."""
-        name, rows, count = "tag", self.tags, "words"
-        if self.types is not None:
-            name, rows, count = "type", self.types, "spans"
-        shown = [
-            [r[name], *(f"{r[k]:.4f}" for k in ("precision", "recall", "f1")), r[count]]
-            for r in rows
-        ]
-        table = aligned([[name, "precision", "recall", "F1", count], *shown])
-        return f"{figures(self.to_dict())}\n\n{table}"

@@ -29,6 +29,7 @@ from ..models.translator import Translator
 from .alignment import Alignment, Plots
 from .endings import Ends
 from .example_task import Batch, ExampleTask, at
+from .exported import Exported
 from .origin import Origin
 from .task import QUICK_TOKENS, Prediction, Score
 from .translated import BothSides, Pairs, TranslationEvaluation, prediction, vocabularies
@@ -316,6 +317,14 @@ class Translation(ExampleTask):
                 "this model has no attention (model.attention none): nothing tells which source "
                 f"token a word comes from, so there is no --{option}."
             )
+
+    def exported(self, model: Translator) -> Exported:
+        """What an exporter writes."""
+        never = (PAD, BOS, *self.target.line_breaks())
+        return Exported(
+            model.outline(), "translation", self.source, opening=(BOS,), never=never, eos=EOS,
+            target=self.target,
+        )  # fmt: skip
 
     def predict(
         self, model: Translator, inputs: Inputs, options: TranslatingOptions

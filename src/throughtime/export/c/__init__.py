@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ...ground.errors import InputError
 from ...tasks.exported import Exported
 from ..lowering import Lowered, lowered
 from . import classify, kit, language, recorded, vocabulary
@@ -98,6 +99,8 @@ Compiled with arm-none-eabi-gcc, in bytes; stack is the deepest single function'
 
 def files(exported: Exported, name: str, precision: str, what: str) -> dict[str, str]:
     """The files of a folder by their paths."""
+    if exported.says not in ("token", "label"):
+        raise InputError(f"a model that says a {exported.says} is not exported to C yet.")
     model = lowered(exported.outline, precision)
     both = exported.outline.bidirectional
     kind, program = (

@@ -153,9 +153,9 @@ def pool_functions(steps: Steps) -> str:
         names = [name for name, _ in steps.parts()]
         before = sum(len(s.first) for layer in outline.layers[:-1] for s in layer.scans)
         for scan in outline.layers[-1].scans:
-            row = f"for (i = 0; i < {scan.n}; i++) pooled[{at} + i] = state->{names[before]}[i];"
+            row = f"for (i = 0; i < {scan.size}; i++) pooled[{at} + i] = state->{names[before]}[i];"
             final.append(row)
-            before, at = before + len(scan.first), at + scan.n
+            before, at = before + len(scan.first), at + scan.size
         give = ["int i;", *final]
     elif pool.kind == "mean":
         add = ["int i;", f"{every} state->pooled[i] += y[i];", "state->steps++;"]
@@ -278,10 +278,10 @@ def whole(exported: Exported, steps: Steps) -> str:
             lines += [
                 times,
                 f"    name_scan{number}({', '.join([*x, *states])});",
-                f"    for (i = 0; i < {scan.n}; i++) out[t * {W} + {at} + i] = {states[0]}[i];",
+                f"    for (i = 0; i < {scan.size}; i++) out[t * {W} + {at} + i] = {states[0]}[i];",
                 "}",
             ]
-            number, at = number + 1, at + scan.n
+            number, at = number + 1, at + scan.size
         if layer.adds_input:
             lines.append(
                 f"for (t = 0; t < length; t++)\n        for (i = 0; i < {layer.size}; i++) "

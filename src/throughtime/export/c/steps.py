@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
 from ...layers.outline import Affine, Array, Outline, Scan, Tokens
 from ...scans.compiled.targets.c99 import loops
-from ...scans.compiled.trace import Trace
-from ..lowering import Lowered
+from ...scans.compiled.trace import Product, Trace
+from ..lowering import Lowered, bias, weight, widths
 from .arrays import Arrays, Matrix
 
 
@@ -61,39 +62,33 @@ class Steps:
 
     def scan(self, number: int, layer: int, scan: Scan, trace: Trace, folded: bool) -> None:
         """The step of a scan: the state is written where it is read."""
-        n, slots = scan.n, len(trace.gates) - (trace.direct is not None)
+        sizes, names = widths(scan, trace), Names(scan, trace)
         states = [f"s{k}" for k in range(trace.states)]
-        numbers = {f"state[{k}]": f"s{k}[i]" for k in range(trace.states)}
-        numbers |= {f"out[{k}]": f"s{k}[i]" for k in range(trace.states)}
-        numbers |= {f"z[{k}]": f"z[{k * n} + i]" if k else "z[i]" for k in range(slots)}
-        if trace.direct is not None:
-            numbers[f"z[{trace.direct}]"] = "x[i]"
-        numbers |= {f"p[{k}]": f"p{k}[i]" for k in range(trace.vectors)}
-        made = sorted({p.operand for p in trace.products if p.operand >= trace.states})
-        numbers |= {f"value[{k}]": f"value{k}[i]" for k in made}
-        lines = [f"float z[{max(slots, 1) * n}];"]
-        lines += [f"float value{k}[{n}];" for k in made]
+        made = names.made
+        lines = [f"float z[{max(names.slots, 1)}];"]
+        lines += [f"float value{k}[{n}];" for k, n in made.items()]
         read = {r for stage in trace.stages if stage for r in stage.reads}
         lines += [
             f"const float *p{k} = {self.arrays.vector(vector)};"
             for k, vector in enumerate(scan.vectors)
             if f"p[{k}]" in read
         ]
-        lines += ["int i;", *self.begin(scan, trace, folded, slots)]
+        lines += ["int i;", *self.begin(scan, trace, names, folded)]
         for number_, stage in enumerate(trace.stages):
             for p in trace.products:
                 if p.stage == number_:
-                    rows = range(p.slot, p.slot + p.count)
-                    W = np.concatenate(
-                        [scan.W_a[g * n : (g + 1) * n] for g in map(trace.gates.__getitem__, rows)]
-                    )
+                    rows = trace.gates[p.slot : p.slot + p.count]
+                    W = np.concatenate([weight(scan, gate, of_x=False) for gate in rows])
                     operand = states[p.operand] if p.operand < trace.states else f"value{p.operand}"
-                    lines.append(self.multiply(at("z", p.slot * n), self.arrays.matrix(W), operand))
+                    lines.append(
+                        self.multiply(at("z", names.places[p.slot]), self.arrays.matrix(W), operand)
+                    )
             if stage is not None:
-                body = loops(stage, n, numbers.__getitem__)
+                body = loops(stage, sizes.widest, names.read, names.write)
                 lines += ["{", *(f"    {line}" for line in body), "}"]
                 kept = sum("float kept" in line and "[i]" not in line for line in body)
-                self.stack = max(self.stack, 4 * n * (slots + len(made) + kept))
+                here = names.slots + sum(made.values()) + kept * sizes.widest
+                self.stack = max(self.stack, 4 * here)
         self.reads.append(bool(trace.inputs) or trace.direct is not None)
         given = "const float *x, " if trace.inputs or trace.direct is not None else ""
         if folded:
@@ -102,26 +97,26 @@ class Steps:
             f"static void name_scan{number}({given}{', '.join(f'float *{s}' for s in states)}) {{"
         )
         reads = "a token" if folded else f"{scan.n_x} numbers"
-        said = f"{scan.cell!r}, {n} units, reads {reads}; state {', '.join(scan.cell.state)}"
+        said = f"{scan.cell!r}, {scan.n} units, reads {reads}; state {', '.join(scan.cell.state)}"
         about = f"/* Layer {layer + 1}: {said}. */"
         self.add("\n".join([about, head, *(f"    {line}" for line in lines), "}"]))
 
-    def begin(self, scan: Scan, trace: Trace, folded: bool, slots: int) -> list[str]:
+    def begin(self, scan: Scan, trace: Trace, names: Names, folded: bool) -> list[str]:
         """z = W_x x + b for the slots that x feeds, 0 for the others."""
-        n, gates = scan.n, gates_of(trace)
-        fed = trace.inputs * n
+        gates, slots = gates_of(trace), names.slots
+        fed = names.places[trace.inputs]
         lines = []
         if trace.inputs:
-            b = self.arrays.vector(np.concatenate([scan.b[g * n : (g + 1) * n] for g in gates]))
+            b = self.arrays.vector(np.concatenate([bias(scan, g) for g in gates]))
             if folded:
                 lines.append(f"name_look_up(z, {self.table.given}, token, {fed});")
                 lines.append(f"for (i = 0; i < {fed}; i++) z[i] += {b}[i];")
             else:
-                W = np.concatenate([scan.W_x[g * n : (g + 1) * n] for g in gates])
+                W = np.concatenate([weight(scan, g, of_x=True) for g in gates])
                 lines.append(f"for (i = 0; i < {fed}; i++) z[i] = {b}[i];")
                 lines.append(self.multiply("z", self.arrays.matrix(W), "x"))
-        if slots > trace.inputs:
-            lines.append(f"for (i = {fed}; i < {slots * n}; i++) z[i] = 0.0f;")
+        if slots > fed:
+            lines.append(f"for (i = {fed}; i < {slots}; i++) z[i] = 0.0f;")
         return lines
 
     def affine(self, number: int, one: Affine) -> None:
@@ -150,7 +145,10 @@ class Steps:
         for k, layer in enumerate(self.outline.layers, 1):
             for d, scan in enumerate(layer.scans):
                 side = "_backward" if d else ""
-                found += [(f"layer{k}{side}_{part}", scan.n) for part in scan.cell.state]
+                found += [
+                    (f"layer{k}{side}_{part}", len(first))
+                    for part, first in zip(scan.cell.state, scan.first)
+                ]
         return found
 
     def first(self) -> list[str]:
@@ -193,10 +191,10 @@ class Steps:
             lines.append(f"name_scan{k}({', '.join([*given, *states])});")
             if layer.adds_input:
                 lines.append(
-                    f"for (i = 0; i < {scan.n}; i++) added{k}[i] = {states[0]}[i] + {x}[i];"
+                    f"for (i = 0; i < {scan.size}; i++) added{k}[i] = {states[0]}[i] + {x}[i];"
                 )
-                lines.insert(1, f"float added{k}[{scan.n}];")
-                self.stack += 4 * scan.n
+                lines.insert(1, f"float added{k}[{scan.size}];")
+                self.stack += 4 * scan.size
                 x = f"added{k}"
             else:
                 x = states[0]
@@ -218,6 +216,51 @@ class Steps:
             x = y
         head = f"static void name_answer(const float *y, float *{last}) {{"
         return "\n".join([head, *(f"    {line}" for line in lines), "}"])
+
+
+class Names:
+    """Where the step of a scan has what its stages read and make; unit i of an uneven cell is there
+    where its part is so wide.
+
+    `places`: of each slot its first number in z, and of what comes after the last; `made`: the
+    widths of the values that the equations made for products.
+    """
+
+    def __init__(self, scan: Scan, trace: Trace) -> None:
+        self.sizes = widths(scan, trace)
+        slots = len(trace.gates) - (trace.direct is not None)
+        self.places = list(accumulate(self.sizes.slots[:slots], initial=0))
+        self.slots = self.places[-1]
+        found: dict[str, tuple[str, int]] = {}
+        for k, n in enumerate(self.sizes.states):
+            found[f"state[{k}]"] = found[f"out[{k}]"] = f"s{k}[i]", n
+        for k, n in enumerate(self.sizes.slots):
+            place = "i" if not k else f"{self.places[min(k, slots)]} + i"
+            found[f"z[{k}]"] = "x[i]" if k == trace.direct else f"z[{place}]", n
+        for k, n in enumerate(self.sizes.vectors):
+            found[f"p[{k}]"] = f"p{k}[i]", n
+        self.made = {p.operand: taken(scan, trace, p) for p in trace.products}
+        self.made = {k: n for k, n in sorted(self.made.items()) if k >= trace.states}
+        for k, n in self.made.items():
+            found[f"value[{k}]"] = f"value{k}[i]", n
+        self.found = found
+
+    def read(self, name: str) -> str:
+        """What is read, in C."""
+        if name.startswith("q["):
+            return f"(i < {self.sizes.masks[int(name[2:-1])]} ? 1.0f : 0.0f)"
+        text, n = self.found[name]
+        return text if n == self.sizes.widest else f"(i < {n} ? {text} : 0.0f)"
+
+    def write(self, name: str) -> str:
+        """What a unit's number goes to: the beginning of an assignment."""
+        text, n = self.found[name]
+        return text if n == self.sizes.widest else f"if (i < {n}) {text}"
+
+
+def taken(scan: Scan, trace: Trace, product: Product) -> int:
+    """How wide the operand of a product is."""
+    return weight(scan, trace.gates[product.slot], of_x=False).shape[1]
 
 
 def declared_first(lines: list[str]) -> list[str]:

@@ -65,40 +65,44 @@ REDUCED = {
 """Of each reduction: what it begins with, and how a unit joins."""
 
 
-def loops(stage: Stage, n: int, named: Callable[[str], str]) -> list[str]:
+def loops(
+    stage: Stage, n: int, named: Callable[[str], str], put: Callable[[str], str]
+) -> list[str]:
     """The lines of a stage over n units, `i` the unit at hand.
 
-    `named` gives the C of what is read ("z[3]", "state[0]", "p[1]") and made ("value[2]",
-    "out[0]"). What a unit makes is written after all that it reads: it may take its place.
+    `named` gives the C of what is read ("z[3]", "state[0]", "p[1]"), `put` the beginning of an
+    assignment to what is made ("value[2]", "out[0]"). What a unit makes is written after all that
+    it reads: it may take its place.
     """
     given = [named(read) for read in stage.reads]
-    phases = cut(walk(stage.forward, given, list(stage.makes)))
+    there = {width: named(mask) for width, mask in stage.there.items()}
+    phases = cut(walk(stage.forward, given, list(stage.makes), there))
     lines = [f"float r[{phases.of_row}];"] if phases.of_row else []
     lines += [f"float kept{k}[{n}];" for k in range(phases.kept)]
     for phase in phases.phases:
         lines += [f"{one.name.text} = {text(one.value, n)};" for one in phase.row]
         for one in phase.reductions:
             lines.append(f"{one.result.text} = {REDUCED[one.operation][0]};")
-        body = _units(phase, n, named)
+        body = _units(phase, n, put)
         if body:
             head = f"for (i = 0; i < {n}; i++) {{"
             lines += [head, *(f"    {line}" for line in body), "}"]
     return lines
 
 
-def _units(phase: Phase, n: int, named: Callable[[str], str]) -> list[str]:
+def _units(phase: Phase, n: int, put: Callable[[str], str]) -> list[str]:
     """What a phase does for a unit."""
     lines = [f"const float {name.text} = kept{at}[i];" for name, at in phase.loaded]
     made = []
     for one in phase.statements:
         if one.made:
-            made.append(f"{named(one.name.text)} = {text(one.value, n)};")
+            made.append(f"{put(one.name.text)} = {text(one.value, n)};")
         else:
             lines.append(_line(one, n))
     lines += [f"kept{at}[i] = {name.text};" for name, at in phase.stored]
     for one in phase.reductions:
         lines.append(REDUCED[one.operation][1].format(one.result.text, text(one.value, n)))
-    if len(made) > 1 and not all(re.fullmatch(r"\S+ = v\d+;", line) for line in made):
+    if len(made) > 1 and not all(re.search(r"\S = v\d+;$", line) for line in made):
         # all is read before the first is written
         lines += [f"const float m{k} = {line.split(' = ', 1)[1]}" for k, line in enumerate(made)]
         made = [f"{line.split(' = ', 1)[0]} = m{k};" for k, line in enumerate(made)]
