@@ -23,6 +23,7 @@ EAGER = 2
 MOST = 8
 """Graphs kept; each has memory of its own. The one that was used longest ago goes."""
 
+
 class Graphs:
     """The graphs of one function, by the shapes of what it is given. Any thread may call."""
 
