@@ -39,7 +39,7 @@ from triton.compiler import ASTSource
 import throughtime as tt
 from throughtime.cells import Cell
 from throughtime.scans.compiled import programs
-from throughtime.scans.compiled.gpu import call, kernels, memory, ways
+from throughtime.scans.compiled.gpu import call, cards, choice, kernels, memory, ways
 from throughtime.scans.compiled.inputs import Inputs
 from timing import Section
 
@@ -66,14 +66,10 @@ CELLS: dict[str, Cell] = {
 WIDTHS = (64, 128, 256, 512, 1024)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CARDS = {
-    80: ways.Card(108, 163 * 1024),
-    86: ways.Card(84, 99 * 1024),
-    89: ways.Card(128, 99 * 1024),
-    90: ways.Card(132, 227 * 1024),
-    100: ways.Card(148, 227 * 1024),
+    arch: cards.CARDS[name]
+    for arch, name in {80: "a100", 86: "a40", 89: "l40s", 90: "h100", 100: "b200"}.items()
 }
-"""Multiprocessors, and bytes of shared memory that a program may ask for: A100, A40, L40, H100,
-B200."""
+"""A card of each architecture."""
 
 POINTERS = {
     torch.bfloat16: "*bf16",
@@ -131,11 +127,16 @@ def rows(
     program = programs.find(CELLS[name], "triton")
     facts, card = programs.facts(program), CARDS[arch]
     found = ways.found(facts, B, n, dtype.itemsize, card)
-    way = ways.first(found) if asked == "auto" else found[asked]
-    if isinstance(way, str):
+    both = [found[asked]] * 2
+    if asked == "auto":
+        given = found, facts, 100, B, n, dtype.itemsize, card
+        both = [choice.cheapest(*given, back) for back in (False, True)]
+    chosen = [way for way in both if isinstance(way, ways.Way)]
+    if len(chosen) < 2:
         return []
     made = []
-    for launch in launches(program, way, B, n, dtype):
+    for launch in launches(program, chosen, B, n, dtype):
+        way = chosen[launch.which == "backward"]
         report = compiled(program, launch, arch)
         segment = launch.options["SEG"]
         made.append(
@@ -161,9 +162,12 @@ def rows(
     return made
 
 
-def launches(program: str, way: ways.Way, B: int, n: int, dtype: torch.dtype) -> list[Launch]:
+def launches(
+    program: str, chosen: Sequence[ways.Way], B: int, n: int, dtype: torch.dtype
+) -> list[Launch]:
     """The launches of a scan with all inputs there, forward and backward, as `call` makes them.
 
+    `chosen`: the way forward and the way back.
     Those that differ: of steps launched one by one, one.
     """
     made: dict[tuple[str, int], Launch] = {}
@@ -194,7 +198,7 @@ def launches(program: str, way: ways.Way, B: int, n: int, dtype: torch.dtype) ->
         *(empty(B, dtype=torch.int32), empty(T, B, dtype=torch.uint8)),
     )
     with (
-        mock.patch.object(call, "choose", return_value=way),
+        mock.patch.object(call, "choose", lambda *_, back=False: chosen[back]),
         mock.patch.object(kernels, "load", return_value=recorded),
         mock.patch.object(call, "plain", lambda inputs: inputs),
     ):

@@ -11,15 +11,19 @@ import torch
 from . import scans
 from .cells.names import CELLS, OF_ZOO, find_cell
 from .ground.cache import cache_folder
+from .ground.errors import one_of
 from .ground.machine import why_no_tiles
-from .scans.compiled import gpu, programs
+from .scans.compiled import gpu as compiled_gpu
+from .scans.compiled import programs
 from .scans.compiled.build import BuildFailed, needed_compiler
-from .scans.compiled.gpu.ways import choose
+from .scans.compiled.gpu.cards import CARDS, Card, card_of
+from .scans.compiled.gpu.choice import told
 
 
-def doctor(cell: str | None = None) -> list[tuple[str, str]]:
+def doctor(cell: str | None = None, gpu: str | None = None) -> list[tuple[str, str]]:
     """What this machine offers and which scan backends run here, as (name, finding) pairs.
 
+    `gpu` names a card of which to tell how scans would run there, in place of the one that is here.
     `cell` names one cell, `FILE.py:Class` for one's own, instead of the built-in ones.
     Those of the zoo are listed, and looked at where one is named: each takes seconds to compile.
     """
@@ -29,15 +33,17 @@ def doctor(cell: str | None = None) -> list[tuple[str, str]]:
         ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         ("cpu", torch.backends.cpu.get_cpu_capability()),
         ("amx", tiles()),
-        ("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"),
+        ("cuda", cuda()),
         ("triton", installed("triton", "it comes with torch's builds for CUDA")),
-        ("mps", "available" if torch.mps.is_available() else "not available"),
+        ("mps", mps()),
         ("compiler", compiler()),
         ("tensorboard", installed("tensorboard")),
         ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
     ]
-    if torch.cuda.is_available():
-        found += [(f"gpu way: {name}", ways_of(name)) for name in names]
+    if gpu or torch.cuda.is_available():
+        card = card_named(gpu) if gpu else card_of(torch.device("cuda"))
+        found.append(("gpu ways", f"on {card.name}: bfloat16, {ROWS} sequences, forward"))
+        found += [(f"gpu way: {name}", ways_of(name, card)) for name in names]
     if not cell:
         found.append(("zoo", f"{len(OF_ZOO)} cells: {', '.join(OF_ZOO)}"))
     for backend in scans.BACKENDS:
@@ -64,14 +70,40 @@ def tiles() -> str:
     return f"no: {reason}" if reason else "granted: bfloat16 is multiplied on tiles"
 
 
-def ways_of(name: str) -> str:
-    """How compiled scans of a cell run on the GPU at a few widths, in bfloat16, 32 sequences."""
-    cell, device = find_cell(name), torch.device("cuda", torch.cuda.current_device())
-    if reason := gpu.why_not(cell, device):
+ROWS = 32
+WIDTHS = (128, 512, 1024)
+"""Sequences, and the widths of which `doctor` tells the way."""
+
+
+def cuda() -> str:
+    """The GPU and its architecture; where there is more than one, how many."""
+    if not torch.cuda.is_available():
+        return "not available"
+    major, minor = torch.cuda.get_device_capability()
+    count = torch.cuda.device_count()
+    more = f", one of {count}" if count > 1 else ""
+    return f"{torch.cuda.get_device_name()} (sm_{major}{minor}{more})"
+
+
+def mps() -> str:
+    """Apple's GPU."""
+    if not torch.mps.is_available():
+        return "not available"
+    return "available; scans run there as the reference, a loop in Python"
+
+
+def card_named(name: str) -> Card:
+    """One of those that are known."""
+    return CARDS[one_of("GPU", name.lower(), CARDS)]
+
+
+def ways_of(name: str, card: Card) -> str:
+    """How compiled scans of a cell run on a GPU at a few widths, and why so."""
+    cell = find_cell(name)
+    if reason := compiled_gpu.why_no_program(cell):
         return f"none: {reason}"
     facts = programs.facts(programs.find(cell, "triton"))
-    ways = {n: choose(facts, 100, 32, n, torch.bfloat16, device) for n in (128, 512, 1024)}
-    return ", ".join(f"{way.name} at n = {n}" for n, way in ways.items())
+    return "; ".join(told(facts, ROWS, n, torch.bfloat16, card) for n in WIDTHS)
 
 
 def installed(package: str, otherwise: str | None = None) -> str:

@@ -302,7 +302,7 @@ def doctor(words: list[str]) -> int:
     with at_once():
         from ..verbs import doctor as run
 
-    found = run(options.cell)
+    found = run(options.cell, options.gpu)
     if options.json:
         print(json_text(dict(found)))
     else:

@@ -69,9 +69,11 @@ class DoctorOptions(JsonOption):
 
     Args:
         cell: One cell to ask for, FILE.py:Class for your own; default: the built-in ones.
+        gpu: A card (h100, a100, rtx4090, …) of which to tell how scans would run on it.
     """
 
     cell: str | None = None
+    gpu: str | None = None
 
 
 @dataclass

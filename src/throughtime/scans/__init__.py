@@ -193,16 +193,24 @@ def why_not(
     cell: Cell | type[Cell],
     x: Tensor | None = None,
     w: Weights | None = None,
+    *,
+    way: str | None = None,
 ) -> str | None:
     """Why `backend` cannot scan `cell` (over inputs like `x` with weights like `w`), or None.
 
-    Without `x` and `w` the answer is about the cell alone, for float32 on the CPU.
+    Without `x` and `w` the answer is about the cell alone, for float32 on the CPU. `way`: one of
+    those that "compiled" has on a GPU, block, grid or graph: why it cannot take that one.
     """
     chosen = BACKENDS[one_of("backend", backend, BACKENDS)]
     cell = as_cell(cell)
     x = torch.empty(0, 0, 0) if x is None else x
-    way = chosen.prepare(Problem(cell, cell.weights(0, 0) if w is None else w, x))
-    return way if isinstance(way, str) else None
+    problem = Problem(cell, cell.weights(0, 0) if w is None else w, x)
+    if way is not None:
+        if backend != "compiled":
+            return f"backend {backend!r} has one way alone; those of a GPU are of 'compiled'."
+        return compiled.why_not_way(problem, one_of("way", way, compiled.gpu.ways.WAYS))
+    found = chosen.prepare(problem)
+    return found if isinstance(found, str) else None
 
 
 def why_slow(

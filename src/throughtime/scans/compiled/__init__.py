@@ -80,6 +80,20 @@ def _why_not(problem: Problem) -> str | None:
     return cell.ask(programs.why_not, str(library_dtype(dtype)).removeprefix("torch."))
 
 
+def why_not_way(problem: Problem, way: str) -> str | None:
+    """Why a way of the GPU (`gpu/ways.py`) cannot run the problem, or None."""
+    if reason := why_not(problem):
+        return reason
+    cell, w, x, *_ = problem
+    if not gpu.serves(x.device):
+        return f"{way!r} is a way of a GPU; x is on {x.device}."
+    n = cell.width(w)
+    if uneven(cell):
+        units = units_of(cell, w)
+        cell, n = cell.ask(evened, units), max(units.values())
+    return gpu.why_not_way(cell, way, x, n)
+
+
 def dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
     """What x may be in."""
     return gpu.DTYPES if gpu.serves(device) else DTYPES

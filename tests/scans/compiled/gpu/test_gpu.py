@@ -11,7 +11,7 @@ from cases import ALL_CELLS, NAMED, TwoMemories, assert_close, assert_same, outc
 from compiling import Back, Slow, Timed
 from throughtime.ground.errors import BackendUnavailable, InputError
 from throughtime.scans.compiled import gpu, programs
-from throughtime.scans.compiled.gpu import call, launching, memory, ways
+from throughtime.scans.compiled.gpu import call, cards, choice, launching, memory, ways
 
 pytest.importorskip("triton")
 if torch.cuda.is_available():
@@ -123,8 +123,8 @@ def test_programs_that_wait_for_each_other_give_the_bits_of_those_that_do_not(
     given = call.choose
     asked = []
 
-    def together(*sizes):
-        asked.append(given(*sizes)._replace(stepwise=False))
+    def together(*sizes, **more):
+        asked.append(given(*sizes, **more)._replace(stepwise=False))
         return asked[-1]
 
     monkeypatch.setattr(call, "choose", together)
@@ -228,7 +228,7 @@ def test_only_programs_that_wait_must_be_on_the_device_together(name, n):
             return lambda *given, **options: asked.update(options)
 
     sizes = memory.Sizes(programs.find(tt.LSTM(), "triton"), 5, 16, n)
-    way = ways.found(sizes.facts, 16, n, 2, ways.H100)[name]
+    way = ways.found(sizes.facts, 16, n, 2, cards.H100)[name]
     kernel, given = Kernel(), {"x": torch.zeros(5, 16, n), "lengths": None, "reset": None}
     launching.launch(kernel, way, sizes, given, range(0), {})
     assert asked.get("launch_cooperative_grid", False) == (kernel.programs[0] > 1)
@@ -240,7 +240,7 @@ def test_only_programs_that_wait_must_be_on_the_device_together(name, n):
 
 def chosen(cell, T, B, n, dtype=torch.bfloat16):
     facts = programs.facts(programs.find(cell, "triton"))
-    return ways.choose(facts, T, B, n, dtype, torch.device("cpu"))
+    return choice.choose(facts, T, B, n, dtype, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_grid_fits_on_the_device():
     facts = programs.facts(programs.find(tt.LSTM(), "triton"))
     for n in (64, 256, 768, 1024, 4096):
         for B in (1, 16, 64, 300, 4096):
-            way = ways.grid(facts, B, n, 2, ways.H100)
+            way = ways.grid(facts, B, n, 2, cards.H100)
             if isinstance(way, ways.Way):
                 columns, tiles = way.programs(B, n)
                 assert columns * tiles <= 132

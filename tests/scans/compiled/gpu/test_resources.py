@@ -12,7 +12,7 @@ import pytest
 import throughtime as tt
 from throughtime.cells.names import CELLS
 from throughtime.scans.compiled import programs
-from throughtime.scans.compiled.gpu import ways
+from throughtime.scans.compiled.gpu import cards, ways
 
 triton = pytest.importorskip("triton")
 BENCHMARKS = Path(__file__).resolve().parents[4] / "benchmarks"
@@ -70,7 +70,7 @@ def test_nothing_spills_at_the_shapes_of_block_and_grid(tmp_path, architecture):
 # Shared memory, reckoned
 
 
-SMALL = ways.Card(108, 99 * 1024)
+SMALL = cards.Card(108, 99 * 1024)
 
 
 def facts_of(cell):
@@ -81,8 +81,8 @@ def facts_of(cell):
 def test_no_way_asks_for_more_than_the_card_has(name):
     facts = facts_of((CELLS | tt.zoo.ZOO)[name]())
     widths, batches = (16, 64, 100, 128, 256, 512, 1024, 2048), (1, 32, 300)
-    cards = SMALL, ways.Card(108, 163 * 1024), ways.H100
-    for n, B, size, card in itertools.product(widths, batches, (2, 4), cards):
+    some = SMALL, cards.CARDS["a100"], cards.H100
+    for n, B, size, card in itertools.product(widths, batches, (2, 4), some):
         for way in ways.found(facts, B, n, size, card).values():
             if isinstance(way, str):
                 assert "KiB" in way or "multiprocessors" in way or "mix" in way
@@ -94,11 +94,11 @@ def test_no_way_asks_for_more_than_the_card_has(name):
 def test_a_card_with_less_shared_memory_takes_another_way_and_says_why():
     found = ways.found(facts_of(tt.LSTM()), 16, 128, 2, SMALL)
     assert found["block"] == ("its weights and operands are 180 KiB, and a multiprocessor holds 99")
-    assert ways.first(found).name == "grid"
-    assert ways.first(ways.found(facts_of(tt.LSTM()), 16, 128, 2, ways.H100)).name == "block"
+    assert isinstance(found["grid"], ways.Way)
+    assert isinstance(ways.found(facts_of(tt.LSTM()), 16, 128, 2, cards.H100)["block"], ways.Way)
 
 
 def test_units_that_know_nothing_of_each_other_are_split_at_any_width():
-    way = ways.found(facts_of(tt.zoo.ZOO["indrnn"]()), 16, 512, 2, ways.H100)["block"]
+    way = ways.found(facts_of(tt.zoo.ZOO["indrnn"]()), 16, 512, 2, cards.H100)["block"]
     assert way.programs(16, 512) == (8, 1)
     assert way.warps <= 32

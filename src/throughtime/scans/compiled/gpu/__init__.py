@@ -11,9 +11,12 @@ import importlib.util
 import os
 
 import torch
+from torch import Tensor
 
 from ....cells import Cell
 from .. import programs
+from . import choice
+from .cards import card_of
 from .ways import VARIABLE
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -41,13 +44,24 @@ def installed() -> bool:
 def why_not(cell: Cell, device: torch.device) -> str | None:
     """Why there are no kernels for `cell` on `device`, or None."""
     if not installed():
-        return "Triton, which makes kernels for GPUs, is not installed."
+        return "Triton, which makes kernels for GPUs, is not installed: pip install triton."
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < ARCHITECTURE:
         return f"compiled scans need a GPU of architecture sm_80 or later; {device} is older."
+    return why_no_program(cell)
+
+
+def why_no_program(cell: Cell) -> str | None:
+    """Why the equations of `cell` make no kernels, on whatever GPU, or None."""
     program = programs.find(cell, "triton")
     if program.startswith(programs.CANNOT):
         return program.removeprefix(programs.CANNOT).rpartition(programs.END)[0]
     return None
+
+
+def why_not_way(cell: Cell, way: str, x: Tensor, n: int) -> str | None:
+    """Why one of the ways cannot run a scan of x [T, B, n_x], or None; as of `choice`."""
+    facts = programs.facts(programs.find(cell, "triton"))
+    return choice.why_not(facts, way, x.shape[1], n, x.dtype.itemsize, card_of(x.device))
 
 
 why_not._dynamo_marked_constant = True  # type: ignore[attr-defined]  as in `programs`

@@ -12,9 +12,9 @@ from ....ground import lengths as ragged
 from ..call import as_numbers
 from ..inputs import Inputs
 from . import kernels, memory, products
+from .choice import choose
 from .launching import launch
 from .memory import Sizes, kept_size
-from .ways import choose
 
 __all__ = ["kept_size", "scan", "scan_backward"]
 
@@ -144,7 +144,7 @@ def _gradients(
     x, W_a, lengths = inputs.x, inputs.W_a, inputs.lengths
     T, B, n = sizes.T, sizes.B, sizes.n
     buffers = memory.parts(kept, sizes, x.dtype)
-    way = choose(sizes.facts, T, B, n, x.dtype, x.device)
+    way = choose(sizes.facts, T, B, n, x.dtype, x.device, back=True)
     names = ["zx", "zr", *(["x"] if sizes.facts["reads_x"] else [])]
     fresh = x.new_empty if lengths is None else x.new_zeros
     dz = {name: fresh(x.shape if name == "x" else buffers[name].shape) for name in names}

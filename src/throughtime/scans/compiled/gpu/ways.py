@@ -1,4 +1,4 @@
-"""How a scan runs on a GPU: the ways, their tiles, and which of them a problem takes.
+"""How a scan runs on a GPU: the ways, their tiles, and why one cannot run.
 
 - `block`: one program carries its rows through all steps, with all units of all gates; the weights
   stay with it. Narrow layers.
@@ -11,13 +11,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from typing import Any, NamedTuple
 
-import torch
-
-from ....ground.errors import InputError, one_of
+from .cards import Card
 
 WAYS = ("block", "grid", "graph")
 VARIABLE = "THROUGHTIME_GPU"
@@ -26,16 +23,6 @@ VARIABLE = "THROUGHTIME_GPU"
 MIXED = 64
 """Units of a row up to which one program has them all where the equations mix them: more of them
 would not stay in registers, and a barrier for each sum costs less."""
-
-
-class Card(NamedTuple):
-    """What a GPU has: multiprocessors, and bytes of shared memory that a program may ask for."""
-
-    processors: int
-    shared: int
-
-
-H100 = Card(132, 227 * 1024)
 
 
 class Way(NamedTuple):
@@ -142,36 +129,6 @@ def found(facts: dict[str, Any], B: int, n: int, size: int, card: Card) -> dict[
         "grid": grid(facts, B, n, size, card),
         "graph": graph(facts, B, size, card),
     }
-
-
-def first(ways: dict[str, Way | str]) -> Way:
-    """The first of them that runs."""
-    return next(way for way in ways.values() if isinstance(way, Way))
-
-
-def choose(facts: dict[str, Any], T: int, B: int, n: int, dtype: torch.dtype, device: Any) -> Way:
-    """The way of a problem; what `THROUGHTIME_GPU` names where it is set."""
-    ways = found(facts, B, n, dtype.itemsize, card_of(device))
-    if device.type != "cuda" and isinstance(ways["grid"], Way):
-        # the interpreter runs programs one after the other: none may wait for the next
-        way = ways["grid"]
-        whole = way.KS * way.KC  # and sums of several tensors, and many programs, are slow there
-        ways["grid"] = way._replace(stepwise=True, KS=1, KC=whole, BU=max(way.BU, 16))
-    asked = os.environ.get(VARIABLE)
-    if asked:
-        way = ways[one_of(VARIABLE, asked, WAYS)]
-        if isinstance(way, str):
-            raise InputError(f"{VARIABLE}={asked} cannot run this scan: {way}.")
-        return way
-    return first({"graph": ways["graph"]} if T == 1 else ways)
-
-
-def card_of(device: torch.device) -> Card:
-    """Of a device; as an H100 where there is none (the interpreter)."""
-    if device.type != "cuda":
-        return H100
-    told = torch.cuda.get_device_properties(device)
-    return Card(told.multi_processor_count, told.shared_memory_per_block_optin)
 
 
 def power(n: int) -> int:
