@@ -1,152 +1,160 @@
-"""One recurrent layer on a CUDA GPU: ours, cuDNN, a plain loop, and that loop in a CUDA graph.
+"""Recurrent layers on a CUDA GPU, in one command: agreement first, then times, a table at the end.
 
-    python benchmarks/gpu.py [--shapes 1024,16,768 …] [--cells LSTM …] [--dtypes float32 …]
-        [--backend auto] [--seconds 0.3] [--limit 420] [--json FILE] [--markdown FILE]
+    python benchmarks/gpu.py [--limit 450] [--json FILE] [--markdown FILE] [--measured FILE]
+        [--section ways …] [--shapes 1024,16,768 …] [--cells LSTM …] [--dtypes bfloat16 …]
+        [--backend compiled] [--seconds 0.2] [--no-prewarm]
+    python benchmarks/gpu.py --try
 
-Shapes are T,B,n with n_x = n. Sides take turns call by call; figures are medians. Before a row is
-timed, ours and the loop are compared with the float64 reference over the first steps. Rows come
-shape by shape until --limit seconds are over; what was left out is counted. Without a GPU it says
-so and ends.
+Shapes are T,B,n with n_x = n. Sides take turns call by call; figures are medians. Kernels are
+compiled beforehand by as many processes as there are cores. Each section is a process: what breaks
+one leaves the others alone, and a row that fails is told. A section begins no row after its share
+of --limit; what was left out is counted. --measured writes the table that `auto` goes by
+(`src/throughtime/scans/compiled/gpu/measured.json`). --try runs all of it on the CPU, in Triton's
+interpreter, at sizes that measure nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import itertools
 import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+if "--try" in sys.argv:  # Triton reads it once, at the import
+    os.environ["TRITON_INTERPRET"] = "1"
+    os.environ.setdefault("THROUGHTIME_GPU", "graph")
 
 import timing  # first: it prepares the environment that torch reads
 
 # isort: split
 import torch
-from torch import Tensor
 
-import throughtime as tt
-from layer import CELLS, MODES, Layer, Options, Shape
+from gpu_rows import DTYPES, Chosen, by, in_parallel, table_of
+from gpu_sections import SECTIONS
+from gpu_times import ALL, CUDNN, CUDNN_SHAPES, LOOP_SHAPES, OF_ISSUE, WAY_SHAPES, measured
+from layer import MODES, Layer, Options, Shape
 from layers import shape
-from peers import LOOPS, torch_layer
-from throughtime.cells import Cell, Weights
 from throughtime.scans import BACKENDS
-from timing import Section, take_turns
+from throughtime.scans.compiled.gpu import ways
 
-SHAPES: tuple[Shape, ...] = (
-    (256, 32, 512),
-    (1024, 16, 768),
-    (256, 32, 128),
-    (128, 128, 1024),
-    (512, 1, 256),
-)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CHECKED_STEPS = 16
-ALLOWED = {"float32": 5e-3, "bfloat16": 0.15, "float16": 0.02}
-"""Largest difference from the float64 reference over the checked steps; float32 is TF32."""
+WARMING = 100.0
+"""Seconds that compiling beforehand may take."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Time what the command line asks for, print it, and write it."""
+    """Run what the command line asks for, print it, and write it."""
     chosen = parser().parse_args(arguments)
-    if not torch.cuda.is_available():
-        sys.exit("benchmarks/gpu.py needs a CUDA GPU; torch sees none here.")
-    torch.backends.cuda.matmul.fp32_precision = "tf32"  # as cuDNN's layers do by default
-    print(f"# One layer on {torch.cuda.get_device_name()}, torch {torch.__version__}\n")
-    section = Section("gpu", "Milliseconds a call, and microseconds a step of ours")
-    wanted = list(itertools.product(chosen.shapes, chosen.dtypes, chosen.cells, MODES))
+    if not chosen.trial and not torch.cuda.is_available():
+        sys.exit("benchmarks/gpu.py needs a CUDA GPU; torch sees none here. Try it: --try")
+    if chosen.one:
+        one(chosen)
+        return
     began = time.perf_counter()
-    for done, (size, dtype, cell, mode) in enumerate(wanted):
-        if time.perf_counter() - began > chosen.limit:
-            section.note(f"{len(wanted) - done} of {len(wanted)} rows left out: out of time")
-            break
-        o = Options((size,), chosen.seconds, chosen.backend, "cuda", 1)
-        section.add(**row(Layer(CELLS[cell], size, o, DTYPES[dtype]), dtype, mode, o))
-        gc.collect()
-        torch.cuda.empty_cache()
-    section.print()
-    result = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, **section.as_json()}
+    name = "no GPU: nothing here measures" if chosen.trial else torch.cuda.get_device_name()
+    print(f"# Layers on {name}, torch {torch.__version__}", flush=True)
+    if not chosen.trial and chosen.prewarm:
+        print(prewarm(min(WARMING, 0.25 * chosen.limit)), flush=True)
+    found, left = {}, chosen.limit - (time.perf_counter() - began)
+    shares = {section: SECTIONS[section][1] for section in chosen.section}
+    for section, share in shares.items():
+        ends = chosen.limit * 1.0 - (time.perf_counter() - began)
+        seconds = min(left * share / sum(shares.values()), ends)
+        found[section] = apart(section, max(seconds, 1.0), sys.argv[1:] if arguments is None
+                               else arguments)  # fmt: skip
+    text = "\n".join(line for section in found.values() for line in table_of(section))
+    print(text)
+    whole = {"gpu": name, "torch": torch.__version__, "seconds": time.perf_counter() - began}
     if chosen.json:
-        Path(chosen.json).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        written = json.dumps({**whole, "sections": found}, indent=1, ensure_ascii=False)
+        Path(chosen.json).write_text(written + "\n")
     if chosen.markdown:
-        Path(chosen.markdown).write_text(timing.table(section.rows) + "\n")
+        Path(chosen.markdown).write_text(text + "\n")
+    if chosen.measured and "ways" in found:
+        rows = map(json.dumps, measured(found["ways"]["rows"], name))
+        Path(chosen.measured).write_text("[\n " + ",\n ".join(rows) + "\n]\n")
 
 
-def row(layer: Layer, dtype: str, mode: str, o: Options) -> dict[str, Any]:
-    """One cell at one shape: all sides timed, ours checked, peak memory of ours and cuDNN."""
-    torch.manual_seed(2)
-    differs = check(layer)
-    if differs > ALLOWED[dtype]:
-        raise AssertionError(f"{layer.name} {layer.shape} {dtype}: off by {differs:.2e}")
-    plain = layer.call(lambda x: loop(layer.cell, layer.w, x), layer.parameters, mode)
-    sides: dict[str, Callable[[], Any]] = {"ours": layer.ours(mode), "loop": plain}
-    if graphed := in_graph(plain):
-        sides["graph"] = graphed
-    if isinstance(layer.cell, (tt.LSTM, tt.GRUResetAfter, tt.RNN)):
-        peer = torch_layer(layer.cell, layer.w)
-        peer.flatten_parameters()
-        sides["cuDNN"] = layer.call(lambda x: peer(x)[0], list(peer.parameters()), mode)
-    peaks = {name: peak(sides[name]) for name in ("ours", "cuDNN") if name in sides}
-    times = take_turns(sides, o.seconds, least=3)
-    told = {name: 1e3 * times.median(name) if name in sides else "–" for name in
-            ("ours", "cuDNN", "loop", "graph")}  # fmt: skip
-    return {
-        **layer.row(mode),
-        "dtype": dtype,
-        **told,
-        "us a step": 1e6 * times.median("ours") / layer.shape[0],
-        "loop / ours": times.ratio("loop", "ours"),
-        "cuDNN / ours": times.ratio("cuDNN", "ours") if "cuDNN" in sides else "–",
-        "MiB ours": peaks["ours"],
-        "MiB cuDNN": peaks.get("cuDNN", "–"),
-        "off by": differs,
-    }
+def apart(section: str, seconds: float, arguments: list[str]) -> dict[str, Any]:
+    """A section in a process of its own; what it had when it ended, however it did."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "found.json"
+        command = [sys.executable, __file__, *arguments, "--one", section]
+        command += ["--limit", str(seconds), "--json", str(file)]
+        ended = ""
+        try:
+            done = subprocess.run(command, timeout=seconds + 45, check=False, capture_output=True)
+            sys.stderr.buffer.write(done.stderr[-20_000:])
+            if done.returncode:
+                last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+                ended = f"it ended with {done.returncode}: {' '.join(last)[:300]}"
+        except subprocess.TimeoutExpired:
+            ended = f"it was ended after {seconds + 45:.0f} s"
+        sys.stderr.flush()
+        empty = {"title": section, "rows": [], "bars": [], "notes": []}
+        found = json.loads(file.read_text()) if file.exists() else empty
+    return {**found, "notes": [*found["notes"], ended] if ended else found["notes"]}
 
 
-def loop(cell: Cell, w: Weights, x: Tensor) -> Tensor:
-    """What one writes: the peer's loop where there is one, else the equations step by step."""
-    if cell in LOOPS:
-        return LOOPS[cell](w, x)
-    return tt.scan(cell, w, x, backend="reference")[0]
+def one(chosen: argparse.Namespace) -> None:
+    """One section, in this process."""
+    if chosen.trial:
+        sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+        import interpreting  # noqa: F401  what the interpreter lacks
+    else:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"  # as cuDNN's layers do by default
+    o = Chosen(
+        device="cpu" if chosen.trial else "cuda",
+        seconds=0.0 if chosen.trial else chosen.seconds,
+        until=time.perf_counter() + (600 if chosen.trial else chosen.limit),
+        json=Path(chosen.json) if chosen.json else None,
+        shapes=tuple(chosen.shapes) if chosen.shapes else None,
+        cells=tuple(chosen.cells) if chosen.cells else None,
+        dtypes=tuple(chosen.dtypes) if chosen.dtypes else None,
+        backend="compiled" if chosen.trial else chosen.backend,
+    )
+    SECTIONS[chosen.one][0](o)
 
 
-def check(layer: Layer) -> float:
-    """The largest difference of ours from the float64 reference on the CPU, first steps."""
-    x = layer.x[:CHECKED_STEPS]
-    with torch.no_grad():
-        got = layer.scan(x).double().cpu()
-        parts = [part.double().cpu() for part in layer.w[:3]]
-        w = tt.Weights(*parts, {k: v.double().cpu() for k, v in layer.w.vectors.items()})
-        right = tt.scan(layer.cell, w, x.double().cpu(), backend="reference")[0]
-    return float((got - right).abs().max())
+# ---- compiling beforehand ---------------------------------------------------------------------
 
 
-def in_graph(call: Callable[[], Any]) -> Callable[[], Any] | None:
-    """The call captured in a CUDA graph; None where the card has no room for it."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
+def prewarm(seconds: float) -> str:
+    """Compile what the sections will run, in parallel: Triton keeps it for them."""
+    jobs = list(dict.fromkeys(warming()))
+    began, told = time.perf_counter(), list(in_parallel(warm, jobs, seconds))
+    failed = [f"{job}: {reason}" for job, reason in told if reason]
+    said = f"; {len(failed)} not: {failed[0][:300]}" if failed else ""
+    took = time.perf_counter() - began
+    return f"{len(told)} of {len(jobs)} rows compiled beforehand in {took:.0f} s{said}"
+
+
+def warming() -> list[tuple[str, Shape, str, str]]:
+    """Cell, shape, dtype and way, the most wanted first."""
+    half = [("LSTM", s, "bfloat16", way) for s in WAY_SHAPES for way in ways.WAYS]
+    wide = [(name, s, "bfloat16", "") for name in OF_ISSUE for s in LOOP_SHAPES]
+    peers = [(name, s, "bfloat16", "") for name in CUDNN for s in CUDNN_SHAPES]
+    more = [(name, s, "bfloat16", way) for name in ("GRU", "PeepholeLSTM", "LayerNormLSTM")
+            for s in WAY_SHAPES[:4] for way in ways.WAYS]  # fmt: skip
+    return [*half, *peers, *wide, *more]
+
+
+def warm(name: str, shape: Shape, dtype: str, way: str) -> str:
+    """Forward and backward over two steps; why it failed, or nothing."""
+    two = (2, *shape[1:])
     try:
-        with torch.cuda.stream(stream):
-            call()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            call()
-    except torch.cuda.OutOfMemoryError:
-        return None
-    return graph.replay
-
-
-def peak(call: Callable[[], Any]) -> float:
-    """MiB that a call needs beyond what is there before it."""
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    call()
-    torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / 2**20
+        o = Options((two,), 0.0, "compiled", "cuda", 1)
+        layer = Layer(ALL[name], two, o, DTYPES[dtype])
+        with by(way):
+            for mode in MODES:
+                layer.ours(mode)()
+    except Exception as error:  # noqa: BLE001  the sections tell what fails
+        return type(error).__name__
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -155,14 +163,19 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--shapes", nargs="+", type=shape, default=list(SHAPES), metavar="T,B,n")
-    add("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="NAME")
-    add("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
-    add("--backend", default="auto", choices=["auto", *BACKENDS], help="ours: which one")
-    add("--seconds", type=float, default=0.3, help="for each row")
-    add("--limit", type=float, default=420.0, help="seconds after which no row begins")
+    add("--section", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME")
+    add("--shapes", nargs="+", type=shape, metavar="T,B,n")
+    add("--cells", nargs="+", metavar="NAME", help=f"of {', '.join(ALL)}; of training: lstm, …")
+    add("--dtypes", nargs="+", choices=DTYPES)
+    add("--backend", default="compiled", choices=["auto", *BACKENDS], help="ours: which one")
+    add("--seconds", type=float, default=0.15, help="for each row")
+    add("--limit", type=float, default=450.0, help="for everything; a row that began is ended")
     add("--json", metavar="FILE", help="write everything there")
-    add("--markdown", metavar="FILE", help="write the table there")
+    add("--markdown", metavar="FILE", help="write the tables there")
+    add("--measured", metavar="FILE", help="write what auto goes by there")
+    add("--no-prewarm", dest="prewarm", action="store_false", help="compile as rows need it")
+    add("--try", dest="trial", action="store_true", help="on the CPU, in Triton's interpreter")
+    add("--one", choices=SECTIONS, help=argparse.SUPPRESS)
     add(timing.TORCH_DEFAULTS, action="store_true", help="OpenMP and malloc as torch has them")
     return parser
 

@@ -75,7 +75,8 @@ def main() -> None:
             text.write_text("the cat, which already ate a lot of food, was full.\n" * 12_000)
             times: dict[str, list[float]] = {"ours": [], "bare": [], "torch": []}
             for k in range(options.rounds):
-                task = make_task(text, T, B, n, steps, f"{folder}/run{k}", options)
+                out = f"{folder}/run{k}"
+                task = make_task(text, T, B, n, steps, out, options.device, options.precision)
                 times["ours"].append(run_ours(task))
                 times["bare"].append(run_bare(task, task.build_model()))
                 theirs = Bare(len(task.vocabulary), n).to(task.device)
@@ -88,9 +89,11 @@ def main() -> None:
 
 
 def make_task(
-    text: Path, T: int, B: int, n: int, steps: int, out: str, options: argparse.Namespace
-) -> Language:
+    text: Path, T: int, B: int, n: int, steps: int, out: str, device: str, precision: str,
+    cell: str = "lstm",
+) -> Language:  # fmt: skip
     config = LanguageConfig(
+        cell=cell,
         train=[str(text)],
         out=out,
         max_steps=steps,
@@ -98,13 +101,13 @@ def make_task(
         loop=StreamLoopConfig(
             batch_size=B,
             window=T,
-            precision=options.precision,
+            precision=precision,
             eval_every="0",
             sample_every="0",
             log_every=str(WARM),
         ),
     )
-    return Language.prepare(config, device=torch.device(options.device))
+    return Language.prepare(config, device=torch.device(device))
 
 
 def run_ours(task: Language) -> float:

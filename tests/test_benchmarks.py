@@ -119,13 +119,61 @@ def test_tasks_runs(benchmark, monkeypatch, capsys):
         assert float(line.split()[-2]) > 0
 
 
-def test_the_gpu_benchmark_checks_ours_and_says_that_there_is_no_gpu(benchmark, layer, monkeypatch):
-    gpu = benchmark("gpu")
-    assert gpu.check(layer("GRU", (40, 2, 5))) < 1e-12  # over the first steps, in float64 here
-    for name in gpu.CELLS:
+@pytest.fixture
+def trial(benchmark, monkeypatch, tmp_path):
+    """A section of the GPU's benchmark on the CPU, in the interpreter: what it wrote."""
+    pytest.importorskip("triton")
+    import interpreting  # noqa: F401  what the interpreter lacks
+
+    monkeypatch.setenv("THROUGHTIME_GPU", "graph")
+    gpu, file = benchmark("gpu"), tmp_path / "found.json"
+
+    def run(section, *options):
+        gpu.main(["--try", "--one", section, *options, "--json", str(file)])
+        return json.loads(file.read_text())
+
+    return run
+
+
+def test_the_gpu_benchmark_without_a_gpu_names_what_can_be_tried(benchmark, layer, monkeypatch):
+    times = benchmark("gpu_times")
+    for name in times.CELLS:
         made = layer(name)
         right = tt.scan(made.cell, made.w, made.x, backend="reference")[0]
-        torch.testing.assert_close(gpu.loop(made.cell, made.w, made.x), right)
+        torch.testing.assert_close(times.loop(made.cell, made.w, made.x), right)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit, match="needs a CUDA GPU"):
-        gpu.main([])
+    with pytest.raises(SystemExit, match=r"needs a CUDA GPU.*--try"):
+        benchmark("gpu").main([])
+
+
+def test_ways_are_tried_and_become_the_table_of_auto(benchmark, trial):
+    rows = trial("ways", "--cells", "LSTM", "--dtypes", "float32")["rows"]
+    assert [row["way"] for row in rows] == ["block", "grid", "graph"]
+    found = benchmark("gpu_times").measured(rows, "Card")
+    assert {(row["way"], row["card"], row["n"]) for row in found} == {
+        (way, "Card", 16) for way in ("block", "grid", "graph")
+    }
+    assert all(row["us"] > 0 and row["on paper"] > 0 for row in found)
+
+
+def test_what_agrees_is_told_and_what_does_not(benchmark, trial, monkeypatch):
+    options = ["--cells", "GRU", "--dtypes", "float32"]
+    assert trial("agreement", *options)["notes"] == ["3 of 3 agree, 0 do not"]
+    monkeypatch.setitem(benchmark("gpu_sections").ALLOWED, "float32", 0.0)
+    found = trial("agreement", *options)
+    assert found["notes"] == ["0 of 3 agree, 3 do not"]
+    assert all(row["agrees"] == "NO" for row in found["rows"])
+
+
+def test_a_row_that_fails_is_told_and_the_rest_goes_on(trial):
+    found = trial("cudnn", "--cells", "LSTM", "--dtypes", "bfloat16", "float16")
+    assert len(found["rows"]) == 2
+    found = trial("steps", "--cells", "LSTM", "No")
+    assert len(found["rows"]) == 2
+    assert found["notes"][0].startswith("failed: step No 1 × 16: KeyError")
+
+
+def test_a_section_that_ends_takes_no_other_with_it(benchmark):
+    found = benchmark("gpu").apart("ways", 30, ["--try", "--cells", "No"])
+    assert found["rows"] == []
+    assert found["notes"] == ["it ended with 1: KeyError: 'No'"]
