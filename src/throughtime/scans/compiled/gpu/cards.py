@@ -26,7 +26,7 @@ CARDS = {
     "h200": Card(132, 227 * KIB, "NVIDIA H200"),
     "b200": Card(148, 227 * KIB, "NVIDIA B200"),
 }
-"""Some, by the names that `doctor --gpu` takes."""
+"""Some, by the names that `doctor` takes."""
 
 H100 = CARDS["h100"]
 
