@@ -7,13 +7,26 @@ Templates say `name_` and `NAME_`, which become the model's own name at the end;
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from ...ground.errors import InputError
 from ...tasks.exported import Exported
-from ..lowering import Lowered, lowered
-from . import classify, kit, language, recorded, vocabulary
+from ..lowering import lowered
+from ..reference import Reference
+from . import (
+    classify,
+    forecasts,
+    frames,
+    kit,
+    language,
+    programs,
+    recorded,
+    tags,
+    translations,
+    vocabulary,
+)  # fmt: skip
 from .arrays import TILE, Arrays
-from .package import CMAKE, PROPERTIES, measured
+from .package import CMAKE, measured, properties
+from .room import Room
 from .steps import Steps
 
 PRECISIONS = ("float32", "int8")
@@ -97,66 +110,78 @@ Compiled with arm-none-eabi-gcc, in bytes; stack is the deepest single function'
 """
 
 
-def files(exported: Exported, name: str, precision: str, what: str) -> dict[str, str]:
-    """The files of a folder by their paths."""
-    if exported.says not in ("token", "label"):
-        raise InputError(f"a model that says a {exported.says} is not exported to C yet.")
+ROOMS: dict[str, Callable[[Exported, Steps], Room]] = {
+    "token": language.room,
+    "label": classify.room,
+    "numbers": classify.room,
+    "tag": tags.room,
+    "frame": frames.room,
+    "forecast": forecasts.room,
+    "translation": translations.room,
+}
+"""Of what a model says."""
+
+
+def files(
+    exported: Exported, name: str, precision: str, what: str, *, measures: bool = True
+) -> dict[str, str]:
+    """The files of a folder by their paths; `measures`: compiled, to tell how large they are."""
     model = lowered(exported.outline, precision)
-    both = exported.outline.bidirectional
-    kind, program = (
-        (language, recorded.language) if exported.says == "token" else (classify, recorded.label)
-    )
+    test = recorded.language if exported.says == "token" else programs.program
     arrays = Arrays(precision)
     steps = Steps(model, arrays)
-    body = kind.source(exported, steps)
-    advance = [] if both else [steps.advance()]
-    body = "\n\n".join([*steps.texts, *advance, steps.answer("answers")]) + "\n" + body
+    room = ROOMS[exported.says](exported, steps)
+    streams = not exported.outline.bidirectional and exported.outline.chain is None
+    advance = [steps.advance()] if streams and exported.says != "translation" else []
+    answer = [steps.answer("answers")] if exported.outline.outputs else []
+    parts = [*([room.private] if room.private else []), *steps.texts, *advance, *answer]
+    body = "\n\n".join(parts) + "\n" + room.source
     code = kit.functions(body, precision)
-    facts = facts_of(exported, model, steps, precision)
+    facts = facts_of(exported, steps, room, precision)
     uses_math, code = split_include(code)
+    v = exported.vocabulary
     made = {
-        "src/NAME.h": HEADER.format(what=what, **facts, body=kind.header(exported, steps)),
+        "src/NAME.h": HEADER.format(what=what, **facts, body=room.header),
         "src/NAME.c": SOURCE.format(
             what=what,
-            include='\n#include "NAME_vocabulary.h"\n' + uses_math
-            if exported.vocabulary
-            else uses_math,
+            include='\n#include "NAME_vocabulary.h"\n' + uses_math if v else uses_math,
             tile=TILE,
             kit=code,
             arrays="\n\n".join(arrays.texts),
             body=body,
         ),
-        "test/NAME_test.c": program(exported, model),
+        "test/NAME_test.c": test(exported, model, Reference, recorded.BOUND),
         "CMakeLists.txt": CMAKE,
-        "library.properties": PROPERTIES.format(sentence=what),
+        "library.properties": properties(what),
     }
     found = {renamed(path, name): renamed(text, name) for path, text in made.items()}
-    if exported.vocabulary is not None:
-        text = renamed(vocabulary.header(exported.vocabulary, name), name, strings=True)
-        found[f"src/{name}_vocabulary.h"] = text
-    rows = measured(found, name)
+    if v is not None:
+        more = "" if exported.target is None else vocabulary.text_arrays(exported.target)
+        text = vocabulary.header(v, exported.characters, vocabulary.of_target(more))
+        found[f"src/{name}_vocabulary.h"] = renamed(text, name, strings=True)
+    rows = measured(found, name) if measures else []
     found["README.md"] = README.format(
-        name=name, upper=name.upper(), what=what, **facts,
-        each="text" if exported.says == "token" else "sequence",
-        vocabulary_file=f", `src/{name}_vocabulary.h`" if exported.vocabulary else "",
+        name=name, upper=name.upper(), what=what, **facts, each=room.each,
+        vocabulary_file=f", `src/{name}_vocabulary.h`" if v else "",
         measured=MEASURED + "\n".join(rows) + "\n" if rows else "",
     )  # fmt: skip
-    if exported.vocabulary is not None and exported.vocabulary.level == "subword":
-        found["tokenizer.json"] = exported.vocabulary.to_json()
+    for file, one in (("tokenizer.json", v), ("target.json", exported.target)):
+        if one is not None and one.level == "subword":
+            found[file] = one.to_json()
     return found
 
 
-def facts_of(exported: Exported, model: Lowered, steps: Steps, precision: str) -> dict[str, object]:
+def facts_of(exported: Exported, steps: Steps, room: Room, precision: str) -> dict[str, object]:
     """What the files say of themselves."""
-    layers = exported.outline.layers
-    kind = language if exported.says == "token" else classify
+    outline = exported.outline
+    layers = [*outline.layers, *(outline.writer.layers if outline.writer else ())]
     cells = ", ".join(f"{scan.cell!r} of {scan.n} units" for one in layers for scan in one.scans)
     return {
         "cells": f"Layers: {cells}.",
         "weights": steps.arrays.bytes,
         "precision": precision,
-        "state": kind.state_bytes(exported, steps),
-        "stack": steps.stack + 4 * layers[-1].size,
+        "state": room.state_bytes,
+        "stack": steps.stack + 4 * outline.layers[-1].size,
         "products": steps.products,
     }
 

@@ -34,10 +34,15 @@ maintainer=throughtime
 sentence={sentence}
 paragraph=Exported by throughtime: no dependencies, no heap, the caller owns the state.
 category=Data Processing
-url=https://throughtime.invalid/
 architectures=*
 includes=NAME.h
 """
+
+
+def properties(what: str) -> str:
+    """The Arduino library's."""
+    return PROPERTIES.format(sentence=what)
+
 
 CORES = {
     "Cortex-M4F": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-mthumb"),

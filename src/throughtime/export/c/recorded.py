@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ...layers.outline import Array, Tokens
+from ...layers.outline import Array
 from ...tasks.exported import Exported
 from ..lowering import Lowered
 from ..reference import Reference
@@ -77,10 +79,10 @@ int main(void) {{
 
 
 def written(
-    model: Lowered, first: list[int], never: list[int], condition: Array | None
+    reference: Reference, first: list[int], never: list[int]
 ) -> tuple[list[int], list[Array]]:
     """Tokens that the model itself writes, drawn from a fixed seed, and its outputs after each."""
-    reference, random = Reference(model.outline, condition), np.random.default_rng(0)
+    random = np.random.default_rng(0)
     tokens, outputs = list(first), []
     for t in range(STEPS):
         logits = reference.step(tokens[t])
@@ -93,98 +95,20 @@ def written(
     return tokens[:STEPS], outputs
 
 
-def language(exported: Exported, model: Lowered) -> str:
+def language(exported: Exported, model: Lowered, making: Any, bound: float) -> str:
     """The test of a model of the next token."""
     known = exported.outline.condition
     v = np.zeros(known.embed.W.shape[1]) if known else None
     if v is not None and len(v):
         v[0] = 1.0
-    tokens, outputs = written(model, list(exported.opening), list(exported.never), v)
-    return _program(LANGUAGE, tokens, outputs, v)
+    reference = making(model.outline, v)
+    tokens, outputs = written(reference, list(exported.opening), list(exported.never))
+    return _program(LANGUAGE, tokens, outputs, v, bound)
 
 
-LABEL = """/* Reads parts of a sequence of {steps} steps and compares the probabilities with
-   those in float64 when this was written. The exit code says whether they agree. */
-#include <stdint.h>
-#include <stdio.h>
-#include <time.h>
-
-#include "NAME.h"
-
-static const {kind} inputs[{many}] = {{
-{inputs}
-}};
-static const int lengths[{checks}] = {{{checked}}};
-static const double right[{checks}][NAME_LABELS] = {{
-{right}
-}};
-
-static void classify(int length, float *probabilities) {{
-{classify}
-}}
-
-int main(void) {{
-    static float probabilities[NAME_LABELS];
-    double most = 0.0, seconds;
-    clock_t began;
-    int check, i, rounds;
-    for (check = 0; check < {checks}; check++) {{
-        classify(lengths[check], probabilities);
-        for (i = 0; i < NAME_LABELS; i++) {{
-            double off = (double)probabilities[i] - right[check][i];
-            off = off < 0 ? -off : off;
-            if (!(off <= most)) most = off; /* NaN is worst */
-        }}
-    }}
-    began = clock();
-    for (rounds = 0; rounds < 10 || clock() - began < CLOCKS_PER_SEC / 5; rounds++)
-        classify({steps}, probabilities);
-    seconds = (double)(clock() - began) / (double)CLOCKS_PER_SEC;
-    printf("largest error %.2g (at most {bound:g}), %.2f us a step\\n", most,
-           seconds / (double)rounds / {steps}.0 * 1e6);
-    return most <= {bound:g} ? 0 : 1;
-}}
-"""
-STREAMED = """    name_state state;
-    int t;
-    name_init(&state);
-    for (t = 0; t < length; t++) name_step(&state, {one});
-    name_result(&state, probabilities);"""
-WHOLE = """    static float work[NAME_WORK({steps})];
-    name_classify(inputs, length, work, probabilities);"""
-LENGTHS = (0, 1, 2, 10, 30, 100)
-
-
-def label(exported: Exported, model: Lowered) -> str:
-    """The test of a model that says a label."""
-    inputs, random = model.outline.inputs, np.random.default_rng(0)
-    if isinstance(inputs, Tokens):
-        kind, one = "int", "inputs[t]"
-        sequence = random.integers(0, len(inputs.table), LENGTHS[-1])
-        spelled = lines(map(str, sequence.tolist()), 20)
-    else:
-        kind, one = "NAME_NUMBER", "inputs + t * NAME_NUMBERS"
-        sequence = random.normal(size=(LENGTHS[-1], inputs.size))
-        if inputs.mean is not None and inputs.deviation is not None:
-            sequence = sequence * inputs.deviation + inputs.mean
-        sequence = sequence.astype(np.float32).astype(np.float64)
-        spelled = lines((f"(NAME_NUMBER){v!r}" for v in sequence.ravel().tolist()), 4)
-    found = [Reference(model.outline).whole(sequence[:length]) for length in LENGTHS]
-    body = WHOLE if exported.outline.bidirectional else STREAMED
-    return LABEL.format(
-        steps=LENGTHS[-1],
-        kind=kind,
-        many=sequence.size,
-        inputs="\n".join(spelled),
-        checks=len(LENGTHS),
-        checked=", ".join(map(str, LENGTHS)),
-        right="\n".join(f"    {{{', '.join(map(repr, row.tolist()))}}}," for row in found),
-        classify=body.format(steps=LENGTHS[-1], one=one),
-        bound=BOUND,
-    )
-
-
-def _program(template: str, tokens: list[int], outputs: list[Array], v: Array | None) -> str:
+def _program(
+    template: str, tokens: list[int], outputs: list[Array], v: Array | None, bound: float
+) -> str:
     V = len(outputs[0])
     stride = -(-V // MOST)
     some = [outputs[t - 1][::stride] for t in CHECKED]
@@ -204,7 +128,7 @@ def _program(template: str, tokens: list[int], outputs: list[Array], v: Array | 
         right="\n".join(rows),
         largest=", ".join(f"{max(np.abs(outputs[t - 1]).max(), 1e-30):.9e}f" for t in CHECKED),
         rounds=100,
-        bound=BOUND,
+        bound=bound,
         condition=given,
     )
     if v is not None:

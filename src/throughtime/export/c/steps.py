@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
 
-from ...layers.outline import Affine, Array, Outline, Scan, Tokens
+from ...layers.outline import Affine, Array, Layer, Outline, Scan, Tokens
 from ...scans.compiled.targets.c99 import loops
 from ...scans.compiled.trace import Product, Trace
 from ..lowering import Lowered, bias, weight, widths
@@ -38,13 +39,14 @@ class Steps:
                 self.table = self.arrays.table(self.by_slot(inputs.table))
             else:
                 self.table = self.arrays.table(inputs.table)
-        number = 0
+        self.scans = 0
         for k, layer in enumerate(self.outline.layers):
             for d, scan in enumerate(layer.scans):
-                self.scan(number, k, scan, self.model.traces[k][d], self.model.folded and k == 0)
-                number += 1
-        for k, one in enumerate(self.outline.outputs):
-            self.affine(k, one)
+                folded = self.model.folded and k == 0
+                self.scan(f"Layer {k + 1}", scan, self.model.traces[k][d], folded)
+        self.maps = 0
+        for one in self.outline.outputs:
+            self.affine(one)
 
     def by_slot(self, table: Array) -> Array:
         """The columns of a folded table as the first layer's slots have them."""
@@ -60,8 +62,9 @@ class Steps:
         self.products += matrix.rows * matrix.columns
         return f"name_product({y}, {matrix.given}, {x}, {matrix.rows}, {matrix.columns});"
 
-    def scan(self, number: int, layer: int, scan: Scan, trace: Trace, folded: bool) -> None:
-        """The step of a scan: the state is written where it is read."""
+    def scan(self, called: str, scan: Scan, trace: Trace, folded: bool = False) -> int:
+        """The step of a scan, whose number is given: the state is written where it is read."""
+        number, self.scans = self.scans, self.scans + 1
         sizes, names = widths(scan, trace), Names(scan, trace)
         states = [f"s{k}" for k in range(trace.states)]
         made = names.made
@@ -98,8 +101,9 @@ class Steps:
         )
         reads = "a token" if folded else f"{scan.n_x} numbers"
         said = f"{scan.cell!r}, {scan.n} units, reads {reads}; state {', '.join(scan.cell.state)}"
-        about = f"/* Layer {layer + 1}: {said}. */"
+        about = f"/* {called}: {said}. */"
         self.add("\n".join([about, head, *(f"    {line}" for line in lines), "}"]))
+        return number
 
     def begin(self, scan: Scan, trace: Trace, names: Names, folded: bool) -> list[str]:
         """z = W_x x + b for the slots that x feeds, 0 for the others."""
@@ -119,9 +123,10 @@ class Steps:
             lines.append(f"for (i = {fed}; i < {slots}; i++) z[i] = 0.0f;")
         return lines
 
-    def affine(self, number: int, one: Affine) -> None:
-        """y = then(W x + b)."""
-        m = len(one.W)
+    def affine(self, one: Affine) -> str:
+        """The name of a function that has y = then(W x + b)."""
+        name, m = f"name_map{self.maps}", len(one.W)
+        self.maps += 1
         lines = [
             "int i;",
             f"for (i = 0; i < {m}; i++) y[i] = {self.arrays.vector(one.b)}[i];",
@@ -130,8 +135,8 @@ class Steps:
         then = {"relu": "y[i] < 0.0f ? 0.0f : y[i]", "tanh": "name_tanh(y[i])"}.get(one.then)
         if then:
             lines.append(f"for (i = 0; i < {m}; i++) y[i] = {then};")
-        head = f"static void name_map{number}(const float *x, float *y) {{"
-        self.add("\n".join([head, *(f"    {line}" for line in lines), "}"]))
+        self.add(function(f"static void {name}(const float *x, float *y)", lines))
+        return name
 
     # ---- what calls them -------------------------------------------------------------------
 
@@ -163,10 +168,9 @@ class Steps:
 
     def advance(self) -> str:
         """One step through the layers of one direction; y is what comes out."""
-        n = self.outline.layers[-1].size
-        tokens = isinstance(self.outline.inputs, Tokens)
+        tokens = isinstance(self.outline.inputs, Tokens) and self.outline.spelling is None
         lines = ["int i;"]
-        x, known = "x", self.outline.condition
+        known = self.outline.condition
         if tokens and not self.model.folded:
             width = self.outline.inputs.size
             joined = len(known.embed.W) if known is not None and known.joins_input else 0
@@ -181,27 +185,29 @@ class Steps:
             else:
                 lines.append(f"name_look_up(x, {self.table.given}, token, {width});")
             self.stack += 4 * width
-        parts = iter(self.parts())
-        for k, layer in enumerate(self.outline.layers):
+        states = [f"state->{name}" for name, _ in self.parts()]
+        lines += self.through(self.outline.layers, 0, states, "token" if self.model.folded else "x")
+        given = "int token" if tokens else "const float *x"
+        return function(f"static void name_advance(name_state *state, {given}, float *y)", lines)
+
+    def through(
+        self, layers: Iterable[Layer], number: int, states: Iterable[str], x: str
+    ) -> list[str]:
+        """Lines of a step through layers of one direction, from scan `number` on, from x to y."""
+        parts, n, lines = iter(states), 0, []
+        for k, layer in enumerate(layers, number):
             (scan,) = layer.scans
-            states = [f"state->{next(parts)[0]}" for _ in scan.cell.state]
-            trace = self.model.traces[k][0]
-            reads = trace.inputs or trace.direct is not None
-            given = ["token"] if self.model.folded and k == 0 else [x] if reads else []
-            lines.append(f"name_scan{k}({', '.join([*given, *states])});")
+            own = [next(parts) for _ in scan.cell.state]
+            lines.append(f"name_scan{k}({', '.join([*[x] * self.reads[k], *own])});")
+            n = scan.size
             if layer.adds_input:
-                lines.append(
-                    f"for (i = 0; i < {scan.size}; i++) added{k}[i] = {states[0]}[i] + {x}[i];"
-                )
-                lines.insert(1, f"float added{k}[{scan.size}];")
-                self.stack += 4 * scan.size
+                lines.append(f"float added{k}[{n}];")
+                lines.append(f"for (i = 0; i < {n}; i++) added{k}[i] = {own[0]}[i] + {x}[i];")
+                self.stack += 4 * n
                 x = f"added{k}"
             else:
-                x = states[0]
-        lines.append(f"for (i = 0; i < {n}; i++) y[i] = {x}[i];")
-        given = "int token" if tokens else "const float *x"
-        head = f"static void name_advance(name_state *state, {given}, float *y) {{"
-        return "\n".join([head, *(f"    {line}" for line in declared_first(lines)), "}"])
+                x = own[0]
+        return [*lines, f"for (i = 0; i < {n}; i++) y[i] = {x}[i];"]
 
     def answer(self, last: str) -> str:
         """The maps after the stack, from y to `last`."""
@@ -216,6 +222,10 @@ class Steps:
             x = y
         head = f"static void name_answer(const float *y, float *{last}) {{"
         return "\n".join([head, *(f"    {line}" for line in lines), "}"])
+
+    def look_up(self, y: str, token: str) -> str:
+        """A call that has the row of a token in y."""
+        return f"name_look_up({y}, {self.table.given}, {token}, {self.outline.inputs.size});"
 
 
 class Names:
@@ -263,8 +273,14 @@ def taken(scan: Scan, trace: Trace, product: Product) -> int:
     return weight(scan, trace.gates[product.slot], of_x=False).shape[1]
 
 
-def declared_first(lines: list[str]) -> list[str]:
+def function(head: str, lines: Iterable[str]) -> str:
+    """A function of these lines."""
+    return "\n".join([f"{head} {{", *(f"    {line}" for line in declared_first(lines)), "}"])
+
+
+def declared_first(lines: Iterable[str]) -> list[str]:
     """Declarations before statements, as C89 readers like it."""
+    lines = list(lines)
     kinds = ("float ", "int ", "const ", "static ", "name_state ")
     declares = [line for line in lines if line.startswith(kinds)]
     return [*declares, *(line for line in lines if line not in declares)]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 from ...data.vocabulary import EOS, SPECIALS, UNK, Vocabulary
 
 HEAD = """/* The {count} tokens of {title}. {guard} */
 #ifndef NAME_VOCABULARY_H
 #define NAME_VOCABULARY_H
 
-static const char *const name_texts[NAME_TOKENS] = {{
+{texts}{more}
+#endif
+"""
+
+TEXTS = """static const char *const name_texts[NAME_TOKENS] = {{
 {texts}
 }};
 static const unsigned short name_lengths[NAME_TOKENS] = {{
 {lengths}
 }};
-{more}
-#endif
 """
 
 TEXT_OF = """
@@ -57,6 +61,26 @@ int name_next(const char **text) {{
             high = middle;
     }}
     return low < {count} && name_points[low] == point ? (int)name_ids[low] : NAME_UNKNOWN;
+}}
+"""
+
+WORD = """
+static int name_known_word(const char *word) {{
+    const unsigned char *t = (const unsigned char *)word;
+    int low = 0, high = {count}, k;
+    while (low < high) {{
+        const int middle = (low + high) / 2, token = (int)name_order[middle];
+        const int known = (int)name_lengths[token];
+        int order = 0; /* a word's end is below all bytes */
+        for (k = 0; k < known && order == 0; k++)
+            order = {letter} - (int)(unsigned char)name_texts[token][k];
+        if (order == 0 && t[known] == 0) return token;
+        if (order >= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }}
+    return NAME_UNKNOWN;
 }}
 """
 
@@ -107,27 +131,39 @@ def literal(data: bytes) -> str:
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in data) + '"'
 
 
-def header(vocabulary: Vocabulary, title: str) -> str:
-    """NAME_vocabulary.h, which NAME.c includes."""
-    texts = spelled(vocabulary)
-    more = ""
-    if vocabulary.level == "char":
-        known = sorted((ord(t), i) for t, i in vocabulary.ids.items() if len(t) == 1)
-        more = numbers("uint32_t", "name_points", [p for p, _ in known], hexadecimal=True)
-        more += numbers("unsigned short", "name_ids", [i for _, i in known])
-    elif vocabulary.level == "word":
+def header(vocabulary: Vocabulary, characters: Vocabulary | None = None, more: str = "") -> str:
+    """NAME_vocabulary.h, which NAME.c includes; with the `characters` of words, and `more`."""
+    texts, tables = spelled(vocabulary), ""
+    if vocabulary.level == "word":
         order = sorted(words(vocabulary), key=texts.__getitem__)
-        more = numbers("uint32_t", "name_order", order)
+        tables += numbers("uint32_t", "name_order", order)
+    for one in (vocabulary, characters):
+        if one is not None and one.level == "char":
+            known = sorted((ord(t), i) for t, i in one.ids.items() if len(t) == 1)
+            tables += numbers("uint32_t", "name_points", [p for p, _ in known], hexadecimal=True)
+            tables += numbers("unsigned short", "name_ids", [i for _, i in known])
     return HEAD.format(
-        count=len(texts),
-        title="the model",
-        guard="Included by NAME.c alone.",
+        count=len(texts), title="the model", guard="Included by NAME.c alone.",
+        texts=text_arrays(vocabulary), more=tables + more,
+    )  # fmt: skip
+
+
+def text_arrays(vocabulary: Vocabulary) -> str:
+    """The bytes of tokens, and how many."""
+    texts = spelled(vocabulary)
+    return TEXTS.format(
         texts="\n".join(f"    {literal(text)}, /* {i} */" for i, text in enumerate(texts)),
         lengths="\n".join(
             "    " + " ".join(f"{len(t)}," for t in texts[k : k + 24])
             for k in range(0, len(texts), 24)
         ),
-        more=more,
+    )
+
+
+def of_target(text: str) -> str:
+    """A piece about a vocabulary, with the names that the one has in which is written."""
+    return re.sub(r"\bname_(text|texts|lengths)\b", r"name_target_\1", text).replace(
+        "NAME_TOKENS", "NAME_TARGET_TOKENS"
     )
 
 
@@ -159,6 +195,20 @@ def functions(vocabulary: Vocabulary, line_ends: bool) -> str:
     if level == "word":
         return TEXT_OF + next_word(vocabulary, line_ends)
     return TEXT_OF
+
+
+def character(vocabulary: Vocabulary) -> str:
+    """name_character, which takes the next character of a word."""
+    text = functions(vocabulary, False)[len(TEXT_OF) :]
+    return text.replace("int name_next(", "static int name_character(")
+
+
+def word(vocabulary: Vocabulary) -> str:
+    """name_known_word, which finds a whole word."""
+    letter = "(int)t[k]"
+    if vocabulary.lowercase:
+        letter = "(int)(t[k] >= 'A' && t[k] <= 'Z' ? t[k] + 32 : t[k])"
+    return WORD.format(count=len(words(vocabulary)), letter=letter)
 
 
 def next_word(vocabulary: Vocabulary, line_ends: bool) -> str:
