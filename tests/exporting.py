@@ -83,9 +83,9 @@ def put(files, folder):
         target.write_text(text, encoding="utf-8")
 
 
-def written(exported, folder, precision="float32"):
+def written(exported, folder, precision="float32", measures=False):
     """The folder of an export, called m."""
-    put(c.files(exported, "m", precision, "A model"), folder)
+    put(c.files(exported, "m", precision, "A model", measures=measures), folder)
     return Path(folder)
 
 

@@ -259,7 +259,7 @@ def test_tokens_are_drawn_where_the_sum_of_the_probabilities_passes_the_chance(h
 @pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="there is no arm-none-eabi-gcc")
 def test_a_character_model_fits_a_microcontroller(tmp_path):
     _, exported = language(tt.LSTM(), hidden_size=64, embedding_size=32)
-    readme = (written(exported, tmp_path) / "README.md").read_text()
+    readme = (written(exported, tmp_path, measures=True) / "README.md").read_text()
     rows = [line.split("|")[1:-1] for line in readme.splitlines() if line.startswith("| Cortex")]
     assert len(rows) == 2
     weights = int(readme.split("| weights (float32) |")[1].split("|")[0].replace(",", ""))

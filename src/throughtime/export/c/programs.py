@@ -3,7 +3,7 @@ program that compares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def program(exported: Exported, model: Lowered, making: Making, bound: float) ->
 class Made:
     """A made-up sequence: as the reference reads it, as C has it, and step t there."""
 
-    given: Sequence[Any]
+    given: Any
     text: str
     at: str
 
