@@ -139,9 +139,9 @@ class GenerateOptions(JsonOption, ModelOptions):
     output: str | None = None
 
 
-TARGETS = Literal["c", "onnx"]
+TARGETS = Literal["c", "onnx", "page"]
 """Languages that a model is exported to."""
-PRECISIONS = Literal["float32", "int8"]
+PRECISIONS = Literal["float32", "float16", "int8"]
 """How weights are stored in what is exported."""
 
 
@@ -149,13 +149,14 @@ PRECISIONS = Literal["float32", "int8"]
 class ExportOptions(ModelOptions):
     """Write a run's model in another language, into a new folder: c is one C99 file without a heap,
     with a test program, for microcontrollers and programs of any kind; onnx a step whose states are
-    inputs and outputs.
+    inputs and outputs; page one HTML file that runs the model in a browser.
 
     Args:
         to: The language.
-        out: The folder; it must not be there.
+        out: The folder, or of a page the file.html; it must not be there.
         name: What functions and files are called; default: the run's name.
-        precision: How weights are stored: float32, as they are, or int8, with a scale for each row.
+        precision: How weights are stored: float32, as they are, int8, with a scale for each row,
+            or, of a page, float16.
         form: Of onnx: step.
         yes: Write C though the weights have more than 16 MB.
     """

@@ -21,7 +21,7 @@ from ..tasks.exported import Exported
 LARGE = 16 * 2**20
 """Bytes of weights above which C asks for `yes`."""
 
-TARGETS = ("c", "onnx")
+TARGETS = ("c", "onnx", "page")
 
 
 def write(
@@ -38,6 +38,11 @@ def write(
     """The folder, which is new, with the files of a target."""
     one_of("target", to, TARGETS)
     folder = new(out)
+    if to == "page":
+        from . import page
+
+        one_of("precision", precision, page.PRECISIONS)
+        return put_page(folder, page.file(exported, name, precision, what))
     known(name)
     if to == "onnx":
         from . import onnx
@@ -69,6 +74,16 @@ def plain(exported: Exported) -> None:
         raise InputError(
             "a cell with sizes of its own, or that looks further back, is not exported to ONNX yet."
         )
+
+
+def put_page(out: Path, text: str) -> Path:
+    """Write the page: `out` itself, where it ends in .html, else index.html in it."""
+    if out.suffix.lower() in (".html", ".htm"):
+        make_folder(out.parent)
+        out.write_text(text, encoding="utf-8")
+    else:
+        put(out, {"index.html": text})
+    return out
 
 
 def put(folder: Path, files: Mapping[str, str | bytes]) -> None:

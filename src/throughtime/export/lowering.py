@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -40,7 +41,7 @@ def lowered(outline: Outline, precision: str = "float32") -> Lowered:
     if folded:
         outline = fold(outline)
     if precision != "float32":
-        outline = rounded(outline, folded)
+        outline = rounded(outline, folded, precision)
     return Lowered(outline, traces, folded)
 
 
@@ -126,13 +127,16 @@ def fold(outline: Outline) -> Outline:
     return replace(outline, inputs=Tokens(table), layers=layers, tied=False)
 
 
+Store = Callable[[Array], Array]
+
 TABLES = {Tokens: ("table",), Spelling: ("table",), Writer: ("table",), Scores: ("queries",)}
 """Matrices that stand outside maps and scans."""
 
 
-def rounded(outline: Outline, folded: bool) -> Outline:
-    """Matrices as int8 times a scale for each row holds them; vectors as they are."""
-    found = stored(outline)
+def rounded(outline: Outline, folded: bool, precision: str = "int8") -> Outline:
+    """Matrices as they are stored: in float16, or as int8 times a scale for each row; vectors as
+    they are."""
+    found = stored(outline, STORED[precision])
     if folded:  # what stands for W_x is no weight
         first, *others = found.layers
         scan = replace(first.scans[0], W_x=outline.layers[0].scans[0].W_x)
@@ -140,30 +144,30 @@ def rounded(outline: Outline, folded: bool) -> Outline:
     return found
 
 
-def stored(part: Any) -> Any:
+def stored(part: Any, store: Store) -> Any:
     """A part of an outline with all its matrices rounded."""
     if isinstance(part, tuple):
-        return tuple(map(stored, part))
+        return tuple(stored(one, store) for one in part)
     if not is_dataclass(part) or isinstance(part, type):
         return part
     if isinstance(part, Affine):
-        return replace(part, W=as_int8(part.W))
+        return replace(part, W=store(part.W))
     if isinstance(part, Scan):
-        return rounded_scan(part)
+        return rounded_scan(part, store)
     if isinstance(part, Chain):
         return part
     given = {field.name: getattr(part, field.name) for field in fields(part)}
-    made = {name: stored(value) for name, value in given.items()}
+    made = {name: stored(value, store) for name, value in given.items()}
     for name in TABLES.get(type(part), ()):
         if given[name] is not None:
-            made[name] = as_int8(given[name])
+            made[name] = store(given[name])
     return replace(part, **made)
 
 
-def rounded_scan(scan: Scan) -> Scan:
+def rounded_scan(scan: Scan, store: Store) -> Scan:
     """Its matrices."""
-    matrices = {name: as_int8(W) for name, W in scan.matrices.items()}
-    return replace(scan, W_x=as_int8(scan.W_x), W_a=as_int8(scan.W_a), matrices=matrices)
+    matrices = {name: store(W) for name, W in scan.matrices.items()}
+    return replace(scan, W_x=store(scan.W_x), W_a=store(scan.W_a), matrices=matrices)
 
 
 def scales(W: Array) -> Array:
@@ -180,3 +184,19 @@ def integers(W: Array) -> Array:
 def as_int8(W: Array) -> Array:
     """The numbers that are left."""
     return integers(W) * scales(W)[:, None]
+
+
+def as_float16(W: Array) -> Array:
+    """The numbers that are left; `InputError` for one beyond ±65504."""
+    with np.errstate(over="ignore"):
+        found = W.astype(np.float16).astype(np.float64)
+    if not np.isfinite(found).all():
+        raise InputError(
+            f"a weight of {np.abs(W).max():.3g} is no number of float16, whose largest is 65504: "
+            "--precision float32."
+        )
+    return found
+
+
+STORED: dict[str, Store] = {"int8": as_int8, "float16": as_float16}
+"""What a matrix is in each precision that rounds."""

@@ -261,7 +261,8 @@ class Classification(ExampleTask):
         """What an exporter writes."""
         outline, labels = model.outline(), self.labels.names
         if isinstance(self.source, TextSource):
-            return Exported(outline, "label", self.source.vocabulary, labels)
+            longest = self.config.data.max_length
+            return Exported(outline, "label", self.source.vocabulary, labels, longest=longest)
         outline = self.source.exported(outline)
         return Exported(outline, "label", labels=labels, columns=self.source.columns)
 

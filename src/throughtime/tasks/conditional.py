@@ -26,7 +26,7 @@ from ..metrics.likelihood import perplexity
 from ..models.conditional import ConditionalModel
 from .endings import Ends
 from .example_task import Batch, Encoded, ExampleTask, at, shifted
-from .exported import Exported
+from .exported import Exported, Writes
 from .task import QUICK_TOKENS, Evaluation
 from .writing import Opening, Piece, never_written, seed_of, tell_unknown, write
 
@@ -81,6 +81,7 @@ class Conditional(ExampleTask):
     kept: ClassVar = {"tokenizer.json": "vocabulary", "conditions.json": "conditions"}
     evaluation_tokens = 1 << 14
     loss_unit = "nats"
+    form: Writes = "text"
     loss_at_end = "the loss of the last token"  # or of that where it is cut off
     longest_looked_at = 256
     train: ConditionedSequences
@@ -268,6 +269,8 @@ class Conditional(ExampleTask):
             never=(PAD, BOS, *((UNK,) * (not words))),
             eos=EOS,
             condition=self.conditions.said(),
+            conditions=self.conditions,
+            form=self.form,
         )
 
     def vector(self, condition: Any) -> Tensor:

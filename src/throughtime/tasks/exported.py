@@ -8,8 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from ..data.conditions import Conditions
 from ..data.vocabulary import Vocabulary
 from ..layers.outline import Outline
+
+Writes = Literal["text", "abc", "midi"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,11 @@ class Exported:
     step: float = 0.0
     joins: str = ""
     """What stands between the words of a text that is written."""
+    beginning: Sequence[int] = ()
+    """What a text of its own begins after, where nothing is given; empty: `opening`."""
+    conditions: Conditions | None = None
+    """What `condition` names, by kinds."""
+    longest: int | None = None
+    """Steps of a sequence that are read."""
+    form: Writes = "text"
+    """What the tokens that are written make."""

@@ -334,6 +334,7 @@ class Language(Task):
             never=(PAD, BOS, *((UNK,) * (self.config.level != "word")), *((EOS,) * (not has_eos))),
             eos=EOS if has_eos else None,
             line_ends=data.eos == "line",
+            beginning=self.beginning(),
         )
 
     def score_texts(

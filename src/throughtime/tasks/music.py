@@ -113,6 +113,8 @@ class Written(Conditional):
 class Tunes(Written):
     """ABC tunes, character by character, for a rhythm, metre and key."""
 
+    form = "abc"
+
     def read(self, patterns: list[str]) -> list[Example]:
         """The tunes of tune books; fields that ABC does not have are counted."""
         found = abc.read_tunes(patterns)
@@ -256,6 +258,7 @@ class MidiPieces(Written):
     """MIDI files, event by event."""
 
     between = " "
+    form = "midi"
 
     def read(self, patterns: list[str]) -> list[Example]:
         """The pieces of MIDI files; files that do not parse are skipped, named and counted."""

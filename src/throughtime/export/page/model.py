@@ -1,0 +1,124 @@
+"""An outline as the page's program takes it: parts by name, arrays by number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...layers.outline import Affine, Layer, Outline, Pool, Scan, Tokens
+from ...scans.compiled.targets.javascript import emit
+from ...scans.compiled.trace import Trace
+from ..lowering import Lowered
+from .weights import Weights
+
+
+class Parts:
+    """The parts of a model for JSON, and what they refer to: `weights`, and the printed `cells`."""
+
+    def __init__(self, model: Lowered, precision: str) -> None:
+        self.model, self.weights = model, Weights(precision)
+        self.cells: list[str] = []
+
+    def whole(self) -> dict[str, Any]:
+        """Of the whole model."""
+        outline, folded = self.model.outline, self.model.folded
+        return {
+            "folded": folded,
+            "inputs": self.inputs(outline),
+            "layers": [
+                self.layer(layer, traces, folded and k == 0)
+                for k, (layer, traces) in enumerate(zip(outline.layers, self.model.traces))
+            ],
+            "outputs": [self.affine(one) for one in outline.outputs],
+            "pooling": self.pooling(outline.pooling),
+            "condition": self.condition(outline),
+        }
+
+    def inputs(self, outline: Outline) -> dict[str, Any]:
+        """What a token is, or numbers."""
+        inputs = outline.inputs
+        if isinstance(inputs, Tokens):
+            table = inputs.table
+            if self.model.folded:
+                table = by_slot(table, self.model.traces[0][0], outline.layers[0].scans[0])
+            return {"table": self.weights.matrix(table)}
+        given = inputs.mean is not None and inputs.deviation is not None
+        return {
+            "size": inputs.size,
+            "mean": self.weights.vector(inputs.mean) if given else None,
+            "deviation": self.weights.vector(inputs.deviation) if given else None,
+            "embed": None,
+        }
+
+    def layer(self, layer: Layer, traces: tuple[Trace, ...], folded: bool) -> dict[str, Any]:
+        """A layer."""
+        scans = [self.scan(scan, trace, folded) for scan, trace in zip(layer.scans, traces)]
+        return {"scans": scans, "adds": layer.adds_input}
+
+    def scan(self, scan: Scan, trace: Trace, folded: bool) -> dict[str, Any]:
+        """A cell through time. Slots stand `n` numbers apart."""
+        n, add = scan.n, self.weights
+        fed = range(trace.inputs)
+        inputs = (
+            [] if folded or not trace.inputs else [[0, add.matrix(rows(scan.W_x, trace, fed, n))]]
+        )
+        products: list[list[Any]] = [[] for _ in trace.stages]
+        for p in trace.products:
+            W = rows(scan.W_a, trace, range(p.slot, p.slot + p.count), n)
+            products[p.stage].append([p.slot * n, p.operand, add.matrix(W)])
+        bias = rows(scan.b, trace, fed, n) if trace.inputs else np.zeros(0)
+        return {
+            "cell": self.cell(trace),
+            "n": n,
+            "size": n,
+            "slots": len(trace.gates),
+            "states": [len(part) for part in scan.first],
+            "first": [add.maybe(part) for part in scan.first],
+            "bias": [[0, add.vector(bias)]] if bias.any() else [],
+            "inputs": inputs,
+            "products": products,
+            "values": sorted({p.operand for p in trace.products if p.operand >= trace.states}),
+            "vectors": [add.vector(vector) for vector in scan.vectors],
+            "direct": -1 if trace.direct is None else trace.direct,
+            "q": [],
+        }
+
+    def cell(self, trace: Trace) -> int:
+        """The number of a cell's stages among those that are printed."""
+        text = emit(trace)
+        if text not in self.cells:
+            self.cells.append(text)
+        return self.cells.index(text)
+
+    def affine(self, one: Affine) -> Mapping[str, Any]:
+        """A map."""
+        return {"W": self.weights.matrix(one.W), "b": self.weights.vector(one.b), "then": one.then}
+
+    def pooling(self, pool: Pool | None) -> Mapping[str, Any] | None:
+        """What stands for a whole sequence."""
+        if pool is None:
+            return None
+        if pool.keys is None or pool.query is None:
+            return {"kind": pool.kind}
+        keys, query = self.affine(pool.keys), self.weights.vector(pool.query)
+        return {"kind": pool.kind, "keys": keys, "query": query}
+
+    def condition(self, outline: Outline) -> Mapping[str, Any] | None:
+        """What a condition does."""
+        known = outline.condition
+        if known is None:
+            return None
+        first = None if known.first is None else self.affine(known.first)
+        return {"embed": self.affine(known.embed), "joins": known.joins_input, "first": first}
+
+
+def rows(W: np.ndarray, trace: Trace, slots: range, n: int) -> np.ndarray:
+    """Of the gates behind the slots."""
+    return np.concatenate([W[trace.gates[s] * n : (trace.gates[s] + 1) * n] for s in slots])
+
+
+def by_slot(table: np.ndarray, trace: Trace, scan: Scan) -> np.ndarray:
+    """The columns of a folded table as the slots stand."""
+    return rows(table.T, trace, range(trace.inputs), scan.n).T
