@@ -15,7 +15,9 @@ import pytest
 from throughtime.export import page
 
 NODE = shutil.which("node")
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+)
 needs_node = pytest.mark.skipif(not NODE, reason="there is no node here")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium here")
 
@@ -109,11 +111,15 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
         self.ask("Page.navigate", url=Path(path).resolve().as_uri())
-        self.wait("document.readyState === 'complete' && document.querySelector('main').children.length")
+        self.wait(
+            "document.readyState === 'complete' && document.querySelector('main').children.length"
+        )
 
     def run(self, program):
         """The value of an expression, awaited."""
-        answer = self.ask("Runtime.evaluate", expression=program, returnByValue=True, awaitPromise=True)
+        answer = self.ask(
+            "Runtime.evaluate", expression=program, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 

@@ -17,6 +17,7 @@ from importlib.resources import files as resources
 from typing import Any
 
 from ...data.conditions import Choice
+from ...ground.errors import InputError
 from ...tasks.exported import Exported
 from ..lowering import lowered
 from . import vocabulary as vocabularies
@@ -75,6 +76,8 @@ def file(exported: Exported, name: str, precision: str, what: str) -> str:
 
 def spec_of(exported: Exported, precision: str) -> tuple[dict[str, Any], Parts]:
     """What the program reads, and the parts of the model with their weights."""
+    if exported.says not in ("token", "label") or exported.vocabulary is None:
+        raise InputError(f"a model that says {exported.says}, or reads numbers, has no page yet.")
     parts = Parts(lowered(exported.outline, precision), precision)
     model = parts.whole() | {"arrays": parts.weights.specs}
     spec: dict[str, Any] = {"model": model, "labels": list(exported.labels)}

@@ -10,7 +10,7 @@ import numpy as np
 from ...layers.outline import Affine, Layer, Outline, Pool, Scan, Tokens
 from ...scans.compiled.targets.javascript import emit
 from ...scans.compiled.trace import Trace
-from ..lowering import Lowered
+from ..lowering import Lowered, Widths, bias, weight, widths
 from .weights import Weights
 
 
@@ -59,30 +59,30 @@ class Parts:
 
     def scan(self, scan: Scan, trace: Trace, folded: bool) -> dict[str, Any]:
         """A cell through time. Slots stand `n` numbers apart."""
-        n, add = scan.n, self.weights
-        fed = range(trace.inputs)
-        inputs = (
-            [] if folded or not trace.inputs else [[0, add.matrix(rows(scan.W_x, trace, fed, n))]]
-        )
+        wide, add = widths(scan, trace), self.weights
+        n = max(*wide.slots, *wide.states, *wide.vectors, wide.widest if scan.uneven else 0)
         products: list[list[Any]] = [[] for _ in trace.stages]
         for p in trace.products:
-            W = rows(scan.W_a, trace, range(p.slot, p.slot + p.count), n)
-            products[p.stage].append([p.slot * n, p.operand, add.matrix(W)])
-        bias = rows(scan.b, trace, fed, n) if trace.inputs else np.zeros(0)
+            for slots in together(range(p.slot, p.slot + p.count), wide, n):
+                W = add.matrix(rows(scan, trace, slots, of_x=False))
+                products[p.stage].append([slots[0] * n, p.operand, W])
+        fed = together(range(trace.inputs), wide, n)
+        by_x = [] if folded else fed
+        biases = [(s[0] * n, np.concatenate([bias(scan, trace.gates[k]) for k in s])) for s in fed]
         return {
             "cell": self.cell(trace),
             "n": n,
-            "size": n,
+            "size": scan.size,
             "slots": len(trace.gates),
-            "states": [len(part) for part in scan.first],
+            "states": wide.states,
             "first": [add.maybe(part) for part in scan.first],
-            "bias": [[0, add.vector(bias)]] if bias.any() else [],
-            "inputs": inputs,
+            "bias": [[at, add.vector(b)] for at, b in biases if b.any()],
+            "inputs": [[s[0] * n, add.matrix(rows(scan, trace, s, of_x=True))] for s in by_x],
             "products": products,
             "values": sorted({p.operand for p in trace.products if p.operand >= trace.states}),
             "vectors": [add.vector(vector) for vector in scan.vectors],
             "direct": -1 if trace.direct is None else trace.direct,
-            "q": [],
+            "q": wide.masks,
         }
 
     def cell(self, trace: Trace) -> int:
@@ -114,11 +114,19 @@ class Parts:
         return {"embed": self.affine(known.embed), "joins": known.joins_input, "first": first}
 
 
-def rows(W: np.ndarray, trace: Trace, slots: range, n: int) -> np.ndarray:
-    """Of the gates behind the slots."""
-    return np.concatenate([W[trace.gates[s] * n : (trace.gates[s] + 1) * n] for s in slots])
+def together(slots: range, wide: Widths, n: int) -> list[range]:
+    """The slots whose numbers stand one after the other: all, or each by itself."""
+    if all(wide.slots[k] == n for k in slots):
+        return [slots] if slots else []
+    return [range(k, k + 1) for k in slots]
+
+
+def rows(scan: Scan, trace: Trace, slots: range, *, of_x: bool) -> np.ndarray:
+    """The matrix behind slots."""
+    return np.concatenate([weight(scan, trace.gates[k], of_x=of_x) for k in slots])
 
 
 def by_slot(table: np.ndarray, trace: Trace, scan: Scan) -> np.ndarray:
     """The columns of a folded table as the slots stand."""
-    return rows(table.T, trace, range(trace.inputs), scan.n).T
+    n, fed = scan.n, trace.gates[: trace.inputs]
+    return np.concatenate([table[:, gate * n : (gate + 1) * n] for gate in fed], 1)
