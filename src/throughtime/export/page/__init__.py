@@ -106,7 +106,7 @@ def script(parts: Parts, names: tuple[str, ...]) -> str:
 
 def asset(name: str) -> str:
     """A file of the program."""
-    return resources(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    return resources(__name__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def embedded(value: Any) -> str:
@@ -134,12 +134,13 @@ def conditions_of(exported: Exported) -> dict[str, Any] | None:
     if known is None:
         return None
     kinds: list[tuple[str, dict[str, Any]]] = []
+    places: list[dict[str, int]] = []
     for name, kind in known.kinds.items():
         if isinstance(kind, Choice):
             kinds.append((name, {"labels": list(kind.values)}))
+            places.append({label: k for k, label in enumerate(kind.values)})
         else:
             kinds.append((name, {"mean": list(kind.mean), "scale": list(kind.scale)}))
-    places = [dict(zip(known.kinds[name].values, range(1 << 30))) for name in known.choices]
     seen = [
         ([[at[one] for one in several(label)] for at, label in zip(places, labels)], count)
         for labels, count in known.seen.items()

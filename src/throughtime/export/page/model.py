@@ -44,12 +44,13 @@ class Parts:
             if self.model.folded:
                 table = by_slot(table, self.model.traces[0][0], outline.layers[0].scans[0])
             return {"table": self.weights.matrix(table)}
-        given = inputs.mean is not None and inputs.deviation is not None
         return {
             "size": inputs.size,
-            "mean": self.weights.vector(inputs.mean) if given else None,
-            "deviation": self.weights.vector(inputs.deviation) if given else None,
-            "embed": None,
+            "mean": None if inputs.mean is None else self.weights.vector(inputs.mean),
+            "deviation": None
+            if inputs.deviation is None
+            else self.weights.vector(inputs.deviation),
+            "embed": None if inputs.embed is None else self.affine(inputs.embed),
         }
 
     def layer(self, layer: Layer, traces: tuple[Trace, ...], folded: bool) -> dict[str, Any]:
