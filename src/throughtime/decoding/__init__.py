@@ -5,6 +5,7 @@ A model steps: `initial_state(B)`, `hidden(tokens [T, B], state)` to read a prim
 """
 
 from .beams import BeamSearch, Hypothesis, beam_search
+from .native import NativeWriter, writer_of
 from .reading import read, reorder, sample
 from .sampling import Sampling, check_numbers
 from .writer import Start, Writer
@@ -12,6 +13,7 @@ from .writer import Start, Writer
 __all__ = [
     "BeamSearch",
     "Hypothesis",
+    "NativeWriter",
     "Sampling",
     "Start",
     "Writer",
@@ -20,4 +22,5 @@ __all__ = [
     "read",
     "reorder",
     "sample",
+    "writer_of",
 ]

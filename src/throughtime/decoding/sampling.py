@@ -14,6 +14,12 @@ from ..ground.errors import InputError, ThroughtimeError
 DRAWN_AT_ONCE = 1 << 22
 """Probabilities that are summed up at a time, in float64: 32 MB."""
 
+NO_NUMBERS = ThroughtimeError(
+    "what the model computes is NaN or infinite, so that nothing can be written: its weights are no "
+    "numbers or far too large. Take another --checkpoint, or train anew."
+)
+"""What is raised where a model's logits hold NaN or +infinity."""
+
 
 class Before(NamedTuple):
     """What penalties look at: which tokens stand in a text [B, V], its prime included, and how
@@ -139,7 +145,4 @@ def passed(probabilities: Tensor, chances: Tensor) -> Tensor:
 def check_numbers(logits: Tensor) -> None:
     """Raise `ThroughtimeError` where a model's logits [B, V] hold NaN or +infinity."""
     if not bool((logits.amax(1) < math.inf).all()):
-        raise ThroughtimeError(
-            "what the model computes is NaN or infinite, so that nothing can be written: its "
-            "weights are no numbers or far too large. Take another --checkpoint, or train anew."
-        )
+        raise NO_NUMBERS

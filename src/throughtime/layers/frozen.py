@@ -20,6 +20,7 @@ from ..cells import Cell, Weights
 from ..ground.errors import InputError, one_of
 from ..ground.tracing import followed
 from .captured import Graphs, capturable
+from .rounding import STORED, rounded
 from .states import Layout
 
 FREEZING = threading.Lock()
@@ -29,15 +30,17 @@ FREEZING = threading.Lock()
 class Frozen:
     """The weights of a stack as they were when it was frozen, and its steps over them.
 
-    `halves`: the matrices are rounded to bfloat16. A copy of this is None: the copy of a frozen
+    `stored`: how the matrices are, and so to what they are rounded. `beside`: what others make of
+    these weights, for as long as they are constants. A copy of this is None: the copy of a frozen
     stack is not frozen.
     """
 
     def __init__(
-        self, layout: Layout, weights: Sequence[Weights], skips: bool, backend: str, halves: bool
+        self, layout: Layout, weights: Sequence[Weights], skips: bool, backend: str, stored: str
     ) -> None:
-        self.layout, self.skips, self.backend, self.halves = layout, skips, backend, halves
-        self.weights = [constant(w, halves) for w in weights]
+        self.layout, self.skips, self.backend, self.stored = layout, skips, backend, stored
+        self.weights = [constant(w, stored) for w in weights]
+        self.beside: dict[str, Any] = {}
         self.input_size, self.dtype = weights[0].W_x.shape[-1], weights[0].W_x.dtype
         self.users = 0
         # of each part of the state, how many layers it holds and their width
@@ -65,15 +68,20 @@ class Frozen:
             return "a bidirectional stack has no steps."
         firsts = accumulate((len(cell.state) for cell in layout.cells), initial=0)
         places = [(0, k) if layout.uniform else (first, 0) for k, first in enumerate(firsts)]
-        wide = [k > 0 and sizes[k - 1] == n for k, n in enumerate(sizes)]
         return scans.pack(
             layout.cells,
             self.weights,
             places[: len(sizes)],
-            [self.skips and as_wide for as_wide in wide],
-            self.halves,
+            self.adds_input,
+            self.stored == "bf16",
             self.backend,
         )
+
+    @property
+    def adds_input(self) -> list[bool]:
+        """Of each layer, whether its input is added to its output."""
+        sizes = self.layout.outputs
+        return [self.skips and k > 0 and sizes[k - 1] == n for k, n in enumerate(sizes)]
 
     def step(
         self, x: Tensor, state: Any, first: Callable[[int], Any], checked: bool
@@ -146,14 +154,12 @@ class Frozen:
 Scan = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 
-def constant(w: Weights, halves: bool) -> Weights:
-    """Without gradients; with `halves` the matrices hold only what bfloat16 does."""
+def constant(w: Weights, stored: str) -> Weights:
+    """Without gradients; the matrices hold only what is stored of them."""
     W_x, W_a, b = (part.detach() for part in w[:3])
-    if halves:
-        W_x, W_a = (part.to(torch.bfloat16).to(part.dtype) for part in (W_x, W_a))
     vectors, first, matrices = ({k: v.detach() for k, v in parts.items()} for parts in w[3:])
-    if halves:
-        matrices = {k: v.to(torch.bfloat16).to(v.dtype) for k, v in matrices.items()}
+    W_x, W_a = rounded(W_x, stored), rounded(W_a, stored)
+    matrices = {k: rounded(v, stored) for k, v in matrices.items()}
     return Weights(W_x, W_a, b, vectors, first, matrices)
 
 
@@ -194,16 +200,18 @@ class Freezable(nn.Module):
         """While the block runs the weights are constants, packed once, and a step of all layers is
         one native call: y<t> and the state are the same bits whatever the batch.
 
-        `weights`: how they are stored: "float32", as they are, or "bf16": matrices are rounded to
-        bfloat16, half the memory and traffic, and sums stay in float32. Whole sequences read the
-        same constants; hooks run once; there are gradients by x and the state, none by weights.
+        `weights`: how they are stored: "float32", as they are; "bf16": matrices are rounded to
+        bfloat16, half the memory and traffic; "int8": to integers of a byte with a scale for each
+        row, a quarter. Sums stay in float32. Whole sequences read the same constants; hooks run
+        once; there are gradients by x and the state, none by weights. A step of a stack alone reads
+        int8 as float32; the quarter is for whole models (`engine`).
         What is given has `why_not`: why steps go layer by layer all the same, or None. Blocks may
         stand inside one another, in any thread.
         Errors: `InputError` for a stack in training mode, here and at each call inside; for
-        "bf16" where weights are not float32; and at the end where a parameter has changed, which no
+        "bf16" and "int8" where weights are not float32; and at the end where a parameter has changed, which no
         step has seen. Changes that torch does not count (through `.data`) show after the block.
         """
-        frozen = self._freeze(one_of("weights", weights, ("float32", "bf16")) == "bf16")
+        frozen = self._freeze(one_of("weights", weights, STORED))
         versions = [(p, p._version) for p in self.parameters() if not p.is_inference()]
         try:
             yield frozen
@@ -218,21 +226,21 @@ class Freezable(nn.Module):
                 "change it outside, and freeze the stack again."
             )
 
-    def _freeze(self, halves: bool) -> Frozen:
+    def _freeze(self, stored: str) -> Frozen:
         self._check_mode()
         with FREEZING:
             if self._frozen is None:
                 with torch.no_grad():
                     weights = self.current()
                 dtype = weights[0].W_x.dtype
-                if halves and dtype != torch.float32:
+                if stored != "float32" and dtype != torch.float32:
                     raise InputError(
-                        f'weights="bf16" is for a stack in float32; this one is in {dtype}.'
+                        f'weights="{stored}" is for a stack in float32; this one is in {dtype}.'
                     )
                 of = self.layout
                 layout = Layout(self.evaluated_cells, of.sizes, of.inputs[0], of.directions)
-                self._frozen = Frozen(layout, weights, self.skips, self.backend, halves)
-            if self._frozen.halves != halves:
+                self._frozen = Frozen(layout, weights, self.skips, self.backend, stored)
+            if self._frozen.stored != stored:
                 raise InputError("the stack is frozen already, its weights stored otherwise.")
             self._frozen.users += 1
             return self._frozen

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ConditionalModelConfig
+from ..engine import Parts, map_of, maps_of
 from ..ground import lengths as ragged
 from ..layers.heads import OutputLayers, Softmax
 from ..layers.noise import Draw
@@ -145,6 +146,18 @@ class ConditionalModel(DecoderModel):
         if self.joins_input:
             x = torch.cat([x, e.expand(len(tokens), -1, -1).to(x.dtype)], -1)
         return x
+
+    def written(self) -> Parts | str:
+        """What a native step is made of, or why there is none."""
+        maps = maps_of(self.output)
+        if isinstance(maps, str):
+            return maps
+        extra = self.condition.out_features if self.joins_input else 0
+        return Parts(self.embedding.weight, self.stack, (*maps, map_of(self.head)), extra)
+
+    def begun(self, state: Conditioned) -> tuple[Any, Tensor | None]:
+        """The stack's state, and what joins x [B, condition_size] where anything does."""
+        return state.cells, state.e[0] if self.joins_input else None
 
     def outline(self) -> Outline:
         """What a step computes under a condition: for exporters."""

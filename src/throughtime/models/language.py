@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..engine import Parts, map_of, maps_of
 from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
 from ..layers.inputs import Affixes, embed, table_of
@@ -105,6 +107,22 @@ class LanguageModel(DecoderModel):
     def initial_state(self, batch: int) -> Any:
         """As `Stack.initial_state`: zeros, or what is learned."""
         return self.stack.initial_state(batch)
+
+    def written(self) -> Parts | str:
+        """What a native step is made of, or why there is none."""
+        if not isinstance(self.head, Softmax):
+            return "the adaptive softmax has no native step: train with --model.head full."
+        maps = maps_of([*self.output, self.to_embedding])
+        if isinstance(maps, str):
+            return maps
+        with torch.no_grad():
+            every = torch.arange(self.embedding.num_embeddings)
+            table = embed(every, self.embedding, self.affixes)
+        return Parts(table, self.stack, (*maps, map_of(self.head)))
+
+    def begun(self, state: Any) -> tuple[Any, Tensor | None]:
+        """The stack's state, the first one where it is None, and what joins x: nothing."""
+        return self.initial_state(1) if state is None else state, None
 
     def outline(self) -> Outline:
         """What a step computes: for exporters."""

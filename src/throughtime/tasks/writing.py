@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..config.language import DrawingOptions
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Decoder, Vocabulary
-from ..decoding import Sampling, Start, Writer, beam_search
+from ..decoding import NativeWriter, Sampling, Start, Writer, beam_search, writer_of
 from ..decoding.writer import Likely
 from ..ground import terminal
 
@@ -107,7 +107,10 @@ def write(
     while some := list(islice(coming, o.batch_size)):
         texts = [Growing(first + k, vocabulary, one.prime, o.stop) for k, one in enumerate(some)]
         starts = [one.start for one in some]
-        writer = Writer(model, starts, sampling_of(o, forbidden), seed, tops=o.logprobs)
+        writer = writer_of(
+            model, starts, sampling_of(o, forbidden), seed,
+            tops=o.logprobs, eos=eos, limit=o.max_new_tokens,
+        )  # fmt: skip
         yield from in_order(texts, writing(writer, texts, o.max_new_tokens, eos))
         first += len(some)
 
@@ -167,7 +170,7 @@ class Growing:
 
 
 def writing(
-    writer: Writer, texts: Sequence[Growing], max_new_tokens: int, eos: int | None
+    writer: Writer | NativeWriter, texts: Sequence[Growing], max_new_tokens: int, eos: int | None
 ) -> Iterator[None]:
     """Let the texts grow to their ends, a token at each step."""
     yield

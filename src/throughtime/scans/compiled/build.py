@@ -23,6 +23,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ...ground import terminal
 from ...ground.cache import own_bytes, private, writing
@@ -97,14 +98,28 @@ def flags() -> list[str]:
     return [*FLAGS, native_flag(), *shlex.split(os.environ.get("THROUGHTIME_CXXFLAGS", ""))]
 
 
-def head(dtype: str) -> str:
+class Frame(NamedTuple):
+    """What a program stands between: the runtime's headers before it and after it.
+
+    `folder`: what else of the runtime they include.
+    """
+
+    before: str
+    after: str
+    folder: str = ""
+
+
+SCAN = Frame("products.h", "entry.h")
+
+
+def head(dtype: str, frame: Frame = SCAN) -> str:
     """How a translation unit begins: what `real` and `item` are, and what pieces are made of."""
     real, is_float, is_half, stored = KINDS[dtype]
     tiled = TILES[tiles()] if is_half else ""
     return (
         f"typedef {real} real;\n#define REAL_IS_FLOAT {is_float}\n"
         f"#define ITEM_IS_HALF {is_half}\n#define STORED_HALF {stored}\n"
-        f'{tiled}#include "products.h"\n'
+        f'{tiled}#include "{frame.before}"\n'
     )
 
 
@@ -113,15 +128,16 @@ def tiles() -> str:
     return "none" if why_no_tiles() else "amx"
 
 
-def source(program: str, dtype: str) -> str:
+def source(program: str, dtype: str, frame: Frame = SCAN) -> str:
     """The translation unit: the program between the runtime's headers."""
-    return f'{head(dtype)}{program}#include "entry.h"\n'
+    return f'{head(dtype, frame)}{program}#include "{frame.after}"\n'
 
 
 @functools.lru_cache
-def headers() -> bytes:
-    """What every program includes."""
-    return b"".join(path.read_bytes() for path in sorted(RUNTIME.glob("*.h")))
+def headers(folder: str = "") -> bytes:
+    """What every program includes, and of `folder` what those of its frame do."""
+    more = sorted((RUNTIME / folder).glob("*.h")) if folder else []
+    return b"".join(path.read_bytes() for path in [*sorted(RUNTIME.glob("*.h")), *more])
 
 
 @functools.lru_cache
@@ -154,23 +170,24 @@ def native_flag() -> str:
     return "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
 
 
-def key(text: str, command: list[str]) -> str:
+def key(text: str, command: list[str], frame: Frame = SCAN) -> str:
     """The name of a program's entry in the cache."""
     binary = Path(command[0]).resolve().stat()
     told = (*command, *flags(), str(binary.st_size), str(binary.st_mtime_ns), processor(), text)
-    return hashlib.sha256("\0".join(told).encode() + headers()).hexdigest()[:32]
+    known = "\0".join(told).encode() + headers(frame.folder)
+    return hashlib.sha256(known).hexdigest()[:32]
 
 
 @functools.cache
-def load(program: str, dtype: str, name: str) -> ctypes.CDLL:
+def load(program: str, dtype: str, name: str, frame: Frame = SCAN) -> ctypes.CDLL:
     """The library of a program, from the cache or compiled now; raise `BuildFailed`.
 
     `name` is what the notice calls it. OpenMP is torch's: its runtime is loaded already.
     """
     command = needed_compiler()
-    text = source(program, dtype)
+    text = source(program, dtype, frame)
     try:
-        path = private("scans") / f"{key(text, command)}.so"
+        path = private("scans") / f"{key(text, command, frame)}.so"
         if not intact(path):
             with locked(path.with_suffix(".lock")):
                 if not intact(path):  # nobody built it while we waited

@@ -186,9 +186,7 @@ def why_not(cell: Cell, dtype: str) -> str | None:
     program = find(cell)
     if program.startswith(CANNOT):
         return program.removeprefix(CANNOT).rpartition(END)[0]
-    if (program, dtype) in _built:
-        return None
-    return _unbuildable(program, dtype, repr(cell))
+    return unbuildable(program, dtype, repr(cell))
 
 
 @dataclass
@@ -203,14 +201,19 @@ class _Failure:
 _failures: dict[tuple[str, str], _Failure] = {}
 
 
-def _unbuildable(program: str, dtype: str, name: str) -> str | None:
-    """Why there is no library; what passes is tried again at once, then ever more seldom."""
+def unbuildable(
+    program: str, dtype: str, name: str, frame: build.Frame = build.SCAN
+) -> str | None:
+    """Why there is no library of a program, or None; what passes is tried again at once, then ever
+    more seldom."""
+    if (program, dtype) in _built:
+        return None
     last = _failures.get((program, dtype))
     if last and time.monotonic() < last.again:
         return last.reason
     began = time.monotonic()
     try:
-        build.load(program, dtype, name)
+        build.load(program, dtype, name, frame)
     except BuildFailed as error:
         now, count = time.monotonic(), last.count + 1 if last else 1
         wait = 0.0 if count == 1 else max(10 * (now - began), min(0.1 * 2**count, 60.0))
