@@ -1,8 +1,10 @@
-"""Sampling at batch 1 against a bare torch.nn.LSTM loop over the same weights: characters/s.
+"""Writing: at batch 1 against a bare torch.nn.LSTM loop over the same weights, and 64 at once.
 
-    python benchmarks/generation.py [--rounds 5]
+    python benchmarks/generation.py [--rounds 5] [--section alone|beside]
 
-Both draw from the softmax with a generator and turn ids into characters. They take turns in one
+alone: characters/s of one text. Both sides draw from the softmax by chance and turn ids into
+characters; ours freezes and packs its weights for each text anew, as `Run.generate` does.
+beside: 64 texts written side by side against the same one after the other. Sides take turns in one
 process; medians.
 """
 
@@ -18,12 +20,23 @@ from torch import nn
 
 import throughtime as tt
 from throughtime.config import ModelConfig
-from throughtime.decoding import Sampling, sample
+from throughtime.decoding import Sampling, Start, writer_of
 from throughtime.ground import machine
 from throughtime.layers.mode import frozen
 from throughtime.models.language import LanguageModel
 
 CHARACTERS = 400
+TEXTS, TEXT = 64, 100
+ALONE = (
+    (1, 128, "float32", 15),
+    (1, 512, "float32", 3),
+    (1, 512, "bf16", None),
+    (1, 512, "int8", 6),
+    (2, 512, "float32", 3),
+    (2, 512, "int8", None),
+    (1, 1024, "float32", None),
+)
+"""Layers, n, how weights are stored, and the ratio that is wanted."""
 LETTERS = [chr(32 + i) for i in range(96)]
 
 
@@ -60,35 +73,93 @@ class Bare(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--section", choices=("alone", "beside"))
+    options = parser.parse_args()
     machine.prepare(None)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"{'layers, n':>12} {'ours':>9} {'nn.LSTM':>9} {'ratio':>7}   characters/s, batch 1")
-    for layers, n in ((1, 128), (1, 512), (2, 512), (1, 1024)):
-        times = against_bare(layers, n, "auto", least=rounds)
+    timing.say_environment()
+    if options.section != "beside":
+        alone(options.rounds)
+    if options.section != "alone":
+        beside(options.rounds)
+
+
+def alone(rounds: int) -> None:
+    """Characters/s at batch 1."""
+    head = f"{'layers, n':>10} {'weights':>8} {'ours':>9} {'nn.LSTM':>9} {'ratio':>7} {'bar':>5}"
+    print(f"{head}   characters/s, batch 1")
+    for layers, n, weights, bar in ALONE:
+        times = against_bare(layers, n, "auto", least=rounds, weights=weights)
         a, b = (CHARACTERS / times.median(name) for name in ("ours", "bare"))
-        print(f"{f'{layers}, {n}':>12} {a:>9,.0f} {b:>9,.0f} {times.ratio('bare', 'ours'):>7.2f}")
+        bar = f"{bar:>5}" if bar else "    –"
+        print(
+            f"{f'{layers}, {n}':>10} {weights:>8} {a:>9,.0f} {b:>9,.0f} "
+            f"{times.ratio('bare', 'ours'):>7.2f} {bar}"
+        )
+
+
+def beside(rounds: int) -> None:
+    """Characters/s of 64 texts at once and one after the other."""
+    print(f"{'layers, n':>10} {'64 at once':>11} {'one by one':>11} {'ratio':>7} {'bar':>5}")
+    for layers, n, bar in ((2, 512, 6), (1, 256, 4)):
+        model = model_of(layers, n, "auto")
+        starts = [Start([0], k) for k in range(TEXTS)]
+
+        def at_once(model: LanguageModel = model, starts: list[Start] = starts) -> list[str]:
+            return written(model, starts, TEXT)
+
+        def one_by_one(model: LanguageModel = model, starts: list[Start] = starts) -> list[str]:
+            return [written(model, [start], TEXT)[0] for start in starts]
+
+        assert at_once() == one_by_one()  # the same texts, to the bit
+        sides = {"at once": at_once, "one by one": one_by_one}
+        times = timing.take_turns(sides, 0.0, least=rounds, warm=0)
+        a, b = (TEXTS * TEXT / times.median(name) for name in sides)
+        ratio = times.ratio("one by one", "at once")
+        print(f"{f'{layers}, {n}':>10} {a:>11,.0f} {b:>11,.0f} {ratio:>7.2f} {bar:>5}")
+
+
+def model_of(layers: int, n: int, backend: str) -> LanguageModel:
+    torch.manual_seed(1)
+    config = ModelConfig(hidden_size=n, num_layers=layers, embedding_size=64, backend=backend)
+    return LanguageModel(tt.LSTM, len(LETTERS), config).eval()
+
+
+def written(
+    model: LanguageModel,
+    starts: list[Start],
+    length: int,
+    sampling: Sampling | None = None,
+    weights: str = "float32",
+) -> list[str]:
+    """Texts of so many characters, as `Run.generate` writes them."""
+    with frozen(model, weights):
+        writer = writer_of(model, starts, sampling or Sampling(), 1, limit=length)
+        rows = zip(*(writer.step() for _ in range(length)))
+        return ["".join(LETTERS[token] for token in row) for row in rows]
 
 
 def against_bare(
-    layers: int, n: int, backend: str, *, seconds: float = 0.0, least: int = 3
+    layers: int,
+    n: int,
+    backend: str,
+    *,
+    seconds: float = 0.0,
+    least: int = 3,
+    weights: str = "float32",
 ) -> timing.Times:
     """Seconds of ours and of the bare loop for one text, in turns."""
-    torch.manual_seed(1)
-    config = ModelConfig(hidden_size=n, num_layers=layers, embedding_size=64, backend=backend)
-    model = LanguageModel(tt.LSTM, len(LETTERS), config).eval()
+    model = model_of(layers, n, backend)
     bare = Bare(model).eval()
 
-    def ours(sampling: Sampling | None = None) -> str:
-        with frozen(model):  # as `Run.generate` does: the weights are packed for each text anew
-            tokens = sample(model, [0], CHARACTERS, sampling, generator=seeded())
-            return "".join(LETTERS[token] for token in tokens)
+    def ours(sampling: Sampling | None = None, weights: str = weights) -> str:
+        return written(model, [Start([0])], CHARACTERS, sampling, weights)[0]
 
     def theirs() -> str:
         return bare.write(seeded())
 
-    assert ours(Sampling(temperature=0)) == bare.write(None)  # the same weights, the same text
-    return timing.take_turns({"ours": ours, "bare": theirs}, seconds, least=least, warm=0)
+    # the same weights, the same text
+    assert ours(Sampling(temperature=0), "float32") == bare.write(None)
+    return timing.take_turns({"ours": ours, "bare": theirs}, seconds, least=least, warm=1)
 
 
 def seeded() -> torch.Generator:

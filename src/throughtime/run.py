@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import config as configs
+from . import engine
 from .cells.names import is_own
 from .checkpoint import RunFolder
 from .config import RunConfig
@@ -244,7 +245,7 @@ class Run:
     ) -> Iterator[WrittenText]:
         with evaluating(model, inference=False), frozen(model, weights) as stacks:
             if weights != "float32":
-                tell_slow(stacks)
+                tell_slow(model, stacks, weights)
             pieces: list[Piece] = []
             for piece in task.generate(model, chosen):
                 if pieces and pieces[0].number != piece.number:
@@ -288,6 +289,11 @@ class Run:
             yes=yes,
         )
 
+    def why_not_native(self) -> str | None:
+        """Why texts are not written in native code here, or None where they are."""
+        with evaluating(self.model, inference=False), frozen(self.model):
+            return engine.why_not(self.model)
+
     def score(
         self,
         texts: Iterable[str] | None = None,
@@ -328,9 +334,12 @@ class Run:
         return chosen
 
 
-def tell_slow(stacks: Iterable[Frozen]) -> None:
+def tell_slow(model: nn.Module, stacks: Iterable[Frozen], weights: str) -> None:
     """Warn where weights that were to be stored otherwise are only rounded."""
-    for reason in {stack.why_not for stack in stacks} - {None}:
+    reason = engine.why_not(model)
+    if reason and weights == "bf16":  # steps of stacks alone read them as they are stored
+        reason = next((stack.why_not for stack in stacks if stack.why_not), None)
+    if reason:
         terminal.warn(f"weights are rounded, but steps are no faster for it: {reason}")
 
 

@@ -277,8 +277,8 @@ def test_halves_are_of_stacks_in_float32():
     stack = stack_of(tt.LSTM, dtype=torch.float64)
     with pytest.raises(InputError, match=r"for a stack in float32; this one is in torch\.float64"):
         stack.frozen("bf16").__enter__()
-    with pytest.raises(InputError, match="unknown weights 'int8'"):
-        stack.frozen("int8").__enter__()
+    with pytest.raises(InputError, match="unknown weights 'int4'"):
+        stack.frozen("int4").__enter__()
     assert stack._frozen is None
 
 

@@ -9,7 +9,7 @@ from ..ground.errors import SettingError
 from .run import DEVICES, MOST_THREADS, WEIGHTS
 from .settings import SEEDS, limited
 
-STORED = Literal["float32", "bf16"]
+STORED = Literal["float32", "bf16", "int8"]
 """How weights are stored while a model is used."""
 
 
@@ -129,8 +129,8 @@ class GenerateOptions(JsonOption, ModelOptions):
     """Write novel sequences with a run's model.
 
     Args:
-        weights: How those of the stacks are stored: float32, as they are, or bf16, rounded, in half
-            the memory, which is what limits the speed of large models.
+        weights: How those of the stacks are stored: float32, as they are, bf16, rounded, in half
+            the memory, which is what limits the speed of large models, or int8, in a quarter.
         output: A new file to write; default: standard output.
         json: One JSON object a line for each text, when it is written.
     """

@@ -1,4 +1,4 @@
-"""Many texts written side by side by the engine: `Writer` in native code, hundreds of tokens a call.
+"""Many texts written side by side by the engine: `Writer` in native code.
 
 Texts are those of `Writer` but for what rounding decides: both draw by the same chances, from the
 same probabilities to rounding.
@@ -50,7 +50,7 @@ def writer_of(
 
 
 class NativeWriter:
-    """As `Writer`, over an engine; rows that come to `eos` or to `limit` tokens stop by themselves."""
+    """As `Writer`, over an engine; rows stop by themselves at `eos` and at `limit` tokens."""
 
     def __init__(
         self,
@@ -77,7 +77,6 @@ class NativeWriter:
             self.native, self.slots = begun(engine, model, starts)
         self.native["eos"] = -1 if eos is None else eos
         self.native["drawing"] = ctypes.addressof(self.drawing)
-        self.native["sample"] = [start.sample for start in starts]
         self.written = np.zeros((B, AT_ONCE), np.int64)
         count = 0 if tops is None else min(tops, engine.tokens)
         self.native["tops"] = count
@@ -163,6 +162,7 @@ def begun(engine: Engine, model: Any, starts: Sequence[Start]) -> tuple[np.ndarr
         advance(engine, rows, slots)
     every = rows[alike]
     every["slot"] = np.arange(len(starts))
+    every["sample"] = [start.sample for start in starts]
     return every, slots[torch.tensor(alike)]
 
 

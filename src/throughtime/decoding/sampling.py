@@ -15,8 +15,8 @@ DRAWN_AT_ONCE = 1 << 22
 """Probabilities that are summed up at a time, in float64: 32 MB."""
 
 NO_NUMBERS = ThroughtimeError(
-    "what the model computes is NaN or infinite, so that nothing can be written: its weights are no "
-    "numbers or far too large. Take another --checkpoint, or train anew."
+    "what the model computes is NaN or infinite, so that nothing can be written: its weights are "
+    "no numbers or far too large. Take another --checkpoint, or train anew."
 )
 """What is raised where a model's logits hold NaN or +infinity."""
 

@@ -24,7 +24,7 @@ THEN = {"": 0, "relu": 1, "tanh": 2}
 
 
 def engine_of(model: nn.Module) -> Engine | str:
-    """The engine of a model whose stack is frozen, made at the first question; or why there is none.
+    """The engine of a model whose stack is frozen, made at the first question; or why not.
 
     It reads all weights as they are then: those outside of the stack must not change either for as
     long as the stack is frozen.
@@ -62,7 +62,7 @@ def built(parts: Parts, frozen: Frozen) -> Engine | str:
     with torch.no_grad():
         cells = zip(frozen.layout.cells, frozen.weights, frozen.layout.widths)
         evens = [of_layers.Even.of(cell, w, sizes) for cell, w, sizes in cells]
-        programs = list(dict.fromkeys(even.program for even in evens))
+        programs = sorted({even.program for even in evens})
         name = f"a step of {', '.join(dict.fromkeys(map(repr, frozen.layout.cells)))}"
         if reason := program.why_not(programs, dtype, name):
             return reason
@@ -86,18 +86,18 @@ class Engine:
         self.dtype, self.tokens = frozen.dtype, len(parts.maps[-1].b)
         packing = self.packing = Packing(library.lanes, library.chunk)
         self.table = table = parts.table.detach()
-        numbers = list(dict.fromkeys(even.program for even in evens))
         self.layers = (Layer * len(evens))()
         at, self.parts = 0, list[tuple[int, int]]()  # where each part stands in a slot; its numbers
         n_x = table.shape[1] + parts.extra
         for k, even in enumerate(evens):
-            known = table if k == 0 and not parts.extra else None
-            made = of_layers.packed(
-                *(even, numbers.index(even.program), n_x, frozen.adds_input[k]),
-                *(frozen.stored, packing, known),
+            layer = of_layers.packed(
+                *(even, library.cells.index(even.program), n_x, frozen.adds_input[k]),
+                *(frozen.stored, packing),
             )
-            self.layers[k], n_x = made.layer, even.sizes[0]
-            table = table if made.table is None else made.table
+            if k == 0 and not parts.extra and of_layers.looks_up(even, frozen.adds_input[0], table):
+                table = library.looked_up(layer, table, len(even.told["gates"]))
+                layer.looked_up = 1
+            self.layers[k], n_x = layer, even.sizes[0]
             layer = self.layers[k]
             layer.state_count = len(even.sizes)
             for j, size in enumerate(even.sizes):
@@ -187,4 +187,3 @@ class Engine:
             logits.data_ptr(), torch.get_num_threads(),
         )  # fmt: skip
         return logits, made
-

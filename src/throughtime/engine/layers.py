@@ -71,17 +71,8 @@ class Even(NamedTuple):
         return cls(program, w, cell, tuple(sizes), masks, programs.facts(program))
 
 
-class Packed(NamedTuple):
-    """A layer, and the table that it looks x up in where W_x x + b is folded into one."""
-
-    layer: Layer
-    table: Tensor | None
-
-
-def packed(
-    even: Even, number: int, n_x: int, adds: bool, stored: str, packing: Packing, table: Any = None
-) -> Packed:
-    """A layer of the cell `number` of the program; `table` [V, n_x] are all its x, if known."""
+def packed(even: Even, number: int, n_x: int, adds: bool, stored: str, packing: Packing) -> Layer:
+    """A layer of the cell `number` of the program."""
     w, told = even.w, even.told
     n, G = w.W_a.shape[-1], len(even.cell.gates)
     gates, inputs = told["gates"], told["inputs"]
@@ -90,24 +81,23 @@ def packed(
     b = w.b.unflatten(0, (G, n)).new_zeros(len(gates), n)
     b[:inputs] = w.b.unflatten(0, (G, n))[of_x]
     columns = w.W_x.shape[-1]
-    folds = table is not None and not told["reads_x"] and not adds
-    folds = folds and 0 < len(table) * inputs * n * n_x <= FOLDED
-    folded = None
-    if folds:
-        z = torch.zeros(len(table), len(gates), n, dtype=b.dtype)
-        of_gates = table @ w.W_x.unflatten(0, (G, n))[of_x].flatten(0, 1).T
-        z[:, :inputs] = of_gates.unflatten(1, (inputs, n)) + b[:inputs]
-        folded = packing.laid_out(z)
-        layer.looked_up = 1
-    elif inputs:
+    layer.bias = packing.at(packing.laid_out(b))
+    if inputs:
         layer.input = packing.gates(w.W_x, of_x, n, stored)
     if told["reads_x"] and (columns > n_x or packing.padded(n) > packing.padded(n_x)):
         layer.wide = packing.padded(max(n, columns))
     for k, (_, _, slot, count) in enumerate(told["products"]):
         layer.products[k] = packing.gates(w.W_a, gates[slot : slot + count], n, stored)
-    layer.bias = packing.at(packing.laid_out(b))
     for k, name in enumerate(even.cell.vectors):
         layer.vectors[k] = packing.vector(w.vectors[name].expand(n))
     for k, mask in enumerate(even.masks):
         layer.streams[k] = packing.vector(mask.flatten().to(b.dtype))
-    return Packed(layer, folded)
+    return layer
+
+
+def looks_up(even: Even, adds: bool, table: Tensor) -> bool:
+    """Whether W_x x + b of every token is made once, for a first layer."""
+    n, inputs = even.w.W_a.shape[-1], even.told["inputs"]
+    if even.told["reads_x"] or adds:
+        return False
+    return 0 < table.numel() * inputs * n <= FOLDED

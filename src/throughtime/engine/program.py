@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from ..scans.compiled import build, programs
-from .structs import SIZES, integer, pointer
+from .structs import SIZES, Layer, integer, pointer
 
 FRAME = build.Frame("engine/layer.h", "engine/entry.h", "engine")
 
@@ -30,9 +32,13 @@ def why_not(cells: Sequence[str], dtype: torch.dtype, name: str) -> str | None:
 
 
 class Library:
-    """A program's functions."""
+    """A program's functions; `cells`: those that it has, by their own programs.
+
+    `lanes` W, and vectors of a `chunk` of a matrix.
+    """
 
     def __init__(self, cells: Sequence[str], dtype: torch.dtype, name: str) -> None:
+        self.cells = tuple(cells)
         library = build.load(program(cells), dtype_name(dtype), name, FRAME)
         sizes, self.write, self.step = library.sizes, library.write, library.step
         sizes.argtypes, sizes.restype = (integer,), integer
@@ -47,4 +53,16 @@ class Library:
             *(integer, pointer, integer),
         )
         self.step.restype = None
+        self._look_up = library.look_up
+        self._look_up.argtypes = (pointer, integer, pointer, integer, pointer, integer)
+        self._look_up.restype = None
 
+    def looked_up(self, layer: Layer, x: Tensor, slots: int) -> Tensor:
+        """z of every row of x [V, n_x] of a layer with so many slots, as a step would make it."""
+        x = x.contiguous()
+        width = -(-layer.n // self.lanes) * self.lanes * slots
+        z = x.new_empty(len(x), width)
+        self._look_up(
+            ctypes.addressof(layer), len(x), x.data_ptr(), x.shape[1], z.data_ptr(), width
+        )
+        return z

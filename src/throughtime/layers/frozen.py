@@ -208,8 +208,9 @@ class Freezable(nn.Module):
         What is given has `why_not`: why steps go layer by layer all the same, or None. Blocks may
         stand inside one another, in any thread.
         Errors: `InputError` for a stack in training mode, here and at each call inside; for
-        "bf16" and "int8" where weights are not float32; and at the end where a parameter has changed, which no
-        step has seen. Changes that torch does not count (through `.data`) show after the block.
+        "bf16" and "int8" where weights are not float32; and at the end where a parameter has
+        changed, which no step has seen. Changes that torch does not count (through `.data`) show
+        after the block.
         """
         frozen = self._freeze(one_of("weights", weights, STORED))
         versions = [(p, p._version) for p in self.parameters() if not p.is_inference()]

@@ -149,7 +149,7 @@ class ConditionalModel(DecoderModel):
 
     def written(self) -> Parts | str:
         """What a native step is made of, or why there is none."""
-        maps = maps_of(self.output)
+        maps = maps_of(self.output.children())
         if isinstance(maps, str):
             return maps
         extra = self.condition.out_features if self.joins_input else 0

@@ -112,7 +112,7 @@ class LanguageModel(DecoderModel):
         """What a native step is made of, or why there is none."""
         if not isinstance(self.head, Softmax):
             return "the adaptive softmax has no native step: train with --model.head full."
-        maps = maps_of([*self.output, self.to_embedding])
+        maps = maps_of([*self.output.children(), self.to_embedding])
         if isinstance(maps, str):
             return maps
         with torch.no_grad():

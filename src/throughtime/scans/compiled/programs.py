@@ -201,9 +201,7 @@ class _Failure:
 _failures: dict[tuple[str, str], _Failure] = {}
 
 
-def unbuildable(
-    program: str, dtype: str, name: str, frame: build.Frame = build.SCAN
-) -> str | None:
+def unbuildable(program: str, dtype: str, name: str, frame: build.Frame = build.SCAN) -> str | None:
     """Why there is no library of a program, or None; what passes is tried again at once, then ever
     more seldom."""
     if (program, dtype) in _built:

@@ -60,6 +60,20 @@ VISIBLE int64_t sizes(int64_t which) {
     return of[which];
 }
 
+// z [count, width] of what would be x [count, x_width] of a layer: the table of a layer that looks up.
+VISIBLE void look_up(const Layer *l, int64_t count, const real *x, int64_t x_width, real *z,
+                     int64_t width) {
+    const Functions &of = FUNCTIONS[l->cell];
+    std::vector<real> row(of.z_size(*l));  // where what fills up the last chunk is written
+    Barrier alone;
+    for (long i = 0; i < count; i++) {
+        const real *from = x + i * x_width;
+        real *to = row.data();
+        of.look_up(*l, Rows{1, nullptr, &from, nullptr, &to}, Member{0, 1, alone});
+        std::copy(to, to + width, z + i * width);
+    }
+}
+
 // Steps of the rows that have not ended, at most `steps` and at least one, for so many nanoseconds;
 // gives how many of them go on.
 VISIBLE int64_t write(const Model *m, Row *rows, int64_t count, real *slots, int64_t steps,

@@ -92,6 +92,12 @@ template <class Cell> struct LayerStep {
                 store(rows.z[i] + (u * S + std::max(Cell::DIRECT, 0)) * W, load(rows.x[i] + u * W));
     }
 
+    // z = b + W_x x, as a step makes it.
+    void look_up() {
+        for (long i = 0; i < rows.count; i++) std::copy(l.bias, l.bias + ldz, rows.z[i]);
+        multiply(l.input, rows.x, 0, Cell::INPUTS);
+    }
+
     // z += W a, in some slots.
     void multiply(const Matrix &m, const real *const *a, int slot, int count) {
         auto place = [=](long f) { return (f / count * S + slot + f % count) * W; };
@@ -169,11 +175,15 @@ template <class Cell> struct LayerStep {
 // What the program has of each of its cells, in `FUNCTIONS`, which it defines.
 struct Functions {
     void (*step)(const Layer &, const Rows &, const Member &);
+    void (*look_up)(const Layer &, const Rows &, const Member &);
     long (*z_size)(const Layer &), (*values_size)(const Layer &), (*kept_size)(const Layer &);
 };
 template <class Cell> constexpr Functions functions_of() {
     return {[](const Layer &l, const Rows &rows, const Member &m) {
                 LayerStep<Cell>(l, rows, m).run();
+            },
+            [](const Layer &l, const Rows &rows, const Member &m) {
+                LayerStep<Cell>(l, rows, m).look_up();
             },
             LayerStep<Cell>::z_size, LayerStep<Cell>::values_size, LayerStep<Cell>::kept_size};
 }
