@@ -8,10 +8,12 @@ import torch
 
 import throughtime as tt
 from runs import RUNS, small_run
+from throughtime import decoding
 from throughtime.checkpoint import RunFolder
 from throughtime.config.language import WritingOptions
 from throughtime.config.music import MusicWritingOptions
 from throughtime.ground.errors import InputError, SettingError
+from throughtime.layers.rounding import rounded
 from throughtime.tasks import entry
 
 WRITERS = {"lm", "conditional", "tunes"}
@@ -147,16 +149,29 @@ def test_it_writes_with_frozen_weights_and_in_evaluation(name, trained):
     assert run.model.training
 
 
-def test_it_writes_with_weights_in_half_the_memory(trained):
+@pytest.mark.parametrize("stored", ["bf16", "int8"])
+def test_it_writes_with_weights_in_less_memory(trained, stored):
     run = tt.Run.open(trained("lm").out)
-    halves = run.generate(weights="bf16", max_new_tokens=30, seed=3)
+    less = run.generate(weights=stored, max_new_tokens=30, seed=3)
     with torch.no_grad():
         for w in run.model.stack.weights:
             for part in (w.W_x, w.W_a):
-                part.copy_(part.to(torch.bfloat16))
-    assert run.generate(max_new_tokens=30, seed=3) == halves
-    with pytest.raises(InputError, match="unknown weights 'int8'"):
-        run.generate(weights="int8")
+                part.copy_(rounded(part, stored))
+    assert run.generate(max_new_tokens=30, seed=3) == less
+    with pytest.raises(InputError, match="unknown weights 'int4'"):
+        run.generate(weights="int4")
+
+
+@pytest.mark.parametrize("name", ["lm", "lm, mixed", "lm, full BPTT", "conditional", "tunes"])
+def test_what_is_written_natively_is_what_torch_writes(trained, name, monkeypatch):
+    run = tt.Run.open(trained(name).out)
+    asked = {"num_samples": 5, "seed": 3, "max_new_tokens": 60}
+    asked |= {} if name == "tunes" else {"top_p": 0.9, "repetition_penalty": 1.2}
+    assert run.why_not_native() is None
+    ours = run.generate(**asked)
+    monkeypatch.setattr(decoding.native, "engine_of", lambda _: "torch is asked for")
+    assert ours == run.generate(**asked)
+    assert len(set(ours)) > 1
 
 
 def test_it_tells_why_weights_in_half_the_memory_are_no_faster(trained, capsys):
