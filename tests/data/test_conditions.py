@@ -93,9 +93,12 @@ def test_conditions_survive_their_file(tmp_path):
     path.write_text(both.to_json())
     again = Conditions.load(path)
     assert (again.kinds, again.seen) == (both.kinds, both.seen)
-    path.write_text("{}")
-    with pytest.raises(InputError, match=r"conditions\.json: damaged"):
-        Conditions.load(path)
+    never = json.loads(both.to_json())
+    never["seen"][0][1] = -1
+    for damaged in ("{}", json.dumps(never)):
+        path.write_text(damaged)
+        with pytest.raises(InputError, match=r"conditions\.json: damaged"):
+            Conditions.load(path)
 
 
 def test_kinds_are_not_mixed():

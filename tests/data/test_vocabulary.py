@@ -165,6 +165,20 @@ def test_a_vocabulary_with_gaps_is_refused(build, tmp_path):
         Vocabulary.load(tmp_path / "t.json", "word")
 
 
+def test_a_vocabulary_without_its_word_for_unknown_ones_is_refused(build, tmp_path):
+    said = json.loads(build("word").to_json())
+    said["model"]["unk_token"] = "[UNK]"
+    (tmp_path / "t.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"\[UNK\], is none"):
+        Vocabulary.load(tmp_path / "t.json", "word")
+
+
+@pytest.mark.parametrize("size", [259, 2**31 - 1])
+def test_sizes_that_subwords_cannot_have_are_refused(build, size):
+    with pytest.raises(InputError, match="260 to 1,048,576 tokens"):
+        build("subword", size=size)
+
+
 def test_eos_takes_the_place_of_newlines(build):
     word, char = build("word"), build("char")
     assert word.encode("the\n\ncat\n", eos_at_lines=True).tolist() == [

@@ -234,6 +234,8 @@ class Conditions:
             if empty := [name for name, kind in kinds.items() if not kind.size]:
                 raise ValueError(f"nothing that {empty[0]!r} can be")
             seen = {tuple(map(hashable, labels)): count for labels, count in said["seen"]}
+            if wrong := [n for n in seen.values() if type(n) is not int or n < 1]:
+                raise ValueError(f"labels seen {str(wrong[0])[:40]} times")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: damaged: {error!r}.") from error
         return cls(kinds, seen)

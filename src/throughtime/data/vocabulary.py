@@ -35,6 +35,8 @@ WRITTEN = "\n"
 SHORT = 1 << 16
 """Below so many characters a dictionary counts faster than an array over all code points."""
 DEFAULT_SIZE = {"word": 50_000, "subword": 8_000}
+MOST_SUBWORDS = 1 << 20
+"""The trainer takes room for all that are asked for at once, and ends the process without it."""
 
 
 def byte_symbols() -> list[str]:
@@ -55,6 +57,9 @@ class Vocabulary:
                 f"a vocabulary must have the ids 0 to 3 for {' '.join(SPECIALS)}; this one has "
                 f"{[ids.get(s) for s in SPECIALS]}."
             )
+        model = tokenizer.model
+        if isinstance(model, WordLevel) and model.unk_token not in tokenizer.get_vocab(False):
+            raise InputError(f"its token for unknown words, {model.unk_token}, is none of its words.")
         names = sorted(ids, key=ids.__getitem__)
         if [ids[name] for name in names] != list(range(len(names))):
             raise InputError("a vocabulary must have the ids 0, 1, 2 … without a gap.")
@@ -381,8 +386,8 @@ def subword_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore
     if lowercase:
         tokenizer.normalizer = normalizers.Lowercase()  # type: ignore
-    if size < len(SPECIALS) + 256:
-        raise InputError(f"a subword vocabulary needs at least 260 tokens, got {size}.")
+    if not len(SPECIALS) + 256 <= size <= MOST_SUBWORDS:
+        raise InputError(f"a subword vocabulary has 260 to {MOST_SUBWORDS:,} tokens, got {size:,}.")
     trainer = BpeTrainer(
         vocab_size=size,
         min_frequency=min_count,
