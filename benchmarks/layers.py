@@ -25,10 +25,12 @@ import timing  # first: it prepares the environment that torch reads
 # isort: split
 import torch
 
-from layer import CELLS, INFERENCE, MODES, TRAINING, Layer, Options, Shape, agree, versus
+from jax_loops import jax
+from layer import AMPLIFYING, CELLS, INFERENCE, MODES, TRAINING, Layer, Options, Shape, agree, versus
 from peak import Peak
-from peers import LOOPS, OnnxLayer, onnx_model, torch_layer
+from peers import LOOPS, OnnxLayer, onnx_model
 from processes import compile_times, peak_memory
+from rows import against, bars, loop_peer, torch_peer, unable
 from steps import step
 from timing import Bar, Section, Times, geometric_mean, take_turns
 
@@ -40,6 +42,13 @@ SHAPES: tuple[Shape, ...] = (
     (35, 20, 1500),
     (256, 1, 256),
 )
+SMALL: tuple[Shape, ...] = (
+    *((40, 12, 96), (20, 16, 128), (64, 16, 128), (100, 8, 64), (128, 4, 128)),
+    *((256, 1, 128), (50, 16, 32), (32, 8, 48), (200, 2, 64), (28, 16, 100)),
+)
+"""Shapes at which launching counts."""
+TORCHS = ("LSTM", "RNN", "GRUResetAfter")
+"""Cells that are torch's own layers."""
 
 
 # ---- against torch ----------------------------------------------------------------------------
@@ -50,7 +59,7 @@ def lstm(o: Options) -> Section:
     section = Section("lstm", "Against torch.nn.LSTM")
     against(section, o, ["LSTM"], torch_peer)
     for mode in MODES:
-        bars(section, mode, geometric=1.2, lowest=1.0)
+        bars(section, mode, geometric=1.15, lowest=0.95)
     return section
 
 
@@ -67,81 +76,27 @@ def gru_rnn(o: Options) -> Section:
     """Against torch's layers that are not fused on the CPU."""
     section = Section("gru-rnn", "Against torch.nn.GRU and torch.nn.RNN")
     against(section, o, ["GRUResetAfter", "RNN"], torch_peer)
-    bars(section, TRAINING, geometric=2.5, lowest=1.5)
-    bars(section, INFERENCE, geometric=2.0)
+    bars(section, TRAINING, geometric=2.3)
+    bars(section, INFERENCE, geometric=1.9)
     return section
 
 
 def loop(o: Options) -> Section:
     """Against what one writes where torch has no layer."""
     section = Section("loop", "Against a plain torch loop, the input's product hoisted")
-    against(section, o, [type(cell).__name__ for cell in LOOPS], loop_peer)
+    against(section, o, [name for name in CELLS if name not in TORCHS], loop_peer)
     for mode in MODES:
-        bars(section, mode, geometric=8.0, only=lambda n: n <= 512, where="n ≤ 512")
-        bars(section, mode, geometric=1.5, only=lambda n: n > 512, where="n > 512")
+        bars(section, mode, geometric=1.5, only=lambda n: n >= 512, where="n ≥ 512")
     return section
 
 
-def torch_peer(layer: Layer, mode: str) -> Callable[[], Any]:
-    """A call of torch's layer."""
-    peer = torch_layer(layer.cell, layer.w)
-    return layer.call(lambda x: peer(x)[0], list(peer.parameters()), mode)
-
-
-def loop_peer(layer: Layer, mode: str) -> Callable[[], Any]:
-    """A call of the plain loop."""
-    peer = LOOPS[layer.cell]
-    return layer.call(lambda x: peer(layer.w, x), layer.parameters, mode)
-
-
-def against(
-    section: Section,
-    o: Options,
-    cells: Sequence[str],
-    peer: Callable[[Layer, str], Any],
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Add a row for each cell, shape and mode."""
-    for cell in cells:
-        for shape in o.shapes:
-            layer = Layer(CELLS[cell], shape, o, dtype)
-            if unable(section, layer):
-                continue
-            for mode in MODES:
-                sides = {"ours": layer.ours(mode), "peer": peer(layer, mode)}
-                layer.check(sides["ours"], sides["peer"], mode)
-                section.add(**versus(layer, mode, take_turns(sides, o.seconds)))
-
-
-def unable(section: Section, layer: Layer) -> bool:
-    """Whether the backend cannot run the layer; the section says so."""
-    reason = layer.why_not()
-    if reason:
-        section.note(f"{layer.name} left out: {layer.backend} cannot run it: {reason}")
-    return reason is not None
-
-
-def bars(
-    section: Section,
-    mode: str,
-    *,
-    geometric: float | None = None,
-    lowest: float | None = None,
-    only: Callable[[int], bool] = lambda n: True,
-    where: str = "",
-    column: str = "ratio",
-) -> None:
-    """The geometric mean and the lowest of a mode's rows, against what is asked of them."""
-    rows = [r for r in section.where(mode=mode) if only(int(r["T, B, n"].split(", ")[2]))]
-    values = [row[column] for row in rows]
-    named = f"{mode}, {where}" if where else mode
-    if not values:
-        section.note(f"{named}: no row")
-        return
-    if geometric is not None:
-        section.bars.append(Bar(f"{named}: geometric mean", geometric_mean(values), geometric))
-    if lowest is not None:
-        section.bars.append(Bar(f"{named}: lowest", min(values), lowest))
+def small(o: Options) -> Section:
+    """Small layers, where a loop's time is Python's and the launching of operations."""
+    section = Section("small", "All cells against a plain torch loop, n ≤ 128, B ≤ 16")
+    against(section, o, list(CELLS), loop_peer, shapes=SMALL)
+    for mode in MODES:
+        bars(section, mode, geometric=8.0, lowest=4.0)
+    return section
 
 
 # ---- against ourselves and the machine --------------------------------------------------------
@@ -249,10 +204,6 @@ def threads(o: Options) -> Section:
     return section
 
 
-AMPLIFYING = ("LayerNormLSTM",)
-"""Cells in which, with random weights, any rounding grows: their first steps are compared."""
-
-
 def bfloat16(o: Options) -> Section:
     """Weights and input in bfloat16 against float32."""
     section = Section("bfloat16", "bfloat16 against float32, n ≥ 256, B ≥ 16")
@@ -335,6 +286,8 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     "lstm-bfloat16": lstm_bfloat16,
     "gru-rnn": gru_rnn,
     "loop": loop,
+    "small": small,
+    "jax": jax,
     "cells": cells,
     "onnx": onnx,
     "threads": threads,

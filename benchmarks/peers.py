@@ -58,6 +58,42 @@ def torch_layer(cell: Cell, w: Weights) -> nn.RNNBase:
 # ---- plain loops ------------------------------------------------------------------------------
 
 
+def lstm(w: Weights, x: Tensor) -> Tensor:
+    """`tt.LSTM`: one product a step."""
+    a = c = x.new_zeros(x.shape[1], w.W_a.shape[1])
+    W_a, ys = w.W_a.t(), []
+    for z in linear(x, w.W_x, w.b).unbind(0):
+        z_u, z_f, z_c, z_o = addmm(z, a, W_a).chunk(4, 1)
+        c = torch.addcmul(sigmoid(z_u) * tanh(z_c), sigmoid(z_f), c)
+        a = sigmoid(z_o) * tanh(c)
+        ys.append(a)
+    return torch.stack(ys)
+
+
+def rnn(w: Weights, x: Tensor) -> Tensor:
+    """`tt.RNN`: one product and one function a step."""
+    a = x.new_zeros(x.shape[1], w.W_a.shape[1])
+    W_a, ys = w.W_a.t(), []
+    for z in linear(x, w.W_x, w.b).unbind(0):
+        a = tanh(addmm(z, a, W_a))
+        ys.append(a)
+    return torch.stack(ys)
+
+
+def gru_reset_after(w: Weights, x: Tensor) -> Tensor:
+    """`tt.GRUResetAfter`: one product a step, the reset applied to its candidate's part."""
+    n = w.W_a.shape[1]
+    c = x.new_zeros(x.shape[1], n)
+    W_a, d_c, ys = w.W_a.t(), w.vectors["d_c"], []
+    z = linear(x, w.W_x, w.b)
+    for z_r, z_z, z_c in zip(*(part.unbind(0) for part in z.chunk(3, 2))):
+        a_r, a_z, a_c = torch.mm(c, W_a).chunk(3, 1)
+        gate_r, gate_z = sigmoid(z_r + a_r), sigmoid(z_z + a_z)
+        c = torch.lerp(tanh(z_c + gate_r * (a_c + d_c)), c, gate_z)
+        ys.append(c)
+    return torch.stack(ys)
+
+
 def simple_gru(w: Weights, x: Tensor) -> Tensor:
     """`tt.SimpleGRU`: one product a step."""
     c = x.new_zeros(x.shape[1], w.W_a.shape[1])
@@ -158,6 +194,9 @@ def decay_unit(w: Weights, x: Tensor) -> Tensor:
 
 
 LOOPS: dict[Cell, Callable[[Weights, Tensor], Tensor]] = {
+    tt.LSTM(): lstm,
+    tt.RNN(): rnn,
+    tt.GRUResetAfter(): gru_reset_after,
     tt.SimpleGRU(): simple_gru,
     tt.GRU(): gru,
     tt.PeepholeLSTM(): peephole_lstm,
@@ -165,7 +204,7 @@ LOOPS: dict[Cell, Callable[[Weights, Tensor], Tensor]] = {
     tt.LayerNormGRU(): layer_norm_gru,
     DecayUnit(): decay_unit,
 }
-"""The cells that torch has no layer for, and their loops."""
+"""Cells, and their loops."""
 
 
 # ---- ONNX Runtime -----------------------------------------------------------------------------

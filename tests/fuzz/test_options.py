@@ -66,7 +66,7 @@ TEXTS = (
         "..",
         "/dev/null",
         "/dev/full",
-        "~nobody/x",
+        "~no-such-user/x",
         "text.txt",
         "*",
         "[",

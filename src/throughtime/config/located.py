@@ -119,11 +119,12 @@ def started(config: Any, kind: str, other: Any, folder: Path) -> Any:
     """
     cells = ",".join(cell_of(cell, folder) for cell in other.cells()["cell"])
     if type(other) is type(config):
-        data = dataclasses.replace(other.data)
-        for name in ("column", "holdout"):  # how other files are read
-            if hasattr(data, name):
-                setattr(data, name, getattr(config.data, name))
-        found = {"cell": cells, "model": other.model, "data": data}
+        found = {"cell": cells, "model": other.model}
+        if hasattr(other, "data"):
+            found["data"] = data = dataclasses.replace(other.data)
+            for name in ("column", "holdout"):  # how other files are read
+                if hasattr(data, name):
+                    setattr(data, name, getattr(config.data, name))
         found |= {"level": other.level} if hasattr(config, "level") else {}
         return dataclasses.replace(config, **found)
     if kind != "lm" or not hasattr(config.model, "embedding_size"):
