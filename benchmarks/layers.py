@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,24 @@ import timing  # first: it prepares the environment that torch reads
 import torch
 
 from jax_loops import jax
-from layer import AMPLIFYING, CELLS, INFERENCE, MODES, TRAINING, Layer, Options, Shape, agree, versus
+from layer import (
+    AMPLIFYING,
+    CELLS,
+    INFERENCE,
+    MODES,
+    TRAINING,
+    Layer,
+    Options,
+    Shape,
+    agree,
+    versus,
+)
 from peak import Peak
-from peers import LOOPS, OnnxLayer, onnx_model
+from peers import OnnxLayer, onnx_model
 from processes import compile_times, peak_memory
 from rows import against, bars, loop_peer, torch_peer, unable
 from steps import step
-from timing import Bar, Section, Times, geometric_mean, take_turns
+from timing import Section, Times, take_turns
 
 SHAPES: tuple[Shape, ...] = (
     (64, 32, 128),

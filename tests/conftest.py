@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+os.environ["THROUGHTIME_CROWD"] = "ignored"  # laws of several threads are of several threads
 CACHE = Path(__file__).resolve().parent.parent / ".pytest_cache" / "throughtime"
 os.environ["THROUGHTIME_CACHE"] = str(CACHE)
 

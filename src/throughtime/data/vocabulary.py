@@ -59,7 +59,9 @@ class Vocabulary:
             )
         model = tokenizer.model
         if isinstance(model, WordLevel) and model.unk_token not in tokenizer.get_vocab(False):
-            raise InputError(f"its token for unknown words, {model.unk_token}, is none of its words.")
+            raise InputError(
+                f"{model.unk_token}, for words that are unknown, is none of its words."
+            )
         names = sorted(ids, key=ids.__getitem__)
         if [ids[name] for name in names] != list(range(len(names))):
             raise InputError("a vocabulary must have the ids 0, 1, 2 … without a gap.")

@@ -18,6 +18,7 @@ from cases import (
     problem,
 )
 from compiling import LARGE
+from throughtime.scans.compiled import build, programs
 
 CELLS = [tt.GRU(), tt.LSTM(), tt.PeepholeLSTM("current"), TwoMemories()]
 """One, two and three stages; several states, values, vectors; a stage before all products."""
@@ -224,6 +225,18 @@ def test_any_number_of_threads_gives_the_same_bits(cell, dtype, threads_restored
         torch.set_num_threads(threads)
         for _ in range(3):  # a race shows in some runs only
             assert_same(outcome(p, "compiled", dtype), one)
+
+
+@some_cells
+def test_in_a_crowd_small_steps_are_made_alone_with_the_same_bits(cell, threads_restored):
+    p = problem(cell, T=9, B=2, n=40, n_x=3)
+    one = outcome(p, "compiled", torch.float32)  # forward and backward
+    library = build.load(cell.ask(programs.find), "float32", repr(cell))
+    torch.set_num_threads(2)
+    library.expect_crowd(5)
+    assert_same(outcome(p, "compiled", torch.float32), one)
+    assert library.expect_crowd(5) == 3
+    library.expect_crowd(0)
 
 
 @both_precisions

@@ -54,7 +54,7 @@ struct Backward {
             std::fill(zeros, zeros + std::max(c.n, c.n_x) + W, real(0));
             if (c.dx) plan.clear_padding(c.dx, c.n_x);
         }
-        together(plan.threads(), [=](Member m) { Part(*this, m).run(first, last); });
+        together(plan.threads(), plan.small(), [=](Member m) { Part(*this, m).run(first, last); });
         return last < plan.steps() ? last : -1;
     }
 

@@ -49,7 +49,7 @@ struct Forward {
     long run(long first) {
         long last = plan.pause(first, false);
         if (first == 0) begin();
-        together(plan.threads(), [=](Member m) { Part(*this, m).run(first, last); });
+        together(plan.threads(), plan.small(), [=](Member m) { Part(*this, m).run(first, last); });
         return last < plan.steps() ? last : -1;
     }
     void begin() {

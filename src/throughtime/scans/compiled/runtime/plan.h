@@ -72,6 +72,7 @@ constexpr long CACHED_WEIGHTS = 5 << 18;  // bytes that stay in a core's second 
 // Multiplications between two pauses, a third of a second where they are slow: in a pause Python
 // hears Ctrl-C.
 constexpr double PAUSE = PAUSE_WORK;
+constexpr double SMALL_WORK = 1 << 20;  // multiplications of a member between two barriers
 constexpr long LEAST_TILED = 4;   // rows, at least, for tiles to pay
 constexpr long LEAST_PACKED = 64;  // rows of one step, at least, for tiles to pay for packing
 constexpr long CHUNK_ROWS = 512;  // a chunk of time: z or dz of so many rows stay in the cache
@@ -132,10 +133,21 @@ struct Plan {
     // As many threads as have a vector of units each, and enough to do between two barriers; for one
     // step, enough to be worth waking up.
     int threads() const {
-        long each = c.T == 1 ? (c.n + c.n_x) / 2 : c.n;
-        long work = c.B * c.n * S * each / (c.T == 1 ? 65536 : 16384);
-        return std::max(1l, std::min({(long)c.threads, nv, work}));
+        long least = c.T == 1 ? 65536 : 16384;
+        return std::max(1l, std::min({(long)c.threads, nv, work() / least}));
     }
+    // Multiplications of a step.
+    long work() const { return c.B * c.n * S * (c.T == 1 ? (c.n + c.n_x) / 2 : c.n); }
+    // A small recurrent matrix fits into every member's own cache: then each takes some of the
+    // sequences, and nobody waits for anybody.
+    bool by_rows(long size) const {
+        long weights = 0;
+        for (int p = 0; p < Cell::PRODUCTS; p++)
+            weights += ldn * c.n * Cell::products[p].count * sizeof(real);
+        return size > 1 && c.B >= 4 * size && weights <= CACHED_WEIGHTS;
+    }
+    // Whether a wait for another member may take longer than its work.
+    bool small() const { return work() < c.threads * SMALL_WORK && !by_rows(threads()); }
     // Zero beyond the end of each sequence.
     void clear_padding(item *y, long width) const {
         for (long t = 0; t < c.T; t++)
@@ -188,9 +200,8 @@ struct Plan {
     }
 };
 
-// What one member of a team does in the time loop. A small recurrent matrix fits into every
-// member's own cache: then each takes some of the sequences, and nobody waits for anybody. Else
-// each takes some of the units, and all wait for each other after every stage.
+// What one member of a team does in the time loop: all units of some of the sequences, or some of
+// the units, where all wait for each other after every stage.
 struct Share {
     const Plan &plan;
     Member m;
@@ -201,10 +212,8 @@ struct Share {
 
     Share(const Plan &plan, Member m) : plan(plan), m(m) {
         const Call &c = plan.c;
-        long weights = 0, V = plan.vectors(), groups = (plan.nv + V - 1) / V;
-        for (int p = 0; p < Cell::PRODUCTS; p++)
-            weights += plan.ldn * c.n * Cell::products[p].count * sizeof(real);
-        by_rows = m.size > 1 && c.B >= 8 * m.size && weights <= CACHED_WEIGHTS;
+        long V = plan.vectors(), groups = (plan.nv + V - 1) / V;
+        by_rows = plan.by_rows(m.size);
         // What others packed is cut between its chunks.
         long whole0 = m.first(groups) * V, whole1 = std::min(m.last(groups) * V, plan.nv);
         unit0 = by_rows ? 0 : c.packed ? whole0 : m.first(plan.nv);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdlib>
 #include <sched.h>
 
 #include "tiles.h"
@@ -39,6 +40,9 @@ class Barrier {
     std::atomic<int> waiting{0}, round{0};
 
   public:
+    std::atomic<int> late{0};  // waits that ended in yielding
+    int rounds() const { return round.load(std::memory_order_relaxed); }
+
     void wait(int size) {
         if (size == 1) return;
         int now = round.load(std::memory_order_relaxed);
@@ -47,10 +51,44 @@ class Barrier {
             round.store(now + 1, std::memory_order_release);
             return;
         }
-        for (int spins = 0; round.load(std::memory_order_acquire) == now; spins++)
-            spins < 4000 ? pause_() : (void)sched_yield();
+        for (int spins = 0; round.load(std::memory_order_acquire) == now; spins++) {
+            if (spins == PATIENCE) late.fetch_add(1, std::memory_order_relaxed);
+            spins < PATIENCE ? pause_() : (void)sched_yield();
+        }
     }
+
+  private:
+    static constexpr int PATIENCE = 4000;  // some 50 µs
 };
+
+// Where others want the cores, a member that was put aside holds up all at a barrier, for many times
+// what a small step takes: one thread is faster then. Seen by how many waits of small steps were
+// long; the calls after that are made alone, twice as many each time that it is seen again.
+class Crowd {
+    std::atomic<int> rounds{0}, late{0}, alone{0}, next{FIRST};
+    static constexpr int FIRST = 64, MOST = 4096, SEEN = 32;
+    const bool ignored = std::getenv("THROUGHTIME_CROWD") != nullptr;
+
+  public:
+    // Whether a call of small steps is better made alone.
+    bool is_here() {
+        if (alone.load(std::memory_order_relaxed) <= 0) return false;
+        alone.fetch_sub(1, std::memory_order_relaxed);
+        return true;
+    }
+    void saw(const Barrier &barrier) {
+        if (ignored) return;
+        int all = rounds.fetch_add(barrier.rounds()) + barrier.rounds();
+        int of = late.fetch_add(barrier.late) + barrier.late;
+        if (all < SEEN) return;
+        rounds = 0, late = 0;
+        bool crowded = of * 8 > all;
+        if (crowded) alone = next.load();
+        next = crowded ? std::min(2 * next, int(MOST)) : int(FIRST);
+    }
+    int expect(int calls) { return alone.exchange(calls); }
+};
+static Crowd crowd;
 
 struct Member {
     int id, size;
@@ -62,8 +100,9 @@ struct Member {
     long last(long count) const { return count * (id + 1) / size; }
 };
 
-// work(member) on `threads` threads, each with the caller's treatment of denormal numbers.
-template <class F> static void together(int threads, F work) {
+// work(member) on `threads` threads, each with the caller's treatment of denormal numbers; `small`
+// where the work between two barriers is.
+template <class F> static void together(int threads, bool small, F work) {
     struct Team {
         F &work;
         Barrier barrier;
@@ -80,4 +119,5 @@ template <class F> static void together(int threads, F work) {
         set_rounding_mode(before);
     };
     GOMP_parallel(run, &team, threads, 0);
+    if (threads > 1 && small) crowd.saw(team.barrier);
 }
