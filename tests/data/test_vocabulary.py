@@ -169,7 +169,7 @@ def test_a_vocabulary_without_its_word_for_unknown_ones_is_refused(build, tmp_pa
     said = json.loads(build("word").to_json())
     said["model"]["unk_token"] = "[UNK]"
     (tmp_path / "t.json").write_text(json.dumps(said))
-    with pytest.raises(InputError, match=r"\[UNK\], is none"):
+    with pytest.raises(InputError, match=r"\[UNK\], for words"):
         Vocabulary.load(tmp_path / "t.json", "word")
 
 
