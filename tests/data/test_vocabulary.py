@@ -51,7 +51,7 @@ def test_the_fast_path_agrees_with_the_tokenizers_library(build, level):
 @settings(max_examples=50)
 @given(text=st.text())
 def test_any_text_round_trips_through_bytes(text):
-    from throughtime.data.vocabulary import byte_tokenizer
+    from throughtime.data.tokenizing import byte_tokenizer
 
     vocabulary = Vocabulary("byte", byte_tokenizer())
     text = text.encode("utf-8", "ignore").decode()

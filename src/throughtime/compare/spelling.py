@@ -21,7 +21,8 @@ from typing import Any
 
 from ..data.lines import split_lines
 from ..data.text import Text
-from ..data.vocabulary import SPECIALS, UNK, Vocabulary, as_text, count_characters, count_words
+from ..data.tokenizing import SPECIALS, UNK, count_characters, count_words
+from ..data.vocabulary import Vocabulary, as_text
 
 CODE_POINTS = 0x110000
 
