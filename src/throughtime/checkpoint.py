@@ -128,6 +128,9 @@ class RunFolder:
         values = configs.load_yaml(self.config)
         if "task" not in values:
             raise InputError(f"{self.config} is not a run's: it names no task.")
+        model = values.get("model")
+        if isinstance(model, dict) and "affixes" in model:  # before, unknown words had none
+            model.setdefault("affixes_of_unknown", False)
         return str(values.pop("task")), values
 
     def changes(self, before: dict[str, Any], config: Any) -> dict[str, str]:

@@ -56,6 +56,8 @@ class ClassifierModelConfig(ReaderModelConfig):
         dropout: On the input, between layers and on what is pooled.
         affixes: With level word, add to a word's embedding those of its beginnings and endings of
             up to so many characters, which it shares with other words; 0 for none.
+        affixes_of_unknown: Words that the vocabulary lacks have affixes too; runs of before have
+            none.
         pooling: What stands for a sequence: the last state of each direction at its true end, the
             mean or the maximum over time, or a weighted mean whose weights are learned.
         output_layers: Widths of ordinary layers (relu) between pooling and softmax.
@@ -64,6 +66,7 @@ class ClassifierModelConfig(ReaderModelConfig):
 
     hidden_size: int | list[int] = limited(128, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
+    affixes_of_unknown: bool = True
     pooling: Literal["last", "mean", "max", "attention"] = "max"
     dropout: float = limited(0.3, 0, 0.999)
 

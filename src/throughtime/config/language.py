@@ -38,6 +38,8 @@ class ModelConfig(DecoderConfig):
         hidden_size: Width n of each layer; several are one for each layer.
         affixes: With level word, add to a word's embedding those of its beginnings and endings of
             up to so many characters, which it shares with other words; 0 for none.
+        affixes_of_unknown: Words that the vocabulary lacks have affixes too; runs of before have
+            none.
         context: No recurrence: a feed-forward network that sees so many tokens side by side, with
             layers (tanh) as many and as wide as those of a stack; the cell has no part in it.
         locked_dropout: One dropout mask for all time steps of a window.
@@ -51,6 +53,7 @@ class ModelConfig(DecoderConfig):
 
     hidden_size: int | list[int] = limited(512, 1, WIDEST)
     affixes: int = limited(0, 0, 8)
+    affixes_of_unknown: bool = True
     context: int | None = limited(None, 1, 10_000)
     tied: bool = False
     head: Literal["full", "adaptive"] = "full"

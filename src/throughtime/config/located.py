@@ -131,6 +131,7 @@ def started(config: Any, kind: str, other: Any, folder: Path) -> Any:
         return config
     m = other.model
     said = {"hidden_size": m.hidden_size, "num_layers": m.num_layers, "affixes": m.affixes}
+    said |= {"affixes_of_unknown": m.affixes_of_unknown}
     said |= {"embedding_size": m.embedding_size or m.widths[0], "skips": m.skips}
     said |= {"learned_initial_state": m.learned_initial_state}
     model = {name: value for name, value in said.items() if hasattr(config.model, name)}

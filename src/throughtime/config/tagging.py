@@ -55,6 +55,10 @@ class TaggerModelConfig(ReaderModelConfig):
 
     Args:
         dropout: On the input, between layers and on what comes out.
+        affixes: Add to a word's embedding those of its beginnings and endings of up to so many
+            characters, which it shares with other words; 0 for none.
+        affixes_of_unknown: Words that the vocabulary lacks have affixes too; runs of before have
+            none.
         characters: How a word's characters are read: by cells in both directions, by a convolution
             with its maximum over the word, or not at all.
         char_cell: Cell of recurrent characters; default: that of the stack's first layer.
@@ -67,6 +71,8 @@ class TaggerModelConfig(ReaderModelConfig):
     """
 
     hidden_size: int | list[int] = limited(192, 1, WIDEST)
+    affixes: int = limited(0, 0, 8)
+    affixes_of_unknown: bool = True
     characters: Literal["recurrent", "convolutional", "none"] = "recurrent"
     char_cell: str | None = None
     char_embedding_size: int = limited(32, 1, WIDEST)

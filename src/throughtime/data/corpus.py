@@ -17,10 +17,11 @@ import numpy as np
 from ..ground import terminal
 from ..ground.cache import cache_folder, private
 from ..ground.errors import InputError, ThroughtimeError
+from .affixes import Spelling, lacking
 from .limits import parse_json
 from .stored import StoredIds
 from .text import Text
-from .vocabulary import EOS, UNK, Vocabulary
+from .vocabulary import EOS, Vocabulary
 
 FORMAT = 1  # raise it when the same text would give other ids
 
@@ -48,22 +49,29 @@ class Corpus:
 
 
 def encode(
-    text: Text, vocabulary: Vocabulary, eos: str, *, backward: bool = False, quiet: bool = False
+    text: Text,
+    reader: Vocabulary | Spelling,
+    eos: str,
+    *,
+    backward: bool = False,
+    quiet: bool = False,
 ) -> Corpus:
     """The corpus of `text`, from the cache if the same files were encoded before.
 
     `eos`: "line" puts <eos> in place of each newline, "file" after each file, "none" nowhere.
     `backward`: the last token of each line, or else of each file, comes first; its <eos> last.
     The folder is one that nobody else may write: a text that is trained on is as good as code.
-    The cache key holds each file's path, size and modification time, and the vocabulary.
+    The cache key holds each file's path, size and modification time, and the vocabulary. A
+    `reader` with affixes gives words that it lacks ids of their own.
     """
     try:
         folder = private("corpora")
     except OSError as error:
         raise cannot_write(cache_folder() / "corpora", error) from error
-    key = cache_key(text, vocabulary, f"{eos} backward" if backward else eos)
+    how = f"{eos} backward" if backward else eos
+    key = cache_key(text, *said_of(reader, how))
     ids_path, counts_path = folder / f"{key}.ids", folder / f"{key}.json"
-    dtype = dtype_for(vocabulary)
+    dtype = dtype_for(reader)
     try:
         corpus = stored(ids_path, counts_path, dtype, quiet)
     except (OSError, ValueError, TypeError) as error:
@@ -72,7 +80,7 @@ def encode(
     if corpus is not None:
         return corpus
     try:
-        counts = write(text, vocabulary, eos, ids_path, counts_path, quiet, backward=backward)
+        counts = write(text, reader, eos, ids_path, counts_path, quiet, backward=backward)
         return Corpus(StoredIds(ids_path, dtype), counts)
     except OSError as error:
         raise cannot_write(folder, error) from error
@@ -112,9 +120,18 @@ def checksum(counts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
-def dtype_for(vocabulary: Vocabulary) -> type:
+def said_of(reader: Vocabulary | Spelling, how: str) -> tuple[Vocabulary, str]:
+    """The vocabulary, and how else ids are made."""
+    if isinstance(reader, Spelling):
+        return reader.vocabulary, f"{how} {reader.key}"
+    return reader, how
+
+
+def dtype_for(reader: Vocabulary | Spelling) -> type:
     """The smallest unsigned integer that holds every id."""
-    return np.uint16 if len(vocabulary) <= 1 << 16 else np.uint32
+    if isinstance(reader, Spelling):
+        return reader.dtype
+    return np.uint16 if len(reader) <= 1 << 16 else np.uint32
 
 
 def cache_key(text: Text, vocabulary: Vocabulary, eos: str) -> str:
@@ -137,12 +154,12 @@ def backward_lines(ids: np.ndarray) -> np.ndarray:
 
 
 def write(
-    text: Text, vocabulary: Vocabulary, eos: str, ids_path: Path, counts_path: Path, quiet: bool,
-    *, backward: bool = False,
+    text: Text, reader: Vocabulary | Spelling, eos: str, ids_path: Path, counts_path: Path,
+    quiet: bool, *, backward: bool = False,
 ) -> Counts:  # fmt: skip
     """Encode and write both files, each whole or not at all; concurrent writers do no harm."""
     ids_path.parent.mkdir(parents=True, exist_ok=True)
-    dtype = dtype_for(vocabulary)
+    dtype, (vocabulary, _) = dtype_for(reader), said_of(reader, eos)
     digest = hashlib.sha256()
     tokens = characters = size = unknown = 0
     end_of_file, pending = np.asarray([EOS], dtype), []
@@ -152,7 +169,7 @@ def write(
     ):
         try:
             for chunk, ends_file in text.chunks():
-                ids = vocabulary.encode(chunk, eos_at_lines=eos == "line").astype(dtype)
+                ids = reader.encode(chunk, eos_at_lines=eos == "line").astype(dtype)
                 if backward and eos == "line":
                     ids = backward_lines(ids)
                 elif backward:  # a file is turned as a whole
@@ -164,7 +181,7 @@ def write(
                 out.write(data := ids.tobytes())
                 digest.update(data)
                 tokens += len(ids)
-                unknown += int((ids == UNK).sum())
+                unknown += int(lacking(ids, vocabulary).sum())
                 raw = chunk if isinstance(chunk, bytes) else chunk.encode("utf-8", "surrogatepass")
                 size += len(raw)
                 characters += len(chunk) if isinstance(chunk, str) else count_characters(chunk)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..ground import terminal
+from .affixes import Spelling, lacking
 from .batches import Ragged
-from .vocabulary import SPECIALS, UNK, Vocabulary
+from .vocabulary import SPECIALS, Vocabulary
 
 
 class Words(NamedTuple):
@@ -43,16 +44,24 @@ class Forms:
     """[F], of the vocabulary."""
     characters: Ragged
     """Of each form."""
+    lacking: np.ndarray
+    """[F], which of them the vocabulary lacks."""
 
     @classmethod
     def of(
-        cls, sentences: Iterable[Sequence[str]], words: Vocabulary, characters: Vocabulary
+        cls,
+        sentences: Iterable[Sequence[str]],
+        words: Vocabulary,
+        characters: Vocabulary,
+        reader: Vocabulary | Spelling | None = None,
     ) -> Forms:
-        """Encode the words of sentences."""
+        """Encode the words of sentences; a `reader` with affixes gives those that the vocabulary
+        lacks ids of their own."""
         numbers: dict[str, int] = {}
         rows = [[numbers.setdefault(word, len(numbers)) for word in words] for words in sentences]
         spelled = Ragged.of(characters.encode(form).astype(np.int64) for form in numbers)
-        return cls(Ragged.of(rows), words.encode_tokens(numbers), spelled)
+        ids = (reader or words).encode_tokens(numbers)
+        return cls(Ragged.of(rows), ids, spelled, lacking(ids, words))
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -61,7 +70,7 @@ class Forms:
     def unknown(self) -> float:
         """The share of words that are <unk>."""
         values = self.sentences.values
-        return float((self.ids[values] == UNK).mean()) if len(values) else 0.0
+        return float(self.lacking[values].mean()) if len(values) else 0.0
 
     def pad(self, chosen: np.ndarray) -> Words:
         """Those sentences; padding repeats the batch's first form, or a form without characters."""

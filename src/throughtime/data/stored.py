@@ -70,5 +70,23 @@ class StoredIds:
         return digest.hexdigest()
 
 
-Ids = np.ndarray | StoredIds
+class KnownIds:
+    """Other ids, but for those from `size` on, which are `instead`: all of one vocabulary."""
+
+    def __init__(self, ids: np.ndarray | StoredIds, size: int, instead: int) -> None:
+        self.ids, self.size, self.instead = ids, size, instead
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        ids = self.ids[part]
+        return np.where(ids >= self.size, ids.dtype.type(self.instead), ids)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        found = self[:]
+        return found.astype(dtype or found.dtype, copy=False)
+
+
+Ids = np.ndarray | StoredIds | KnownIds
 """Ids [N] in memory or on disk."""

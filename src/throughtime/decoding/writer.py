@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..data.vocabulary import UNK
 from ..ground import chance
 from ..ground.errors import InputError
 from ..layers.rows import block_of, steps_row_by_row
@@ -122,7 +123,8 @@ class Writer:
         """Which tokens stand in each prime [B, V]."""
         seen = torch.zeros_like(logits, dtype=torch.bool)
         for k, ids in enumerate(self.primes):
-            seen[k, torch.tensor(ids, device=self.device)] = True
+            known = [i if i < seen.shape[1] else UNK for i in ids]
+            seen[k, torch.tensor(known, device=self.device)] = True
         return seen
 
     def keep(self, which: Collection[int]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..data.affixes import AffixTables
+from ..data.vocabulary import UNK
 from .outline import Numbers, Tokens, array
 from .stack import drop
 
@@ -18,8 +20,9 @@ class TokenInput(nn.Module):
     """x<t> = E[token<t>]: tokens [T, B] → [T, B, n_x].
 
     In training, `word_dropout` reads that share of tokens as `unknown`, and `dropout` acts on the
-    embedding. Initial values: uniform in ±√(3 / n_x), each vector of length about 1. `affixes` is
-    the table of `affix_table` and their number, where they add to the embedding.
+    embedding. Initial values: uniform in ±√(3 / n_x), each vector of length about 1. `affixes` are
+    the tables of `affixes_of`, where they add to the embedding; with those of unknown words a token
+    that is dropped keeps its affixes, as an unknown one has them.
     """
 
     def __init__(
@@ -31,11 +34,11 @@ class TokenInput(nn.Module):
         unknown: int = 1,
         dropout: float = 0.0,
         locked: bool = False,
-        affixes: tuple[Tensor, int] | None = None,
+        affixes: AffixTables | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, size)
-        self.affixes = Affixes(*affixes, size) if affixes else None
+        self.affixes = Affixes(affixes, size) if affixes else None
         bound = (3 / size) ** 0.5
         nn.init.uniform_(self.embedding.weight, -bound, bound)
         self.output_size = size
@@ -46,10 +49,12 @@ class TokenInput(nn.Module):
         """[T, B, n_x]."""
         if not self.training:
             return embed(tokens, self.embedding, self.affixes)
+        kept = tokens
         if self.word_dropout:
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
-            tokens = tokens.masked_fill(dropped, self.unknown)
-        x = embed(tokens, self.embedding, self.affixes)
+            kept = tokens.masked_fill(dropped, self.unknown)
+        spelled = tokens if self.affixes is not None and self.affixes.of_unknown else kept
+        x = embed(kept, self.embedding, self.affixes, spelled)
         return drop(x, self.dropout, self.locked)
 
     def outline(self) -> Tokens:
@@ -57,10 +62,17 @@ class TokenInput(nn.Module):
         return table_of(self.embedding, self.affixes)
 
 
-def embed(tokens: Tensor, embedding: nn.Embedding, affixes: Affixes | None) -> Tensor:
-    """Tokens [T, B] → [T, B, n_x]: the embedding, and what affixes add where there are any."""
-    x = embedding(tokens)
-    return x if affixes is None else x + affixes(tokens)
+def embed(
+    tokens: Tensor,
+    embedding: nn.Embedding,
+    affixes: Affixes | None,
+    spelled: Tensor | None = None,
+) -> Tensor:
+    """Tokens [T, B] → [T, B, n_x]: the embedding, and what affixes add where there are any, by
+    default those of the same tokens."""
+    if affixes is None:
+        return embedding(tokens)
+    return embedding(affixes.known(tokens)) + affixes(tokens if spelled is None else spelled)
 
 
 def table_of(embedding: nn.Embedding, affixes: Affixes | None) -> Tokens:
@@ -75,20 +87,40 @@ class Affixes(nn.Module):
 
         Σ_k A[affix k of the token];  `table [V, K]` has their numbers from 1, 0 for none
 
-    A rare word so begins near the frequent ones that are spelled alike, as plurals are. Initial
+    A rare word so begins near the frequent ones that are spelled alike, as plurals are. With the
+    tables of unknown words tokens from V on are such words, as `Spelling` numbers them. Initial
     values: zeros. There is no second derivative. Oracle: the sum, token by token.
     """
 
     table: Tensor
+    begins: Tensor | None
+    ends: Tensor | None
 
-    def __init__(self, table: Tensor, affixes: int, size: int) -> None:
+    def __init__(self, tables: AffixTables, size: int) -> None:
         super().__init__()
-        self.register_buffer("table", table, persistent=False)
-        self.weight = nn.Parameter(torch.zeros(max(affixes, 1), size))
+        for name in ("table", "begins", "ends"):
+            self.register_buffer(name, getattr(tables, name), persistent=False)
+        self.weight = nn.Parameter(torch.zeros(max(tables.number, 1), size))
+
+    @property
+    def of_unknown(self) -> bool:
+        """Whether words that the vocabulary lacks have affixes."""
+        return self.begins is not None
+
+    def known(self, tokens: Tensor) -> Tensor:
+        """The tokens, <unk> for those that the vocabulary lacks."""
+        if self.begins is None:
+            return tokens
+        return tokens.masked_fill(tokens >= len(self.table), UNK)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[T, B, n_x]."""
-        numbers = self.table[tokens].flatten(0, -2)
+        numbers = self.table[self.known(tokens)]
+        if self.begins is not None and self.ends is not None:
+            beyond = (tokens - len(self.table)).clamp(min=0)
+            begins = self.begins[beyond // len(self.ends)]
+            numbers = numbers + torch.cat([begins, self.ends[beyond % len(self.ends)]], -1)
+        numbers = numbers.flatten(0, -2)
         there = (numbers > 0).to(self.weight.dtype)
         found = nn.functional.embedding_bag(
             (numbers - 1).clamp(min=0), self.weight, mode="sum", per_sample_weights=there

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..data.affixes import AffixTables
 from ..engine import Parts, map_of, maps_of
 from ..ground.errors import InputError
 from ..layers.heads import AdaptiveSoftmax, OutputLayers, Softmax
@@ -25,8 +26,9 @@ class LanguageModel(DecoderModel):
 
     Shapes: tokens [T, B]; state as `Stack` has it. `forward` gives the mean loss in nats, so that
     data-parallel wrappers see one call; `step` gives the logits of the next token. With
-    `config.context` a `Window` over so many tokens stands in the stack's place. `affixes` is the
-    table of `affix_table` and their number, where they add to the embedding.
+    `config.context` a `Window` over so many tokens stands in the stack's place. `affixes` are the
+    tables of `affixes_of`, where they add to the embedding: of words that the vocabulary lacks,
+    too, which are <unk> as targets.
     """
 
     def __init__(
@@ -34,13 +36,13 @@ class LanguageModel(DecoderModel):
         cell: Cells,
         vocabulary: int,
         config: ModelConfig,
-        affixes: tuple[Tensor, int] | None = None,
+        affixes: AffixTables | None = None,
     ) -> None:
         super().__init__(config)
         c = config
         embedding_size = c.embedding_size or c.widths[0]
         self.embedding = nn.Embedding(vocabulary, embedding_size)
-        self.affixes = Affixes(*affixes, embedding_size) if affixes else None
+        self.affixes = Affixes(affixes, embedding_size) if affixes else None
         sizes = c.widths if len(c.widths) > 1 else c.widths * (c.num_layers or 1)
         self.stack = (
             stack_of(cell, embedding_size, c)
@@ -76,7 +78,7 @@ class LanguageModel(DecoderModel):
 
         With `recompute` > 0, activations are kept for so many steps at a time (`in_parts`).
         """
-        T, draw = len(tokens), self.draw_noise()
+        T, draw, targets = len(tokens), self.draw_noise(), self.known(targets)
 
         def loss(start: int, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
             h, state = self.hidden(tokens, state, draw and draw.after(start))
@@ -93,7 +95,12 @@ class LanguageModel(DecoderModel):
     def nats(self, tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Nats of each target [T, B], and the state."""
         h, state = self.hidden(tokens, state)
+        targets = self.known(targets)
         return self.head.nats(h.flatten(0, 1), targets.flatten()).view_as(targets), state
+
+    def known(self, targets: Tensor) -> Tensor:
+        """Targets, <unk> for words that the vocabulary lacks."""
+        return targets if self.affixes is None else self.affixes.known(targets)
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Logits [B, V] of the token after `tokens [B]`, and the state."""
@@ -112,6 +119,8 @@ class LanguageModel(DecoderModel):
         """What a native step is made of, or why there is none."""
         if not isinstance(self.head, Softmax):
             return "the adaptive softmax has no native step: train with --model.head full."
+        if self.affixes is not None and self.affixes.of_unknown:
+            return "words that the vocabulary lacks have affixes, and no row of a table."
         maps = maps_of([*self.output.children(), self.to_embedding])
         if isinstance(maps, str):
             return maps

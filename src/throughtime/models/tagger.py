@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import TaggerModelConfig
+from ..data.affixes import AffixTables
 from ..data.forms import Words
 from ..ground import lengths as ragged
 from ..layers.crf import CRF
@@ -107,15 +108,19 @@ class Tagger(nn.Module):
         sizes: tuple[int, int, int],
         config: TaggerModelConfig,
         legal: tuple[Tensor, Tensor, Tensor] | None = None,
+        affixes: AffixTables | None = None,
     ) -> None:
-        """`sizes` are those of the vocabularies of words and characters, and the number of tags."""
+        """`sizes` are those of the vocabularies of words and characters, and the number of tags;
+        `affixes` the tables of words."""
         super().__init__()
         c = config
         words, characters, tags = sizes
         self.dropout = c.dropout_of("output")
         self.input_dropout = c.dropout_of("input")
         self.locked = c.locked_dropout
-        self.words = TokenInput(words, c.embedding_size, word_dropout=c.word_dropout)
+        self.words = TokenInput(
+            words, c.embedding_size, word_dropout=c.word_dropout, affixes=affixes
+        )
         self.characters: nn.Module | None = None
         if c.characters == "recurrent":
             self.characters = RecurrentCharacters(char_cell, characters, c)

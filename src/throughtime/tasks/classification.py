@@ -30,7 +30,7 @@ from ..models.classifier import Classifier
 from .classified import TextSource
 from .endings import Ends
 from .example_task import Encoded, ExampleTask
-from .exported import Exported
+from .exported import Exported, tell_plain
 from .numeric import NumberSource
 from .streams import NumberStream
 from .task import Evaluation, Prediction, Score, aligned, figures
@@ -261,6 +261,7 @@ class Classification(ExampleTask):
         """What an exporter writes."""
         outline, labels = model.outline(), self.labels.names
         if isinstance(self.source, TextSource):
+            tell_plain(self.source.reader)
             longest = self.config.data.max_length
             return Exported(outline, "label", self.source.vocabulary, labels, longest=longest)
         outline = self.source.exported(outline)

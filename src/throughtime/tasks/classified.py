@@ -10,7 +10,7 @@ from typing import Any
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import ClassifierScoringOptions, LabellingOptions
-from ..data.affixes import affixes_of
+from ..data.affixes import Spelling, affixes_of, lacking, reader_of
 from ..data.batches import Ragged
 from ..data.labelled import Record, Rows, format_of, read_labelled
 from ..data.left_out import LeftOut, files_said
@@ -93,8 +93,14 @@ class TextSource:
 
     def encode(self, records: Sequence[Record]) -> Ragged:
         """Tokens of each text, as many as the configuration lets through."""
-        texts = (self.vocabulary.encode(record.content) for record in records)
+        texts = (self.reader.encode(record.content) for record in records)
         return Ragged.of(cut(texts, self.config))
+
+    @property
+    def reader(self) -> Vocabulary | Spelling:
+        """What makes tokens of a text."""
+        c = self.config.model
+        return reader_of(self.vocabulary, c.affixes, of_unknown=c.affixes_of_unknown)
 
     def build_input(self) -> TokenInput:
         """The embedding."""
@@ -106,7 +112,7 @@ class TextSource:
             unknown=UNK,
             dropout=c.dropout_of("input"),
             locked=c.locked_dropout,
-            affixes=affixes_of(self.vocabulary, c.affixes),
+            affixes=affixes_of(self.vocabulary, c.affixes, of_unknown=c.affixes_of_unknown),
         )
 
     def begin(self, inputs: Any) -> None:
@@ -118,7 +124,7 @@ class TextSource:
         """How much there is."""
         text = f"{len(tokens.values):,} tokens, vocabulary {len(self.vocabulary):,}"
         text += f", {self.covered}" if self.covered else ""
-        unknown = (tokens.values == UNK).mean() if len(tokens.values) else 0.0
+        unknown = lacking(tokens.values, self.vocabulary).mean() if len(tokens.values) else 0.0
         return text + (f", {unknown:.2%} <unk>" if unknown else "")
 
     def form_of(self, path: Path | None, asked: str) -> str:

@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..data.affixes import Spelling
 from ..data.conditions import Conditions
 from ..data.vocabulary import Vocabulary
+from ..ground import terminal
 from ..layers.outline import Outline
 
 Writes = Literal["text", "abc", "midi"]
@@ -59,3 +61,9 @@ class Exported:
     """Steps of a sequence that are read."""
     form: Writes = "text"
     """What the tokens that are written make."""
+
+
+def tell_plain(reader: Vocabulary | Spelling) -> None:
+    """Warn where what is exported reads unknown words otherwise than the run does."""
+    if isinstance(reader, Spelling):
+        terminal.warn("what is exported reads all unknown words alike, as <unk>, without affixes.")

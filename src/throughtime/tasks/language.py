@@ -13,9 +13,10 @@ from ..checkpoint import RunFolder
 from ..config import LanguageConfig, seconds
 from ..config.language import TextScoringOptions, WritingOptions
 from ..data import corpus as corpora
-from ..data.affixes import affixes_of
+from ..data.affixes import Spelling, affixes_of, lacking, reader_of
 from ..data.corpus import Corpus
 from ..data.prompts import read_prompts
+from ..data.stored import KnownIds
 from ..data.streams import Streams
 from ..data.text import Text
 from ..data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
@@ -26,7 +27,7 @@ from ..layers.states import each, like, tensors
 from ..metrics.likelihood import scores
 from ..models.language import LanguageModel
 from .endings import RunningText
-from .exported import Exported
+from .exported import Exported, tell_plain
 from .likelihoods import LanguageEvaluation, evaluate_text, stream_nats
 from .origin import Origin, require_language
 from .scoring import Scored, scored
@@ -137,7 +138,7 @@ class Language(Task):
     def build_model(self) -> LanguageModel:
         """The untrained network, on the device."""
         c = self.config.model
-        affixes = affixes_of(self.vocabulary, c.affixes)
+        affixes = affixes_of(self.vocabulary, c.affixes, of_unknown=c.affixes_of_unknown)
         model = LanguageModel(self.cell, len(self.vocabulary), c, affixes)
         return model.to(self.device)
 
@@ -253,12 +254,19 @@ class Language(Task):
         said = f"{len(corpus):,} tokens of {where}"
         if counts.unknown:
             said += f", {counts.unknown / counts.tokens:.2%} <unk>"
-        return RunningText(corpus.ids, said, config.loop.window, config.model.context)
+        ids = KnownIds(corpus.ids, len(self.vocabulary), UNK)
+        return RunningText(ids, said, config.loop.window, config.model.context)
 
     def encoded(self, text: Text, *, quiet: bool = False) -> Corpus:
         """A text as ids, turned round where the run reads backwards."""
         data = self.config.data
-        return corpora.encode(text, self.vocabulary, data.eos, backward=data.reversed, quiet=quiet)
+        return corpora.encode(text, self.reader, data.eos, backward=data.reversed, quiet=quiet)
+
+    @property
+    def reader(self) -> Vocabulary | Spelling:
+        """What makes ids of text."""
+        c = self.config.model
+        return reader_of(self.vocabulary, c.affixes, of_unknown=c.affixes_of_unknown)
 
     def text_of(self, data: list[str]) -> Text:
         """Files, read as those of training were."""
@@ -285,8 +293,8 @@ class Language(Task):
         at_lines = self.config.data.eos == "line"
         if not prime:
             return self.beginning(), 0
-        ids = self.vocabulary.encode(prime, eos_at_lines=at_lines).tolist()
-        return self.opening() + ids, ids.count(UNK)
+        ids = self.reader.encode(prime, eos_at_lines=at_lines)
+        return self.opening() + ids.tolist(), int(lacking(ids, self.vocabulary).sum())
 
     def evaluate(
         self, model: Any, data: list[str] | None, options: None = None
@@ -324,6 +332,7 @@ class Language(Task):
 
     def exported(self, model: LanguageModel) -> Exported:
         """What an exporter writes."""
+        tell_plain(self.reader)
         data = self.config.data
         has_eos = data.eos != "none"
         return Exported(
@@ -353,7 +362,7 @@ class Language(Task):
     def ids_to_score(self, text: str, document: bool) -> list[int]:
         """What is asked about, with the <eos> of its end."""
         eos = self.config.data.eos
-        found = self.vocabulary.encode(text if text else "", eos_at_lines=eos == "line")
+        found = self.reader.encode(text, eos_at_lines=eos == "line")
         if self.config.data.reversed:
             found = corpora.backward_lines(found) if eos == "line" else found[::-1]
         ids = found.tolist() if text else []

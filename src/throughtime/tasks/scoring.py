@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..data.batches import Ragged
 from ..data.vocabulary import PAD, UNK, Vocabulary
@@ -15,6 +16,8 @@ from ..layers.mode import evaluating
 
 WINDOW = 1024
 """Steps read at a time: a long text in bounded memory."""
+LOGITS = 1 << 24
+"""Logits made at a time: 64 MB."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,15 @@ def scored(
 ) -> list[Scored]:
     """Each text's ids after `opening`, side by side; what is summed is float64."""
     nats = log_probabilities(model, [[*opening, *some] for some in ids], len(opening))
+    known = [[i if i < len(vocabulary) else UNK for i in some] for some in ids]
     return [
         Scored(
             text,
             float(values.sum()),
             tuple(zip(map(vocabulary.label, some), values.tolist())),
-            sum(i == UNK for i in some),
+            some.count(UNK),
         )
-        for text, some, values in zip(texts, ids, nats)
+        for text, some, values in zip(texts, known, nats)
     ]
 
 
@@ -61,6 +65,31 @@ def log_probabilities(
     model: Any, sequences: Sequence[Sequence[int]], given: int
 ) -> list[np.ndarray]:
     """Of each sequence, the log-probabilities of its ids but the first `given`, in float64."""
+
+    def said(tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+        nats, state = model.nats(tokens, targets, state)
+        return -nats.double(), state
+
+    return read_through(model, sequences, given, said)
+
+
+def greedy(model: Any, sequences: Sequence[Sequence[int]], given: int) -> list[np.ndarray]:
+    """Of each sequence, whether each of its ids but the first `given` is the likeliest there."""
+
+    def said(tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
+        h, state = model.hidden(tokens, state)
+        flat = h.flatten(0, 1)
+        rows = max(1, LOGITS // model.embedding.num_embeddings)
+        best = torch.cat([model.head.logits(part).argmax(1) for part in flat.split(rows)])
+        return best.view_as(targets) == targets, state
+
+    return read_through(model, sequences, given, said)
+
+
+def read_through(
+    model: Any, sequences: Sequence[Sequence[int]], given: int, said: Any
+) -> list[np.ndarray]:
+    """What is `said` of each id but the first `given`, the sequences side by side in windows."""
     device = next(model.parameters()).device
     padded, lengths = Ragged.of(np.asarray(one, np.int64) for one in sequences).pad(
         np.arange(len(sequences)), PAD
@@ -70,7 +99,7 @@ def log_probabilities(
         state = model.initial_state(len(sequences))
         for start in range(0, len(padded) - 1, WINDOW):
             tokens = padded[start : start + WINDOW + 1].to(device)
-            nats, state = model.nats(tokens[:-1], tokens[1:], state)
-            found.append(-nats.double().cpu())
+            values, state = said(tokens[:-1], tokens[1:], state)
+            found.append(values.cpu())
     values = torch.cat(found).numpy() if found else np.zeros((0, len(sequences)))
     return [values[given - 1 : n - 1, k].copy() for k, n in enumerate(lengths.tolist())]

@@ -166,6 +166,21 @@ class Tags:
         return f"spans {of} in {self.scheme}, learned as {self.learned}: F1 of whole spans"
 
 
+def numbers(found: Tagged, loss: float | None) -> dict[str, float]:
+    """The plain figures."""
+    values = {"accuracy": found.accuracy}
+    if loss is not None:
+        values["loss"] = loss
+    if (spans := found.spans) is not None:
+        values |= {
+            "precision": spans.precision,
+            "recall": spans.recall,
+            "f1": spans.f1,
+            "macro_f1": spans.macro_f1,
+        }
+    return values
+
+
 @dataclass(frozen=True)
 class TaggerEvaluation(Evaluation):
     """What `evaluate` found. Tags never seen in training are counted, as wrong.

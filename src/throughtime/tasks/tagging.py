@@ -21,6 +21,7 @@ from ..config.tagging import (
     TaggerScoringOptions,
     TaggingOptions,
 )
+from ..data.affixes import Spelling, affixes_of, reader_of
 from ..data.batches import Ragged
 from ..data.conll import FORMS, Sentence, SentenceReader, format_of, of_words, read_tagged
 from ..data.forms import Forms, Words, vocabularies
@@ -39,8 +40,8 @@ from ..layers.mode import evaluating
 from ..models.tagger import Tagger
 from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
-from .exported import Exported
-from .tagged import Tagged, TaggerEvaluation, Tags, Truth
+from .exported import Exported, tell_plain
+from .tagged import TaggerEvaluation, Tags, Truth, numbers
 from .task import Prediction, Score
 
 LINES_AT_ONCE = 1 << 12
@@ -185,7 +186,14 @@ class Tagging(ExampleTask):
         """Words as numbers."""
         lengths = np.array([len(s.words) for s in sentences])
         check_tokens(lengths, self.config.data.max_tokens, lambda i: sentences[i].places[0])
-        return Forms.of((s.words for s in sentences), self.words, self.characters)
+        words = (s.words for s in sentences)
+        return Forms.of(words, self.words, self.characters, self.reader)
+
+    @property
+    def reader(self) -> Vocabulary | Spelling:
+        """What makes ids of words."""
+        c = self.config.model
+        return reader_of(self.words, c.affixes, of_unknown=c.affixes_of_unknown)
 
     def summary(self) -> str:
         """The data in one line."""
@@ -206,7 +214,9 @@ class Tagging(ExampleTask):
     def build_model(self) -> Tagger:
         """The untrained network, on the device; word vectors in place where there are any."""
         sizes = len(self.words), len(self.characters), len(self.tags.labels)
-        model = Tagger(self.cell, self.char_cell, sizes, self.config.model, self.tags.legal())
+        c = self.config.model
+        affixes = affixes_of(self.words, c.affixes, of_unknown=c.affixes_of_unknown)
+        model = Tagger(self.cell, self.char_cell, sizes, c, self.tags.legal(), affixes)
         if self.vectors is not None:
             self.vectors.put_into(model.words.embedding.weight, self.words)
         return model.to(self.device)
@@ -297,6 +307,7 @@ class Tagging(ExampleTask):
 
     def exported(self, model: Tagger) -> Exported:
         """What an exporter writes."""
+        tell_plain(self.reader)
         labels = self.tags.labels.names
         return Exported(model.outline(), "tag", self.words, labels, characters=self.characters)
 
@@ -351,18 +362,3 @@ def reader(config: TaggerConfig, options: TagColumnOptions | None = None) -> Sen
         **said, encoding=data.encoding, longest=data.max_bytes,
         options=vars(options) if options else (),
     )  # fmt: skip
-
-
-def numbers(found: Tagged, loss: float | None) -> dict[str, float]:
-    """The plain figures."""
-    values = {"accuracy": found.accuracy}
-    if loss is not None:
-        values["loss"] = loss
-    if (spans := found.spans) is not None:
-        values |= {
-            "precision": spans.precision,
-            "recall": spans.recall,
-            "f1": spans.f1,
-            "macro_f1": spans.macro_f1,
-        }
-    return values

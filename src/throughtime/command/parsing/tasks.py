@@ -188,10 +188,14 @@ def saved_settings(out: str | None, task: str) -> Any:
     if not out:
         raise InputError("--resume needs the run folder: --out runs/NAME.")
     folder = RunFolder(out)
-    saved_task, _ = folder.load_config()
+    saved_task, values = folder.load_config()
     if saved_task != task:
         raise InputError(f"{out} is a run of task {saved_task!r}, not {task!r}.")
-    return configs.followed(read_files([folder.config], task), folder.path)
+    try:
+        saved = configs.from_dict(TASKS[task].config, values)
+    except InputError as error:
+        raise InputError(f"{folder.config}: {error}") from error
+    return configs.followed(saved, folder.path)
 
 
 def replace_budget(config: Any, values: dict[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Runs as other programs take them; each module needs the package that it is named after."""
