@@ -116,7 +116,7 @@ def origin_of(config: configs.RunConfig, trust: bool) -> Origin | None:
     for path in (config.init_from, config.init_backward_from):
         if path is not None:
             run = Run(path, trust, device=config.device, threads=config.threads)
-            found.append(Other(path, *run.load()))
+            found.append(Other(path, *run.load(), run.folder))
     return Origin(*found)
 
 

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 import throughtime as tt
+from cases import MINIMAL
 from runs import small_run
 from throughtime.command.parsing import task_command
 from throughtime.data.affixes import affix_names
@@ -144,6 +147,9 @@ def test_what_does_not_fit_is_told(runs, tmp_path):
         (["lm", "--model.hidden_size", "16"], "does not fit: its"),
         (["lm", "--level", "char", "--model.affixes", "0"], "reads words, and this run chars"),
         (["adding"], "cannot start from"),
+        (["conditional"], "a conditional model cannot start from .*, a language model of level"),
+        (["regress", "--data.target", "y"], "cannot start from .*: only from a run of the same"),
+        (["forecast"], "cannot start from"),
         (["lm", "--optim.freeze", "nothing"], "the model has no 'nothing'; it has embedding"),
     ):
         given = [] if words[0] == "adding" else ["--train", text]
@@ -156,3 +162,130 @@ def test_what_does_not_fit_is_told(runs, tmp_path):
         tt.train(config)
     with pytest.raises(tt.InputError, match="reads backwards"):
         tt.Run.open(runs["backward"]).generate()
+
+
+# ---- a run of the same task ---------------------------------------------------------------------
+
+ALIKE = ["classify", "classify numbers", "tag", "tag numbers", "regress", "translate",
+         "conditional", "frames", "forecast", "adding"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_a_run_of_the_same_task_goes_on(name, tmp_path, monkeypatch):
+    first = small_run(name, tmp_path, "first", max_steps=3)
+    tt.train(first)
+    words = [name.split()[0] if name != "frames" else "music", "--init-from", first.out]
+    words += ["--train", *first.train] if hasattr(first, "train") else []
+    config = settings(*words, "--out", str(tmp_path / "second"))
+    assert config.model == tt.Run.open(first.out).config.model
+    for section in ("held_out", "sequences"):
+        if hasattr(first, section):
+            setattr(config, section, getattr(first, section))
+    config.device, config.loop, config.max_steps = "cpu", first.loop, 3
+    if name == "translate":
+        config.score = first.score
+    model, _ = began(config, monkeypatch)
+    origin = tt.Run.open(first.out)
+    theirs = dict(origin.model.named_parameters())
+    assert {k: v.shape for k, v in model.named_parameters()} == {
+        k: v.shape for k, v in theirs.items()
+    }
+    assert all(torch.equal(v, theirs[k]) for k, v in model.named_parameters())
+    monkeypatch.undo()
+    tt.train(config)  # and it can be opened without the other
+    Path(first.out).rename(tmp_path / "gone")
+    assert tt.Run.open(config.out).evaluate()
+
+
+def reviews(folder, name, labels, word):
+    path = folder / name
+    rows = (f"{labels[i % len(labels)]} the {word} {i % 9} was {i % 7}\n" for i in range(90))
+    path.write_text("".join(rows))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    config = small_run("classify", folder)
+    config.train, config.class_weights = [reviews(folder, "a.txt", ["good", "bad"], "film")], []
+    config.model.affixes = 2
+    tt.train(config)
+    return str(config.out)
+
+
+def test_other_labels_get_rows_of_their_own(classifier, tmp_path, monkeypatch, capsys):
+    theirs = dict(tt.Run.open(classifier).model.named_parameters())
+    words = ["classify", "--init-from", classifier, "--out", str(tmp_path / "new")]
+    more = reviews(tmp_path, "b.txt", ["so-so", "good"], "play")
+    config = settings(*words, "--train", more, "--class-weights", "good=3")
+    model, task = began(config, monkeypatch)
+    assert task.labels.names == ["bad", "good", "so-so"]
+    assert task.weights[0] == 0
+    assert (task.weights[1:] > 0).all()
+    assert torch.equal(model.output.weight[:2], theirs["output.weight"])
+    assert "1 label that it has not" in (said := capsys.readouterr().err)
+    assert "1 token that it has not" in said
+    rows = len(theirs["inputs.embedding.weight"])
+    assert torch.equal(model.inputs.embedding.weight[:rows], theirs["inputs.embedding.weight"])
+    other = reviews(tmp_path, "c.txt", ["x", "y"], "play")
+    model, task = began(settings(*words, "--train", other), monkeypatch)
+    assert task.labels.names == ["x", "y"]
+    assert not torch.equal(model.output.weight, theirs["output.weight"])
+    assert torch.equal(model.stack.weights[0].W_a, theirs["stack.weights.0.W_a"])
+    assert "knows none of these labels" in capsys.readouterr().err
+
+
+def test_a_tagger_keeps_its_tags_and_numbers_their_columns(tmp_path):
+    first = small_run("tag", tmp_path, max_steps=1)
+    tt.train(first)
+    other = tmp_path / "other.conll"
+    other.write_text("Oslo\tB-CITY\nis\tO\n\n" * 20)
+    words = ["tag", "--init-from", first.out, "--train", str(other), "--out", str(tmp_path / "n")]
+    with pytest.raises(tt.InputError, match="has not the tag 'B-CITY'"):
+        tt.train(settings(*words))
+    (tmp_path / "numbers").mkdir()
+    first = small_run("regress", tmp_path / "numbers", max_steps=1)
+    tt.train(first)
+    other = tmp_path / "other.csv"
+    other.write_text("sequence,b,c,mean,last\n" + "".join(f"{k},1,2,3,{k}\n" for k in range(20)))
+    words[:5] = ["regress", "--init-from", first.out, "--train", str(other)]
+    with pytest.raises(tt.InputError, match="numbers without a and with c"):
+        tt.train(settings(*words))
+
+
+def test_words_do_not_start_from_numbers(classifier, tmp_path):
+    config = small_run("classify numbers", tmp_path)
+    config.init_from = classifier
+    with pytest.raises(tt.InputError, match="a classifier of level word: only from"):
+        tt.train(config)
+
+
+def test_a_cell_of_one_s_own_comes_along(tmp_path):
+    (tmp_path / "mine.py").write_text(MINIMAL)
+    config = small_run("lm", tmp_path)
+    config.cell, config.model.zoneout = f"{tmp_path / 'mine.py'}:Minimal", "0"
+    config.model.recurrent_dropout = config.model.variational_dropout = 0.0
+    config.model.weight_drop, config.model.backend = 0.0, "reference"
+    tt.train(config)
+    (tmp_path / "mine.py").unlink()
+    words = ["lm", "--init-from", config.out, "--train", *config.train, "--max-steps", "2"]
+    words += ["--loop.batch_size", "4", "--loop.window", "8", "--out", str(tmp_path / "new")]
+    with pytest.raises(tt.InputError, match="--trust"):
+        settings(*words)
+    command = task_command("train", [*words, "--trust"])
+    assert tt.train(command.config, trust=True).steps == 2
+    assert (tmp_path / "new" / "mine.py").is_file()
+
+
+def test_changed_data_are_told_with_the_advice_to_start_from_the_run(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a cat sat on a mat\n" * 200)
+    words = ["lm", "--train", str(text), "--out", str(tmp_path / "run"), "--max-steps", "2"]
+    words += ["--loop.batch_size", "2", "--loop.window", "8", "--loop.sample_every", "0"]
+    config = settings(*words, "--model.hidden_size", "8")
+    tt.train(config)
+    text.write_text("a dog sat on a log\n" * 200)
+    config.max_steps = 4
+    with pytest.raises(tt.InputError, match=rf"--init-from {config.out}"):
+        tt.train(config, resume=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..ground.paths import absolute, is_text, leads
+from .run import RunConfig
 from .settings import PATH, from_dict, hints_of, to_dict
 
 
@@ -111,24 +112,36 @@ def differences(name: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     return [] if new in (old, "auto") else [(name, old, new)]
 
 
+OF_TRAINING = {"train", "valid", "loop", "score", "class_weights"}
+"""Settings of a run that are not of its architecture."""
+OF_FILES = (
+    *("column", "holdout", "test", "valid_from", "test_from", "format", "text", "label", "header"),
+    *("encoding", "split", "split_seed", "group", "equal_together", "vectors", "vectors_limit"),
+    *("columns", "word", "tag"),
+)
+"""How files are read and what is held out: other files are read otherwise."""
+
+
 def started(config: Any, kind: str, other: Any, folder: Path) -> Any:
     """Settings of a new run whose architecture is that of another, of task `kind` in `folder`.
 
-    Of a language model another takes all of it; what reads a sequence takes the cell, the stack,
+    A run of the same task takes all of it; what reads a sequence takes the cell, the stack,
     the embedding's width, and how text becomes tokens.
     """
     cells = ",".join(cell_of(cell, folder) for cell in other.cells()["cell"])
     if type(other) is type(config):
-        found = {"cell": cells, "model": other.model}
-        if hasattr(other, "data"):
+        own = {setting.name for setting in dataclasses.fields(RunConfig)} | OF_TRAINING
+        names = {setting.name for setting in dataclasses.fields(config)} - own
+        found = {name: getattr(other, name) for name in names}
+        if hasattr(config, "data"):
             found["data"] = data = dataclasses.replace(other.data)
-            for name in ("column", "holdout"):  # how other files are read
+            for name in OF_FILES:
                 if hasattr(data, name):
                     setattr(data, name, getattr(config.data, name))
-        found |= {"level": other.level} if hasattr(config, "level") else {}
-        return dataclasses.replace(config, **found)
-    if kind != "lm" or not hasattr(config.model, "embedding_size"):
-        return config
+        return dataclasses.replace(config, **found | {"cell": cells})
+    levels = get_args(hints_of(type(config)).get("level"))
+    if kind != "lm" or not hasattr(config.model, "embedding_size") or not levels:
+        return config  # which says that it cannot start from there
     m = other.model
     said = {"hidden_size": m.hidden_size, "num_layers": m.num_layers, "affixes": m.affixes}
     said |= {"affixes_of_unknown": m.affixes_of_unknown}
@@ -142,7 +155,6 @@ def started(config: Any, kind: str, other: Any, folder: Path) -> Any:
         "model": dataclasses.replace(config.model, **model),
         "data": dataclasses.replace(config.data, **data),
     }
-    levels = get_args(hints_of(type(config)).get("level"))
     found |= {"level": other.level} if other.level in levels else {}  # a tagger has words
     return dataclasses.replace(config, **found)
 

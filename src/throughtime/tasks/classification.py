@@ -32,6 +32,7 @@ from .endings import Ends
 from .example_task import Encoded, ExampleTask
 from .exported import Exported, tell_plain
 from .numeric import NumberSource
+from .origin import Origin
 from .streams import NumberStream
 from .task import Evaluation, Prediction, Score, aligned, figures
 
@@ -77,6 +78,8 @@ class Classification(ExampleTask):
     labels: Labels
     known: int
     """Validation examples that training has too."""
+    goes_on = True
+    """Whether the last layer goes on with labels of the run that this one starts from."""
     weights: Tensor | None = None
     """[K], what examples of each label weigh in training."""
 
@@ -139,10 +142,33 @@ class Classification(ExampleTask):
             )
         self.weights = self.class_weights([str(record.label) for record in train])
 
+    def begin_from(self, origin: Origin) -> None:
+        """A classifier's labels and what it reads, and what these examples have besides."""
+        if not origin.is_like(self):
+            return super().begin_from(origin)
+        if isinstance(self.source, TextSource):
+            theirs = origin.forward.task.source.vocabulary
+            self.source.vocabulary = origin.extend(self.source.vocabulary, theirs)
+        else:
+            self.source.restore(origin.forward.folder)
+        own = self.labels
+        self.labels, self.goes_on = origin.labels_and(own)
+        if self.weights is not None:  # labels that these examples have not weigh nothing
+            weights = torch.zeros(len(self.labels))
+            weights[self.labels.encode(own.names)] = self.weights
+            self.weights = weights
+
+    def take_weights(self, origin: Origin, model: Any) -> None:
+        """All, but for a last layer of other labels; of a language model what reads."""
+        if not origin.is_like(self):
+            return super().take_weights(origin, model)
+        read = self.source.vocabulary if isinstance(self.source, TextSource) else None
+        origin.put_whole(model, read, but=() if self.goes_on else ("output",))
+
     def find_data(self, resumed: RunFolder | None) -> None:
         """As always; of a run that goes on, what its source has settled comes first."""
-        if resumed:
-            self.source.go_on(resumed)
+        if before := self.went_before(resumed):
+            self.source.go_on(before)
         super().find_data(resumed)
 
     def encode(self, examples: list[Record], *, training: bool = False) -> LabelledSequences:

@@ -139,20 +139,35 @@ class ExampleTask(Task):
             world=self.processes.world,
         )
 
+    def accept(self, origin: Origin) -> None:
+        """A run of the same task, or a language model where there are tokens to read."""
+        reads_tokens = self.from_language[1] and getattr(self.config, "level", "") != "numbers"
+        if origin.is_like(self) or not reads_tokens:
+            return super().accept(origin)
+        require_language(self.config, origin)
+
     def begin_from(self, origin: Origin) -> None:
-        """A language model's vocabulary, and what the examples have besides."""
+        """What a run of the same task has learned, or a language model's vocabulary; and what the
+        examples have besides."""
+        if origin.is_like(self):
+            return super().begin_from(origin)
         owner, _, name = self.from_language[0].rpartition(".")
         part = getattr(self, owner) if owner else self
-        if not hasattr(part, name):
-            super().begin_from(origin)
-        require_language(self.config, origin)
         setattr(part, name, origin.extend(getattr(part, name)))
 
     def take_weights(self, origin: Origin, model: Any) -> None:
-        """Embedding and stack."""
+        """All, or of a language model the embedding and the stack."""
+        if origin.is_like(self):
+            return super().take_weights(origin, model)
         vocabulary, tokens, stack = self.from_language
         found = attrgetter(tokens)(model), attrgetter(stack)(model)
         origin.put_reader(*found, attrgetter(vocabulary)(self))
+
+    def went_before(self, resumed: RunFolder | None) -> RunFolder | None:
+        """The run whose columns and scales these data are read with."""
+        if resumed is None and self.origin is not None and self.origin.is_like(self):
+            return self.origin.forward.folder
+        return resumed
 
     @property
     def steps_per_epoch(self) -> int:

@@ -107,14 +107,17 @@ class Language(Task):
             world=processes.world,
         )
 
+    def accept(self, origin: Origin) -> None:
+        """A language model."""
+        require_language(self.config, origin)
+
     def begin_from(self, origin: Origin) -> None:
         """Another language model's vocabulary, and what the text has besides."""
-        require_language(self.config, origin)
         self.vocabulary = origin.extend(self.vocabulary, quiet=self.quiet)
 
     def take_weights(self, origin: Origin, model: LanguageModel) -> None:
         """All of them."""
-        origin.put_whole(model, self)
+        origin.put_whole(model, self.vocabulary)
 
     @property
     def quiet(self) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint import RunFolder
 from ..data.affixes import affix_names
+from ..data.labels import Labels
 from ..data.vocabulary import Vocabulary
 from ..ground import terminal
 from ..ground.errors import InputError
@@ -18,11 +20,19 @@ from . import entry, name_of
 
 @dataclass(frozen=True)
 class Other:
-    """A run: its name, its task and its model."""
+    """A run: its name, its task, its model and its folder."""
 
     name: str
     task: Any
     model: nn.Module
+    folder: RunFolder
+
+    @property
+    def said(self) -> str:
+        """The run, and what it is."""
+        level = getattr(self.task.config, "level", None)
+        noun = entry(name_of(self.task.config)).noun
+        return f"{self.name}, {noun}" + (f" of level {level}" if level else "")
 
 
 @dataclass(frozen=True)
@@ -37,28 +47,58 @@ class Origin:
         """That of the run."""
         return self.forward.task.vocabulary
 
-    def extend(self, own: Vocabulary, *, quiet: bool = False) -> Vocabulary:
-        """The run's vocabulary, and after it what `own` has besides; how much that is, is said."""
-        if self.vocabulary.level != own.level:
+    def is_like(self, task: Any) -> bool:
+        """Whether the run is of the same task, that is: of all of it, and not of words the one and
+        of numbers the other."""
+        if type(self.forward.task) is not type(task) or self.backward is not None:
+            return False
+        levels = (getattr(one.config, "level", "") for one in (self.forward.task, task))
+        return (both := tuple(levels)) == ("numbers", "numbers") or "numbers" not in both
+
+    def extend(
+        self, own: Vocabulary, theirs: Vocabulary | None = None, *, quiet: bool = False
+    ) -> Vocabulary:
+        """The run's vocabulary, or another one of it, and after it what `own` has besides; how much
+        that is, is said."""
+        theirs = theirs or self.vocabulary
+        if theirs.level != own.level:
             raise InputError(
-                f"{self.forward.name} reads {self.vocabulary.level}s, and this run {own.level}s: "
+                f"{self.forward.name} reads {theirs.level}s, and this run {own.level}s: "
                 "leave level out, and it comes from there."
             )
-        found = self.vocabulary.and_then(own)
+        found = theirs.and_then(own)
         if not quiet:
-            new = plural(len(found) - len(self.vocabulary), "token")
+            new = plural(len(found) - len(theirs), "token")
             terminal.say(f"the vocabulary of {self.forward.name}, and {new} that it has not")
         return found
 
-    def put_whole(self, model: nn.Module, task: Any) -> None:
-        """All weights of a model of the same kind; new rows of a vocabulary stay as they begin."""
+    def labels_and(self, own: Labels, *, quiet: bool = False) -> tuple[Labels, bool]:
+        """The run's labels, and after them those of `own` that it has not; where none is the same,
+        `own` alone, and the last layer is to begin new (False)."""
+        theirs, run = self.forward.task.labels, self.forward.name
+        new = [name for name in own.names if name not in theirs.ids]
+        if len(new) == len(own):
+            if not quiet:
+                terminal.say(f"{run} knows none of these labels: the last layer starts new")
+            return own, False
+        if new and not quiet:
+            terminal.say(f"the labels of {run}, and {plural(len(new), 'label')} that it has not")
+        return Labels([*theirs.names, *new]), True
+
+    def put_whole(
+        self, model: nn.Module, vocabulary: Vocabulary | None, *, but: tuple[str, ...] = ()
+    ) -> None:
+        """All weights of a model of the same kind, those of modules `but` apart; new rows of the
+        `vocabulary` and of labels stay as they begin."""
         theirs = dict(self.forward.model.named_parameters())
         with torch.no_grad():
             for name, ours in model.named_parameters():
+                if name.split(".")[0] in but:
+                    continue
                 if name not in theirs:
                     raise self._misfit(name, "not there", list(ours.shape))
-                if name.startswith("affixes."):
-                    self._put_affixes(ours, theirs[name], task.vocabulary)
+                if "affixes" in name.split(".") and vocabulary is not None:
+                    self._put_affixes(ours, theirs[name], vocabulary)
                 else:
                     self._put(name, ours, theirs[name])
 
@@ -111,14 +151,17 @@ class Origin:
                     self._put(f"stack.{layer}.{name}", ours[name], value)
 
     def _put(self, name: str, ours: Tensor, theirs: Tensor) -> None:
-        if ours.shape[1:] != theirs.shape[1:] or len(ours) < len(theirs):
+        wider = name == "crf.transitions"  # of labels to labels
+        same = wider or ours.shape[1:] == theirs.shape[1:]
+        if not same or ours.dim() != theirs.dim() or len(ours) < len(theirs):
             raise self._misfit(name, list(theirs.shape), list(ours.shape))
-        ours[: len(theirs)] = theirs
+        ours[tuple(slice(size) for size in theirs.shape)] = theirs
 
     def _put_affixes(self, ours: Tensor, theirs: Tensor, vocabulary: Vocabulary) -> None:
         """By what they are: other words share other affixes."""
         most = self.forward.task.config.model.affixes
-        numbers = {name: k for k, name in enumerate(affix_names(self.vocabulary.tokens, most))}
+        old = theirs_of(self.forward.task).tokens
+        numbers = {name: k for k, name in enumerate(affix_names(old, most))}
         for row, name in enumerate(affix_names(vocabulary.tokens, most)):
             if name in numbers:
                 ours[row] = theirs[numbers[name]]
@@ -130,15 +173,22 @@ class Origin:
         )
 
 
+def theirs_of(task: Any) -> Vocabulary:
+    """The vocabulary of the words that a task reads."""
+    if hasattr(task, "vocabulary"):
+        return task.vocabulary
+    return task.words if hasattr(task, "words") else task.source.vocabulary
+
+
 def require_language(config: Any, origin: Origin) -> None:
     """Raise `InputError` unless what a run is to start from are language models that fit."""
     forward, backward = origin.forward, origin.backward
     for other in (forward, backward):
         if other is not None and not other.task.judges_sentences:
-            noun = entry(name_of(other.task.config)).noun
+            own = entry(name_of(config)).noun
             raise InputError(
-                f"{entry(name_of(config)).noun} starts from a language model; {other.name} is "
-                f"{noun}."
+                f"{own} cannot start from {other.said}: only from a language model, or a run of "
+                "the same kind."
             )
     if backward is None:
         return

@@ -91,8 +91,8 @@ class Regression(ExampleTask):
 
     def find_data(self, resumed: RunFolder | None) -> None:
         """As always; of a run that goes on, what its source has settled comes first."""
-        if resumed:
-            self.source.go_on(resumed)
+        if before := self.went_before(resumed):
+            self.source.go_on(before)
         super().find_data(resumed)
 
     def learn(self, train: list[Record]) -> None:

@@ -28,6 +28,7 @@ from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
 from .exported import Exported
 from .numeric import NumberSource
+from .origin import Origin
 from .streams import NumberStream, Stream
 from .task import Evaluation, Prediction, Score, aligned, figures
 
@@ -63,6 +64,8 @@ class StepTagging(ExampleTask):
 
     unit = "steps"
     kept: ClassVar = {"labels.json": "labels"}
+    goes_on = True
+    """Whether the last layer goes on with labels of the run that this one starts from."""
     evaluation_tokens = 1 << 14
     train: TaggedSteps
     valid: TaggedSteps
@@ -106,10 +109,24 @@ class StepTagging(ExampleTask):
             return [one._replace(content=parts[0])], [one._replace(content=parts[1])]
         return self.source.split(examples)
 
+    def begin_from(self, origin: Origin) -> None:
+        """A tagger's columns, and its labels and what these steps have besides."""
+        if not origin.is_like(self):
+            return super().begin_from(origin)
+        own = self.labels
+        super().begin_from(origin)
+        self.labels, self.goes_on = origin.labels_and(own)
+
+    def take_weights(self, origin: Origin, model: Any) -> None:
+        """All, but for a last layer of other labels."""
+        if not origin.is_like(self):
+            return super().take_weights(origin, model)
+        origin.put_whole(model, None, but=() if self.goes_on else ("output", "crf"))
+
     def find_data(self, resumed: RunFolder | None) -> None:
         """As always; of a run that goes on, what its source has settled comes first."""
-        if resumed:
-            self.source.go_on(resumed)
+        if before := self.went_before(resumed):
+            self.source.go_on(before)
         super().find_data(resumed)
 
     def learn(self, train: list[Record]) -> None:

@@ -41,6 +41,7 @@ from ..models.tagger import Tagger
 from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
 from .exported import Exported, tell_plain
+from .origin import Origin
 from .tagged import TaggerEvaluation, Tags, Truth, numbers
 from .task import Prediction, Score
 
@@ -148,6 +149,27 @@ class Tagging(ExampleTask):
         if self.vectors is not None:
             self.covered = self.vectors.covering(self.words)
             self.words = self.vectors.extend(self.words)
+
+    def begin_from(self, origin: Origin) -> None:
+        """A tagger's words and characters, and what these sentences have besides; its tags."""
+        if not origin.is_like(self):
+            return super().begin_from(origin)
+        theirs, name = origin.forward.task, origin.forward.name
+        new = [tag for tag in self.tags.labels.names if tag not in theirs.tags.labels.ids]
+        if new:
+            raise InputError(
+                f"{name} has not the tag {new[0]!r} of these sentences: a tagger starts from one "
+                "that has all their tags, or from a language model."
+            )
+        self.words = origin.extend(self.words, theirs.words)
+        self.characters = theirs.characters.and_then(self.characters)
+        self.has(theirs.tags)
+
+    def take_weights(self, origin: Origin, model: Any) -> None:
+        """All, or of a language model what reads."""
+        if not origin.is_like(self):
+            return super().take_weights(origin, model)
+        origin.put_whole(model, self.words)
 
     def has(self, tags: Tags) -> None:
         """These are the tags, and with them the score is settled."""

@@ -201,6 +201,8 @@ class Task(ABC):
             raise InputError("no training data. Give --train FILE ….")
         task = cls(config, device, resumed)
         task.processes, task.origin = processes or Processes(), origin
+        if origin is not None:
+            task.accept(origin)
         task.find_data(resumed)
         return task
 
@@ -208,16 +210,21 @@ class Task(ABC):
     def find_data(self, resumed: RunFolder | None) -> None:
         """Read what there is to learn from, and learn what comes before training."""
 
+    def accept(self, origin: Origin) -> None:
+        """Raise `InputError` for a run that this one cannot start from."""
+        if not origin.is_like(self):
+            raise InputError(
+                f"{entry(name_of(self.config)).noun} cannot start from {origin.forward.said}: only "
+                "from a run of the same kind."
+            )
+
     def begin_from(self, origin: Origin) -> None:
-        """Take a vocabulary that goes on from that of another run."""
-        raise InputError(
-            f"{entry(name_of(self.config)).noun} cannot start from {origin.forward.name}, "
-            f"{entry(name_of(origin.forward.task.config)).noun}."
-        )
+        """Take what another run has learned of its data: as it is, of a run of the same task."""
+        self.restore(origin.forward.folder)
 
     def take_weights(self, origin: Origin, model: Any) -> None:
         """Put the weights of another run in their places."""
-        self.begin_from(origin)  # which says that there are none
+        origin.put_whole(model, None)
 
     def save(self, folder: RunFolder) -> None:
         """Write what `load` needs besides the configuration and the weights: what is `kept`, and

@@ -82,8 +82,13 @@ class Translation(ExampleTask):
         self.source, self.target = vocabularies(self.config, *train)
 
     def begin_from(self, origin: Origin) -> None:
-        """A language model's vocabulary for the source; of one for both sides, for both."""
-        joint = self.source is self.target
+        """A language model's vocabulary for the source; of one for both sides, for both. Those of a
+        translator for theirs; and what these sentences have besides."""
+        joint, theirs = self.source is self.target, origin.forward.task
+        if origin.is_like(self):
+            self.source = origin.extend(self.source, theirs.source)
+            self.target = self.source if joint else origin.extend(self.target, theirs.target)
+            return
         super().begin_from(origin)
         self.target = self.source if joint else self.target
 
