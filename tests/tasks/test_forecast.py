@@ -13,7 +13,7 @@ from runs import small_run
 from throughtime.command.cli import main
 from throughtime.config import from_dict
 from throughtime.config.forecast import ForecastConfig, ForecastModelConfig
-from throughtime.metrics.forecasts import Baselines, Errors
+from throughtime.metrics.forecasts import Baselines, Conformal, Errors
 from throughtime.models.forecaster import Forecaster, Sizes
 from throughtime.models.outlook import Outlook, losses
 from throughtime.tasks import task_class
@@ -173,6 +173,48 @@ def test_a_band_holds_what_it_says(configure, tmp_path):
 
 
 # ---- baselines ----------------------------------------------------------------------------------
+
+
+def test_bands_are_moved_until_they_hold_their_share():
+    """Oracle: the share of targets between the moved quantiles, counted."""
+    draw = np.random.default_rng(0)
+    quantiles, n = [0.1, 0.25, 0.5, 0.75, 0.9], 400
+    targets = draw.normal(size=(3, n, 2)) * np.array([1.0, 5.0])
+    targets[0, :7] = np.nan
+    scale = draw.uniform(0.5, 2.0, (n, 2))
+    found = np.broadcast_to(np.array([-0.2, -0.1, 0.0, 0.1, 9.0]), (3, n, 2, 5))
+    conformal = Conformal(quantiles)
+    for some in np.split(np.arange(n), 4):
+        conformal.add(found[:, some], targets[:, some], scale[some])
+    moved = found + conformal.moves(5)[:, None] * scale[None, :, :, None]
+    for low, high, share in ((0, 4, 0.8), (1, 3, 0.5)):
+        inside = (targets >= moved[..., low]) & (targets <= moved[..., high])
+        held = inside.sum(1) / (~np.isnan(targets)).sum(1)
+        assert (held >= share).all()
+        assert (held <= share + 0.02).all()
+    assert (moved[..., 2] == found[..., 2]).all()
+    few = Conformal(quantiles)
+    few.add(found[:, :30], targets[:, :30], scale[:30])
+    assert few.moves(5) is None
+    assert Conformal([0.2, 0.5]).moves(2) is None
+
+
+def test_training_ends_with_bands_that_hold_their_share(configure, tmp_path):
+    draw = np.random.default_rng(1)
+    path = wide(tmp_path, 400, a=draw.normal(size=400))
+    found = {}
+    for calibrate in (False, True):
+        model = {"output": "quantiles", "calibrate": calibrate, "scale": "window"}
+        config = configure(path, str(calibrate), model=model, data={"holdout": 0.4}, max_steps=2)
+        metrics = tt.train(config).metrics
+        found[calibrate] = tt.evaluate(config.out)
+        assert found[calibrate].coverage == pytest.approx(metrics["coverage"])
+    assert not 0.75 < found[False].coverage < 0.85
+    assert 0.8 <= found[True].coverage < 0.82
+    first = tt.Run.open(tmp_path / "True").model.head.bias.clone()
+    tt.train(config, resume=True)  # nothing left to do: nothing moves again
+    again = tt.Run.open(tmp_path / "True").model.head.bias
+    torch.testing.assert_close(first, again, atol=1e-6, rtol=0)
 
 
 def test_baselines_are_what_they_are_called(configure, tmp_path):

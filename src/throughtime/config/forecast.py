@@ -101,6 +101,8 @@ class ForecastModelConfig(StackConfig):
             learned, and paths drawn.
         loss: Of points: squared error, absolute error, or huber, squared up to 1.
         quantiles: Which ones are learned, or drawn from paths.
+        calibrate: Of quantiles, when training ends: move each pair so that the share of validation
+            targets between them is as it should be.
         anchor: What is taken off each window, and added to its forecast: the last value, the mean,
             or nothing.
         scale: What each window is divided by, and its forecast multiplied with: nothing, or the
@@ -118,6 +120,7 @@ class ForecastModelConfig(StackConfig):
     output: Literal["point", "quantiles", "student-t", "negative-binomial"] = "point"
     loss: Literal["mse", "mae", "huber"] = "mse"
     quantiles: list[float] = limited([0.1, 0.25, 0.5, 0.75, 0.9], 0.0001, 0.9999)
+    calibrate: bool = True
     anchor: Literal["last", "mean", "none"] = "last"
     scale: Literal["none", "window"] = "none"
     linear: bool = True

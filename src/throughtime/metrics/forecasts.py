@@ -13,6 +13,10 @@ RIDGE = (1.0, 100.0, 10_000.0)
 """Penalties that the linear forecast chooses among, by the last tenth of training's windows."""
 MOST_WINDOWS = 50_000
 """Of more windows, evenly chosen ones are enough for a linear map."""
+LITTLE = 1e-5
+"""Moves that are none, in deviations of what they are made of."""
+FEWEST = 50
+"""Targets that are needed to say how far a band is off."""
 AT_ONCE = 512
 """Windows looked at together."""
 
@@ -111,6 +115,54 @@ class Bands:
             {"quantile": q, "below": float(below) / n}
             for q, below in zip(self.quantiles, np.atleast_1d(self.below))
         ]
+
+
+class Conformal:
+    """How far quantiles must be moved apart for a band to hold its share of targets.
+
+        e = max(ŷ_low − y, y − ŷ_high);  δ = the quantile (1 + 1/n) (high − low) of all n e
+
+    for each pair of quantiles low = 1 − high, each step ahead and each target: with ŷ_low − δ and
+    ŷ_high + δ that share of the n targets lies between. δ may be negative. Source: Romano,
+    Patterson & Candès 2019, arXiv:1905.03222. Its promise, for data to come, is for those that are
+    like these; of a series through time that is hoped for.
+    """
+
+    def __init__(self, quantiles: list[float]) -> None:
+        q = quantiles
+        self.pairs = [
+            (i, k)
+            for i in range(len(q))
+            for k in range(i + 1, len(q))
+            if abs(q[i] + q[k] - 1) < 1e-6
+        ]
+        self.shares = [q[k] - q[i] for i, k in self.pairs]
+        self.outside: list[np.ndarray] = []
+
+    def add(self, found: np.ndarray, targets: np.ndarray, scale: np.ndarray) -> None:
+        """Quantiles [H, B, k, Q], targets [H, B, k], and what a window is divided by [B, k]."""
+        off = [np.maximum(found[..., i] - targets, targets - found[..., k]) for i, k in self.pairs]
+        self.outside.append(np.stack(off, -1) / scale[..., None])
+
+    def moves(self, count: int) -> np.ndarray | None:
+        """What is to be added to each of `count` quantiles [H, k, Q], in units of `scale`; zero
+        where fewer than `FEWEST` targets tell, None where that is everywhere."""
+        if not self.outside or not self.pairs:
+            return None
+        every = np.concatenate(self.outside, 1)
+        H, _, k, _ = every.shape
+        moves = np.zeros((H, k, count))
+        n = (~np.isnan(every)).sum(1)
+        for at, ((low, high), share) in enumerate(zip(self.pairs, self.shares)):
+            for h, target in zip(*np.nonzero(n[..., at] >= FEWEST)):
+                values = every[h, :, target, at]
+                level = min(1.0, share * (1 + 1 / n[h, target, at]))
+                delta = np.nanquantile(values, level, method="higher")
+                if abs(delta) <= LITTLE * np.nanstd(values):  # it holds its share already
+                    continue
+                moves[h, target, low] -= delta
+                moves[h, target, high] += delta
+        return moves if moves.any() else None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ..models.forecaster import Forecaster, Sizes
 from ..models.outlook import Outlook, losses
 from .example_task import ExampleTask
 from .exported import Exported
+from .forecast_bands import calibrate
 from .forecast_figure import Drawn, draw, refuse_figure
 from .forecast_found import ForecastEvaluation, Found, ScaledWindows
 from .forecast_stream import ForecastStream
@@ -231,6 +232,10 @@ class Forecast(ExampleTask):
         """Loss and errors of the windows whose targets lie in the validation part."""
         every = -(-len(self.valid) // QUICK) if quick else 1
         return self.measure(model, self.valid, every).metrics
+
+    def finish(self, model: Forecaster) -> bool:
+        """Bands that hold their share of the validation targets."""
+        return calibrate(self, model)
 
     def describe(self, metrics: dict[str, float]) -> str:
         """Errors in deviations, and how much the band holds."""

@@ -291,6 +291,11 @@ class Task(ABC):
         """The loss among validation metrics, as a person reads it."""
         return f"loss {metrics['loss']:.4f}" if "loss" in metrics else "no loss"
 
+    def finish(self, model: Any) -> bool:
+        """Settle by the validation data what training leaves open in the weights that are kept;
+        whether anything of them changed."""
+        return False
+
     def describe_loss(self, loss: float) -> str:
         """The training loss on the live line."""
         return f"loss {loss:.3f} {self.loss_unit}".rstrip()

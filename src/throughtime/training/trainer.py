@@ -107,6 +107,8 @@ class Trainer:
         metrics = {}
         if self.processes.rank == 0:  # the figures at the end are those of the weights kept
             self.folder.load_weights(self.model)
+            if self.task.finish(self.model):
+                self.folder.save_weights(self.model)
             metrics = self.task.validate(self.model, quick=False)
         self.processes.wait()
         if not math.isfinite(metrics.get("loss", 0.0)):
