@@ -35,7 +35,10 @@ def in_node(program, *, timeout=60):
 def core(exported, precision="float32"):
     """An expression of JavaScript: { model, spec, … } of a page, without its document."""
     spec, parts = page.spec_of(exported, precision)
-    names = "Model, Vocabulary, Decoder, Reader, Text, draw, chance, probabilities, softmax, erf"
+    names = (
+        "Model, Vocabulary, Decoder, Reader, draw, chance, softmax, erf, tagsOf, forecastOf, "
+        "Translating, scoreOfAbc, scoreOfEvents"
+    )
     data = base64.b64encode(parts.weights.bytes).decode("ascii")
     return (
         f"(() => {{ {page.script(parts, page.CORE)}\nconst spec = {page.embedded(spec)};\n"

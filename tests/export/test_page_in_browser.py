@@ -1,12 +1,25 @@
 """Pages as a reader has them: opened in chromium, typed into, looked at."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import throughtime as tt
 from browsing import Browser, needs_chromium
-from exporting import ModelConfig, classifier, conditional, language, randomised
+from exporting import (
+    ModelConfig,
+    classifier,
+    conditional,
+    forecaster,
+    frames,
+    language,
+    randomised,
+    regressor,
+    step_tagger,
+    tagger,
+    translator,
+)  # fmt: skip
 from throughtime.data.conditions import Choice, Conditions, Numbers
 from throughtime.data.vocabulary import Vocabulary
 from throughtime.decoding import Sampling, Start, Writer
@@ -143,3 +156,93 @@ def test_narrow_screens_hold_it_and_all_has_a_name(show, dark):
         assert browser.run(nameless) == 0
         colour = browser.run("getComputedStyle(document.body).backgroundColor")
         assert (colour == "rgb(20, 23, 26)") == dark
+
+
+# ---- the other tasks -----------------------------------------------------------------------------
+
+
+def text_of(browser, selector="main"):
+    return browser.run(f"document.querySelector({json.dumps(selector)}).innerText")
+
+
+def rows(count, columns):
+    return "\n".join(
+        ", ".join(f"{(t * 7 + c) % 5:.1f}" for c in range(columns)) for t in range(count)
+    )
+
+
+def test_spans_are_drawn_as_they_are_typed(show):
+    browser = show(tagger(head="crf")[1])
+    assert "It knows: x, y" in text_of(browser)
+    browser.type("textarea", "The cat , which\nÄrger <b>")
+    browser.wait("document.querySelectorAll('.spans > div').length === 2")
+    assert text_of(browser, ".spans").replace("\n", " ").count("Ärger") == 1
+    assert browser.run("document.querySelectorAll('.spans b').length") == 0
+
+
+@pytest.mark.parametrize("make", [lambda: classifier(tt.LSTM(), 3), regressor, step_tagger])
+def test_numbers_are_pasted(show, make):
+    browser = show(make()[1], width=390, height=800)
+    browser.type("textarea", rows(6, 3))
+    browser.wait(f"{STATUS} === '6 steps'")
+    assert browser.run("document.querySelectorAll('.chances li, td').length") >= 2
+    browser.type("textarea", "\n1, two")
+    browser.wait(f"{STATUS}.startsWith('Line 7: expected 3 numbers')")
+    assert browser.overflow() <= 0
+
+
+def test_numbers_are_drawn(show):
+    browser = show(classifier(tt.LSTM(), 3)[1])
+    browser.run("document.querySelector('details').open = true")
+    box = browser.run(
+        "(({x, y}) => [x, y])(document.querySelector('canvas').getBoundingClientRect())"
+    )
+    for kind, x in (("mousePressed", 30), ("mouseMoved", 90), ("mouseReleased", 90)):
+        browser.ask(
+            "Input.dispatchMouseEvent", type=kind, x=box[0] + x, y=box[1] + 50, button="left",
+            buttons=1, clickCount=1,
+        )  # fmt: skip
+    browser.wait(f"{STATUS} === '60 steps'")
+    assert browser.run("document.querySelectorAll('.chances li').length") == 3
+
+
+def test_a_forecast_is_drawn(show):
+    _, exported = forecaster(output="quantiles", observed=1, calendar=(1.0,))
+    browser = show(exported, width=390, height=800, dark=True)
+    browser.type("textarea", rows(9, 5))
+    browser.run("document.querySelectorAll('textarea')[1].focus()")
+    browser.ask("Input.insertText", text=rows(3, 2))
+    browser.wait("document.querySelectorAll('svg polyline').length === 4")
+    assert text_of(browser, "table").count("+") == 3
+    assert browser.overflow() <= 0
+
+
+def test_a_translation_comes_with_its_alignment(show):
+    browser = show(translator()[1])
+    browser.type("textarea", "The cat")
+    browser.wait("document.querySelectorAll('.align thead th').length === 7")
+    assert "Nothing to translate" not in text_of(browser)
+
+
+def test_tunes_are_drawn_and_played(show):
+    _, exported = language(tt.GRU())
+    browser = show(replace(exported, form="abc"))
+    browser.type("textarea", "M:6/8\nK:D\n|:d2A f3|[1 D6:|[2 [DF]6|]\n")
+    browser.wait("document.querySelectorAll('svg .note').length === 6")
+    assert "6 notes, 3 bars, metre 6/8, key D" in text_of(browser)
+    set_to(browser, "Quarter notes", 400)
+    browser.click("Play")
+    browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'visible'")
+    browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'hidden'")
+
+
+def test_piano_rolls_are_written_and_played(show):
+    browser = show(frames()[1], width=390, height=800)
+    set_to(browser, "Frames", 40)
+    browser.click("Write")
+    browser.wait(f"{STATUS} === '40 frames.'")
+    assert browser.run("document.querySelectorAll('svg .note').length") > 40
+    assert browser.overflow() <= 0
+    browser.click("Play")
+    browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'visible'")
+    browser.click("Stop playing")

@@ -286,12 +286,14 @@ class Classification(ExampleTask):
     def exported(self, model: Classifier) -> Exported:
         """What an exporter writes."""
         outline, labels = model.outline(), self.labels.names
+        longest = self.config.data.max_length
         if isinstance(self.source, TextSource):
             tell_plain(self.source.reader)
-            longest = self.config.data.max_length
             return Exported(outline, "label", self.source.vocabulary, labels, longest=longest)
         outline = self.source.exported(outline)
-        return Exported(outline, "label", labels=labels, columns=self.source.columns)
+        return Exported(
+            outline, "label", labels=labels, columns=self.source.columns, longest=longest
+        )
 
     def evaluate(
         self,

@@ -61,6 +61,8 @@ class Exported:
     """Steps of a sequence that are read."""
     form: Writes = "text"
     """What the tokens that are written make."""
+    frames_per_quarter: int = 1
+    """Of a piano roll."""
 
 
 def tell_plain(reader: Vocabulary | Spelling) -> None:

@@ -203,7 +203,8 @@ class Frames(ExampleTask):
 
     def exported(self, model: FrameModel) -> Exported:
         """What an exporter writes."""
-        return Exported(model.outline(), "frame")
+        each = self.config.data.frames_per_quarter
+        return Exported(model.outline(), "frame", frames_per_quarter=each)
 
     # ---- writing ------------------------------------------------------------------------------
 

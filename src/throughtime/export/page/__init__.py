@@ -16,6 +16,8 @@ import json
 from importlib.resources import files as resources
 from typing import Any
 
+import numpy as np
+
 from ...data.conditions import Choice
 from ...ground.errors import InputError
 from ...tasks.exported import Exported
@@ -26,11 +28,14 @@ from .weights import PRECISIONS
 
 __all__ = ["PRECISIONS", "file", "script", "spec_of"]
 
-CORE = ("numbers", "model", "draw", "text", "read")
+CORE = ("numbers", "model", "draw", "text", "read", "whole", "abc", "midi")
 """What needs no document: a test runs it without a browser."""
-SHOWN = ("dom", "conditions", "write", "classify", "start")
-LENGTH = 500
-"""Tokens that a page writes, unless its reader says how many; as `generate`."""
+SHOWN = ("dom", "conditions", "roll", "sound", "write", "classify", "tag", "table", "series",
+         "forecast", "translate", "frames", "start")  # fmt: skip
+LENGTH, TUNE, FRAMES = 500, 2000, 200
+"""Tokens of a text, of a tune and frames that a page writes, unless its reader says how many."""
+MORE = 10
+"""Tokens that a translation may have beyond twice those of its source; as `translate`."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -76,26 +81,70 @@ def file(exported: Exported, name: str, precision: str, what: str) -> str:
 
 def spec_of(exported: Exported, precision: str) -> tuple[dict[str, Any], Parts]:
     """What the program reads, and the parts of the model with their weights."""
-    if exported.says not in ("token", "label") or exported.vocabulary is None:
-        raise InputError(f"a model that says {exported.says}, or reads numbers, has no page yet.")
     parts = Parts(lowered(exported.outline, precision), precision)
     model = parts.whole() | {"arrays": parts.weights.specs}
-    spec: dict[str, Any] = {"model": model, "labels": list(exported.labels)}
-    if exported.vocabulary is not None:
-        spec["vocabulary"] = vocabularies.spec(exported.vocabulary)
-    if exported.says == "label":
-        return {**spec, "page": "classify", "longest": exported.longest}, parts
+    spec: dict[str, Any] = {
+        "model": model,
+        "page": page_of(exported),
+        "says": exported.says,
+        "labels": list(exported.labels),
+        "columns": list(exported.columns),
+        "longest": exported.longest,
+        "quantiles": list(exported.quantiles),
+    }
+    for name in ("vocabulary", "characters", "target"):
+        if (known := getattr(exported, name)) is not None:
+            spec[name] = vocabularies.spec(known)
+    if exported.says in ("token", "translation"):
+        spec |= written(exported)
+    elif exported.says == "frame":
+        spec |= {"length": FRAMES, "each": exported.frames_per_quarter}
+    elif exported.says == "forecast":
+        spec |= units(exported)
+    return spec, parts
+
+
+def page_of(exported: Exported) -> str:
+    """Which of the pages in `assets/start.js` it is."""
+    if exported.says in ("label", "tag", "numbers"):
+        if exported.vocabulary is None:
+            return "series"
+        pages = {"label": "classify", "tag": "tag"}
+    else:
+        pages = {"token": "write", "frame": "frames", "forecast": "forecast"}
+        pages["translation"] = "translate"
+    if exported.says not in pages:
+        raise InputError(f"a model that reads texts and says {exported.says} has no page yet.")
+    return pages[exported.says]
+
+
+def written(exported: Exported) -> dict[str, Any]:
+    """How a text is drawn."""
     return {
-        **spec,
-        "page": "write",
         "opening": list(exported.opening),
         "beginning": list(exported.beginning or exported.opening),
         "never": list(exported.never),
         "eos": exported.eos,
         "line_ends": exported.line_ends,
         "conditions": conditions_of(exported),
-        "length": LENGTH,
-    }, parts
+        "form": exported.form,
+        "length": LENGTH if exported.form == "text" else TUNE,
+        "most": MORE,
+    }
+
+
+def units(exported: Exported) -> dict[str, Any]:
+    """Those of a forecast's data."""
+    others = exported.others or (np.zeros(0), np.zeros(0))
+    return {
+        "series": [
+            (name, center.tolist(), unit.tolist())
+            for name, (center, unit) in exported.series.items()
+        ],
+        "others": [part.tolist() for part in others],
+        "calendar": list(exported.calendar),
+        "step": exported.step,
+    }
 
 
 def script(parts: Parts, names: tuple[str, ...]) -> str:

@@ -7,10 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from ...layers.outline import Affine, Layer, Outline, Pool, Scan, Tokens
+from ...layers.outline import (
+    Affine,
+    Chain,
+    Layer,
+    Outline,
+    Pool,
+    Scan,
+    Scores,
+    Spelling,
+    Tokens,
+    Window,
+    Writer,
+)
 from ...scans.compiled.targets.javascript import emit
 from ...scans.compiled.trace import Trace
-from ..lowering import Lowered, Widths, bias, weight, widths
+from ..lowering import Lowered, Widths, bias, traced, weight, widths
 from .weights import Weights
 
 
@@ -34,6 +46,10 @@ class Parts:
             "outputs": [self.affine(one) for one in outline.outputs],
             "pooling": self.pooling(outline.pooling),
             "condition": self.condition(outline),
+            "chain": self.chain(outline.chain),
+            "spelling": self.spelling(outline.spelling),
+            "window": self.window(outline.window),
+            "writer": self.writer(outline.writer),
         }
 
     def inputs(self, outline: Outline) -> dict[str, Any]:
@@ -113,6 +129,63 @@ class Parts:
             return None
         first = None if known.first is None else self.affine(known.first)
         return {"embed": self.affine(known.embed), "joins": known.joins_input, "first": first}
+
+    def chain(self, chain: Chain | None) -> Mapping[str, Any] | None:
+        """Scores of tags in a row."""
+        if chain is None:
+            return None
+        transitions = self.weights.add(chain.transitions, "float32")
+        ends = [self.weights.vector(part) for part in (chain.start, chain.end)]
+        return {"start": ends[0], "transitions": transitions, "end": ends[1]}
+
+    def spelling(self, spelling: Spelling | None) -> Mapping[str, Any] | None:
+        """What a word's characters add."""
+        if spelling is None:
+            return None
+        kernel = spelling.convolution
+        return {
+            "table": self.weights.matrix(spelling.table),
+            "layer": None if spelling.layer is None else self.traced(spelling.layer),
+            "convolution": None if kernel is None else self.affine(kernel),
+            "around": spelling.around,
+            "size": spelling.size,
+        }
+
+    def traced(self, layer: Layer) -> dict[str, Any]:
+        """A layer beside the stack's."""
+        return self.layer(layer, tuple(map(traced, layer.scans)), False)
+
+    def window(self, window: Window | None) -> Mapping[str, Any] | None:
+        """What a forecast is made from."""
+        if window is None:
+            return None
+        linear = None if window.linear is None else self.affine(window.linear)
+        return {**vars(window), "linear": linear}
+
+    def writer(self, writer: Writer | None) -> Mapping[str, Any] | None:
+        """What writes a translation."""
+        if writer is None:
+            return None
+        return {
+            "table": self.weights.matrix(writer.table),
+            "layers": [self.traced(layer) for layer in writer.layers],
+            "bridges": [
+                {"map": self.affine(one.map), "below": one.below, "parts": one.parts}
+                for one in writer.bridges
+            ],
+            "attention": self.attention(writer.attention),
+            "combine": self.affine(writer.combine),
+            "output": self.affine(writer.output),
+            "feeds": writer.feeds,
+        }
+
+    def attention(self, scores: Scores | None) -> Mapping[str, Any] | None:
+        """How a source is looked at."""
+        if scores is None:
+            return None
+        queries = None if scores.queries is None else self.weights.matrix(scores.queries)
+        v = None if scores.v is None else self.weights.vector(scores.v)
+        return {"keys": self.affine(scores.keys), "queries": queries, "v": v}
 
 
 def together(slots: range, wide: Widths, n: int) -> list[range]:

@@ -15,7 +15,10 @@ class Model {
     this.layers = spec.layers.map((layer) => this.layer(layer));
     this.scans = this.layers.flatMap((layer) => layer.scans);
     this.outputs = spec.outputs.map((one) => this.map(one));
-    const { inputs, condition } = spec;
+    const { inputs, condition, window, spelling, writer } = spec;
+    if (window && window.linear) this.linear = this.map(window.linear);
+    if (spelling) this.spelling = this.characters(spelling);
+    if (writer) this.writer = this.written(writer);
     if (inputs.embed) this.embed = this.map(inputs.embed);
     if (condition) {
       this.condition = this.map(condition.embed);
@@ -55,6 +58,31 @@ class Model {
     };
   }
 
+  characters(spec) {
+    return {
+      ...spec,
+      table: this.rows(spec.table),
+      layer: spec.layer && this.layer(spec.layer),
+      convolution: spec.convolution && this.map(spec.convolution),
+    };
+  }
+
+  written(spec) {
+    const { keys, queries, v } = spec.attention || {};
+    return {
+      table: this.rows(spec.table),
+      layers: spec.layers.map((layer) => this.layer(layer)),
+      bridges: spec.bridges.map((one) => ({ ...one, map: this.map(one.map) })),
+      attention: spec.attention && {
+        keys: this.map(keys), queries: queries === null ? null : this.tiles(queries),
+        v: v === null ? null : this.vector(v),
+      },
+      combine: this.map(spec.combine),
+      output: this.map(spec.output),
+      feeds: spec.feeds,
+    };
+  }
+
   /* ---- steps ---- */
 
   /* Before the first step; `v` are the numbers of a condition. */
@@ -86,8 +114,10 @@ class Model {
     const { inputs, condition } = this.spec;
     let x;
     if (inputs.table !== undefined) {
+      const [token, letters] = this.spelling ? given : [given, null];
       const { numbers, columns } = this.rows(inputs.table);
-      x = numbers.subarray(given * columns, (given + 1) * columns);
+      x = numbers.subarray(token * columns, (token + 1) * columns);
+      if (letters) x = joined([x, this.spelled(letters)]);
     } else {
       x = Float64Array.from(given);
       if (inputs.mean !== null) {
@@ -99,9 +129,25 @@ class Model {
     return condition && condition.joins ? joined([x, e]) : x;
   }
 
+  /* What stands for a word's characters. */
+  spelled(letters) {
+    const { table, layer, convolution, around, size } = this.spelling, C = table.columns;
+    const rows = letters.map((one) => table.numbers.subarray(one * C, (one + 1) * C));
+    if (!rows.length) return new Float64Array(size);
+    if (layer) return this.over([layer], rows, false)[1];
+    const none = new Float64Array(C), [before, after] = around;
+    const found = rows.map((_, t) => apply(convolution, joined(
+      Array.from({ length: before + after + 1 }, (_, k) => rows[t + k - before] || none))));
+    return found.reduce((most, one) => most.map((value, i) => Math.max(value, one[i])));
+  }
+
   /* y<t> of the last layer. */
   read(given, state) {
-    let x = this.x(given, state.e);
+    return this.through(this.x(given, state.e), state);
+  }
+
+  /* The same of what the first layer reads. */
+  through(x, state) {
     for (let k = 0; k < this.layers.length; k++) {
       const layer = this.layers[k];
       const y = advance(layer.scans[0], x, state[k], this.spec.folded && k === 0);
@@ -122,16 +168,19 @@ class Model {
 
   /* ---- whole sequences ---- */
 
-  /* [y<t>] of any layers, in one direction or both, and the last layer's final ones. */
-  over(layers, xs, folded) {
+  /* [y<t>] of any layers, in one direction or both, and the last layer's final ones; `states`
+     receives the final states, layer by layer and side by side. */
+  over(layers, xs, folded, states = []) {
     let final = new Float64Array(0);
     layers.forEach((layer, number) => {
-      const finals = [];
+      const finals = [], kept = [];
+      states.push(kept);
       const sides = layer.scans.map((scan, d) => {
         const state = scan.first.map((part) => part.slice());
         const order = d ? xs.slice().reverse() : xs;
         const ys = order.map((x) => advance(scan, x, state, folded && number === 0).slice());
         finals.push(state[0].slice(0, scan.size));
+        kept.push(state.map((part, k) => part.slice(0, scan.states[k])));
         return d ? ys.reverse() : ys;
       });
       const ys = xs.map((_, t) => joined(sides.map((side) => side[t])));
