@@ -63,7 +63,8 @@ class Browser:
         self.process = subprocess.Popen(
             [CHROMIUM, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
              "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--mute-audio", f"--user-data-dir={self.profile.name}", "about:blank"],
+             "--mute-audio",
+             "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={self.profile.name}", "about:blank"],
             close_fds=False, preexec_fn=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs_in)

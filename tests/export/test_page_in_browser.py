@@ -99,7 +99,7 @@ def test_another_token_is_taken_at_the_cursor(show):
     browser.type("textarea", "The cat was")
     browser.run(f"{AREA}.setSelectionRange(3, 3); {AREA}.dispatchEvent(new Event('select'))")
     browser.wait("document.querySelector('.chances button') !== null")
-    browser.wait("document.body.textContent.includes('At the cursor:')")
+    browser.wait("document.querySelector('main').textContent.includes('At the cursor:')")
     label = browser.run("document.querySelectorAll('.chances .says')[1].textContent")
     browser.run("document.querySelectorAll('.chances button')[1].click()")
     value = browser.run(f"{AREA}.value")
