@@ -230,7 +230,7 @@ def test_tunes_are_drawn_and_played(show):
     browser.type("textarea", "M:6/8\nK:D\n|:d2A f3|[1 D6:|[2 [DF]6|]\n")
     browser.wait("document.querySelectorAll('svg .note').length === 6")
     assert "6 notes, 3 bars, metre 6/8, key D" in text_of(browser)
-    set_to(browser, "Quarter notes", 400)
+    set_to(browser, "Tempo", 400)
     browser.click("Play")
     browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'visible'")
     browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'hidden'")

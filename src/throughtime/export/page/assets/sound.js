@@ -77,7 +77,7 @@ class Music {
     this.about = h('p', { className: 'quiet' });
     this.element = h('section', { className: 'card', 'aria-label': 'Music' },
       this.roll.element, h('div', { className: 'bar' }, this.button,
-        h('div', { className: 'tempo' }, field('Quarter notes a minute', this.tempo))), this.about);
+        h('div', { className: 'tempo' }, field('Tempo (quarters/min)', this.tempo))), this.about);
   }
 
   show(score) {

@@ -232,17 +232,23 @@ class Writing {
     this.write(true);
   }
 
+  /* What a token is called in the list. */
+  name(id) {
+    if (id !== EOS) return this.vocabulary.label(id);
+    return this.spec.line_ends ? '\n' : '(the end)';
+  }
+
   take(id, place) {
     this.save();
     this.text.cut(place);
-    this.ended = false;
+    this.ended = id === this.spec.eos && !this.spec.line_ends;
     this.startedFrom = null;
     this.again.disabled = true;
     this.text.push(id);
     this.area.value = this.text.whole;
     this.area.focus();
     this.area.setSelectionRange(this.text.whole.length, this.text.whole.length);
-    this.say(`Took ${spoken(this.vocabulary.label(id))}.`);
+    this.say(`Took ${spoken(this.name(id))}.`);
     this.settle();
   }
 
@@ -259,6 +265,6 @@ class Writing {
     this.where.textContent = place < this.text.whole.length
       ? 'At the cursor:' : this.text.whole ? 'At the end of the text:' : 'To begin with:';
     this.chances.replaceChildren(...order.map((id, k) =>
-      chanceRow(this.vocabulary.label(id), p[id] / sum, { best: !k, take: () => this.take(id, place) })));
+      chanceRow(this.name(id), p[id] / sum, { best: !k, take: () => this.take(id, place) })));
   }
 }
