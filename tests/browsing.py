@@ -64,7 +64,8 @@ class Browser:
             [CHROMIUM, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
              "--no-first-run", "--disable-background-networking", "--disable-component-update",
              "--mute-audio",
-             "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={self.profile.name}", "about:blank"],
+             "--autoplay-policy=no-user-gesture-required",
+             f"--user-data-dir={self.profile.name}", "about:blank"],
             close_fds=False, preexec_fn=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs_in)
