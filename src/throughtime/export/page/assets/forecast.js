@@ -84,7 +84,7 @@ class Forecasting {
 
 /* A line of what was and one of what comes, with its band where there is one. */
 function plot(past, next, middle) {
-  const width = 760, height = 220, left = 60, all = [...past, ...next.flat()];
+  const width = Math.max(260, Math.min(760, window.innerWidth - 80)), height = 220, left = 60, all = [...past, ...next.flat()];
   const least = Math.min(...all), most = Math.max(...all), T = past.length + next.length;
   const x = (t) => left + (t + 0.5) * (width - left) / T, y = (v) => 8 + (height - 24) * (1 - (v - least) / (most - least || 1));
   const line = (values, from, kind) => svg('polyline', { class: kind, points: values.map((v, t) => `${x(t + from)},${y(v)}`).join(' ') });

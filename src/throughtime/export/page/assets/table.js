@@ -19,11 +19,13 @@ function written(value) {
   return String(Number(value.toPrecision(5)));
 }
 
+const PAINTED = 6; /* columns beyond which squares are painted */
+
 /* A canvas on which lines, one for each of a few columns, or squares of many are drawn. */
 class Pad {
   /* `ranges`: [least, most] of each column; `changed` is called with the rows. */
   constructor(ranges, columns, changed) {
-    Object.assign(this, { ranges, columns, changed, painted: ranges.length > 6, rows: [], column: 0 });
+    Object.assign(this, { ranges, columns, changed, painted: ranges.length > PAINTED, rows: [], column: 0 });
     this.canvas = h('canvas', { className: 'pad', width: 640, height: this.painted ? 480 : 200, 'aria-hidden': 'true' });
     this.steps = number(this.painted ? ranges.length : 60, 1, 2000, 1);
     this.steps.addEventListener('change', () => this.clear());
@@ -41,7 +43,7 @@ class Pad {
   }
 
   clear() {
-    const blank = this.ranges.map(([least, most]) => (this.painted ? Math.max(least, 0) : (least + most) / 2));
+    const blank = this.ranges.map(([least, most]) => (this.painted ? least : (least + most) / 2));
     this.rows = Array.from({ length: Math.round(valueOf(this.steps)) }, () => blank.slice());
     this.draw();
   }
@@ -94,7 +96,9 @@ class Pad {
         this.rows.forEach((row, t) => {
           context.globalAlpha = Math.min(1, Math.max(0, share(row)));
           context.fillStyle = ink;
-          context.fillRect(k * width / this.ranges.length, t * height / T, width / this.ranges.length + 0.5, height / T + 0.5);
+          const x = Math.round(k * width / this.ranges.length), y = Math.round(t * height / T);
+          const right = Math.round((k + 1) * width / this.ranges.length), below = Math.round((t + 1) * height / T);
+          context.fillRect(x, y, right - x, below - y);
         });
         context.globalAlpha = 1;
         return;
@@ -108,10 +112,15 @@ class Pad {
   }
 }
 
-/* Of each column what a pad spans: what training had, three deviations around its mean. */
+/* Of each column what a pad spans: what training had, three deviations around its mean; columns that
+   are painted share one range, from 0 where that is below what they are. */
 function rangesOf(model, size) {
   const { mean, deviation } = model.spec.inputs;
   if (mean === null) return Array.from({ length: size }, () => [-3, 3]);
   const m = model.vector(mean), d = model.vector(deviation);
+  if (size > PAINTED) {
+    const least = m.every((one) => one >= 0) ? 0 : Math.min(...m.map((one, k) => one - 2 * d[k]));
+    return Array.from(m, () => [least, Math.max(...m.map((one, k) => one + 1.5 * d[k]))]);
+  }
   return Array.from(m, (one, k) => [one - 3 * d[k], one + 3 * d[k]]);
 }
