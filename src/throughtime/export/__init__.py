@@ -56,7 +56,7 @@ def write(
     from . import c
 
     one_of("precision", precision, c.PRECISIONS)
-    size = numbers_in(exported) * (1 if precision == "int8" else 4)
+    size = numbers_in(exported) * (4 if precision == "float32" else 1)
     if size > LARGE and not yes:
         raise InputError(
             f"the weights are {size / 2**20:.0f} MB, a file of C three times that, which compilers "

@@ -39,7 +39,7 @@ def lowered(outline: Outline, precision: str = "float32") -> Lowered:
     traces = tuple(tuple(map(traced, layer.scans)) for layer in outline.layers)
     folded = foldable(outline, traces)
     if folded:
-        outline = fold(outline)
+        outline = fold(outline, traces[0][0])
     if precision != "float32":
         outline = rounded(outline, folded, precision)
     return Lowered(outline, traces, folded)
@@ -116,12 +116,13 @@ def foldable(outline: Outline, traces: tuple[tuple[Trace, ...], ...]) -> bool:
     return V * rows <= apart
 
 
-def fold(outline: Outline) -> Outline:
-    """The same model whose table holds W_x x<t>."""
+def fold(outline: Outline, trace: Trace) -> Outline:
+    """The same model whose table holds W_x x<t>, zeros for gates that do not read x."""
     assert isinstance(outline.inputs, Tokens)
     first = outline.layers[0]
     scan = first.scans[0]
-    table = outline.inputs.table @ scan.W_x.T
+    read = np.isin(np.arange(len(scan.W_x)) // scan.n, trace.gates[: trace.inputs])
+    table = outline.inputs.table @ np.where(read[:, None], scan.W_x, 0.0).T
     there = replace(scan, W_x=np.eye(len(scan.W_x)))
     layers = (replace(first, scans=(there,)), *outline.layers[1:])
     return replace(outline, inputs=Tokens(table), layers=layers, tied=False)

@@ -122,10 +122,10 @@ class Reference:
         spelling = self.outline.spelling
         assert spelling is not None
         table = spelling.table.astype(self.dtype)
-        if not len(characters):
-            return np.zeros(spelling.size, self.dtype)
         if spelling.layer is None:
             assert spelling.convolution is not None
+            if not len(characters):
+                return np.zeros(spelling.size, self.dtype)
             before, after = spelling.around
             rows = np.pad(table[list(characters)], ((before, after), (0, 0)))
             width = before + after + 1
@@ -215,6 +215,10 @@ class Reference:
         assert pool.keys is not None
         assert pool.query is not None
         scores = np.array([self.dot(pool.query, self.apply(pool.keys, row)) for row in y])
+        return self.attended(scores, y)
+
+    def attended(self, scores: Array, y: Array) -> Array:
+        """Attention's pooling by the scores of steps."""
         return self.weighted(scores, y)
 
     def dot(self, a: Array, b: Array) -> Array:

@@ -30,7 +30,7 @@ from ..models.classifier import Classifier
 from .classified import TextSource
 from .endings import Ends
 from .example_task import Encoded, ExampleTask
-from .exported import Exported, tell_plain
+from .exported import Exported, mixed, tell_plain
 from .numeric import NumberSource
 from .origin import Origin
 from .streams import NumberStream
@@ -289,11 +289,16 @@ class Classification(ExampleTask):
         longest = self.config.data.max_length
         if isinstance(self.source, TextSource):
             tell_plain(self.source.reader)
-            return Exported(outline, "label", self.source.vocabulary, labels, longest=longest)
+            source = self.source
+            return Exported(
+                outline, "label", source.vocabulary, labels, longest=longest,
+                calibration=lambda: mixed(source.encode(self.raw_to_learn())),
+            )  # fmt: skip
         outline = self.source.exported(outline)
         return Exported(
-            outline, "label", labels=labels, columns=self.source.columns, longest=longest
-        )
+            outline, "label", labels=labels, columns=self.source.columns, longest=longest,
+            calibration=lambda: mixed([r.content for r in self.raw_to_learn()]),
+        )  # fmt: skip
 
     def evaluate(
         self,

@@ -231,6 +231,12 @@ class ExampleTask(Task):
             return self.split(self.read(self.config.train))[1]
         return self.read_more(data or self.config.valid, options)
 
+    def raw_to_learn(self) -> Any:
+        """The training examples of the run's own files."""
+        self.left_out.clear()
+        examples = self.read(self.config.train)
+        return examples if self.config.valid else self.split(examples)[0]
+
     @staticmethod
     def refuse_without_data(data: list[str] | None, options: Any) -> None:
         """Raise `InputError` for options that say how files are read, where there are none."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,6 +51,9 @@ class Exported:
     others: tuple[np.ndarray, np.ndarray] | None = None
     calendar: Sequence[float] = ()
     step: float = 0.0
+    calibration: Callable[[], Iterable[Any]] | None = None
+    """Sequences of the data that the run knows, as the reference reads them; `InputError` where the
+    files are gone."""
     joins: str = ""
     """What stands between the words of a text that is written."""
     beginning: Sequence[int] = ()
@@ -69,3 +72,8 @@ def tell_plain(reader: Vocabulary | Spelling) -> None:
     """Warn where what is exported reads unknown words otherwise than the run does."""
     if isinstance(reader, Spelling):
         terminal.warn("what is exported reads all unknown words alike, as <unk>, without affixes.")
+
+
+def mixed(sequences: Any) -> list[Any]:
+    """Sequences in a fixed order that no file decides."""
+    return [sequences[i] for i in np.random.default_rng(0).permutation(len(sequences))]

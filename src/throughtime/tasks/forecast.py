@@ -386,7 +386,8 @@ class Forecast(ExampleTask):
 
     def exported(self, model: Forecaster) -> Exported:
         """What an exporter writes."""
-        return self.learned.exported(model.outline(), self.config.data)
+        found = self.learned.exported(model.outline(), self.config.data)
+        return replace(found, calibration=lambda: self.encode(self.raw_to_learn()).one_by_one())
 
     def stream(self, model: Forecaster) -> ForecastStream:
         """The next values, after each step from the first whole window on."""

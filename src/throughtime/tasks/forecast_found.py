@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..data.windows import Windows
 from ..metrics.forecasts import Bands, Errors
+from .exported import mixed
 from .task import Evaluation, aligned, figures
 
 
@@ -21,6 +23,12 @@ class ScaledWindows(Windows):
     def errors_by(self, some: np.ndarray) -> dict[str, np.ndarray]:
         """Deviation and naive error [B, k]."""
         return {name: values[self.of[some]] for name, values in self.about.items()}
+
+    def one_by_one(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What is read of each window, and known of its steps and those to come, in mixed order."""
+        for i in mixed(range(len(self))):
+            past, known, *_ = self.pad(np.array([i]))
+            yield past[: self.window, 0].numpy(), known[:, 0].numpy()
 
 
 @dataclass

@@ -347,6 +347,7 @@ class Language(Task):
             eos=EOS if has_eos else None,
             line_ends=data.eos == "line",
             beginning=self.beginning(),
+            calibration=lambda: [self.encoded(self.texts(quiet=True)[0], quiet=True).ids],
         )
 
     def score_texts(

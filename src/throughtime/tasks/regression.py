@@ -27,7 +27,7 @@ from ..layers.outline import Affine
 from ..models.regressor import Regressor
 from .endings import Ends
 from .example_task import Encoded, ExampleTask
-from .exported import Exported
+from .exported import Exported, mixed
 from .numeric import NumberSource
 from .streams import NumberStream, Stream
 from .task import Evaluation, Prediction, Score, aligned, figures
@@ -292,6 +292,7 @@ class Regression(ExampleTask):
         return Exported(
             replace(outline, outputs=(*maps, last)), "numbers", labels=self.names,
             columns=self.source.columns, quantiles=tuple(quantiles),
+            calibration=lambda: mixed([r.content for r in self.raw_to_learn()]),
         )  # fmt: skip
 
     def stream(self, model: Regressor) -> Stream:

@@ -26,7 +26,7 @@ from ..metrics.classification import Measured, by_class, measure
 from ..models.step_tagger import Steps, StepTagger
 from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
-from .exported import Exported
+from .exported import Exported, mixed
 from .numeric import NumberSource
 from .origin import Origin
 from .streams import NumberStream, Stream
@@ -290,7 +290,11 @@ class StepTagging(ExampleTask):
     def exported(self, model: StepTagger) -> Exported:
         """What an exporter writes."""
         outline = self.source.exported(model.outline())
-        return Exported(outline, "tag", labels=self.labels.names, columns=self.source.columns)
+        size = self.source.size
+        return Exported(
+            outline, "tag", labels=self.labels.names, columns=self.source.columns,
+            calibration=lambda: mixed([r.content[:, :size] for r in self.raw_to_learn()]),
+        )  # fmt: skip
 
     def stream(self, model: StepTagger) -> Stream:
         """The label of each step."""

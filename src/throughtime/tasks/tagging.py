@@ -40,7 +40,7 @@ from ..layers.mode import evaluating
 from ..models.tagger import Tagger
 from .endings import Ends
 from .example_task import Encoded, ExampleTask, at
-from .exported import Exported, tell_plain
+from .exported import Exported, mixed, tell_plain
 from .origin import Origin
 from .tagged import TaggerEvaluation, Tags, Truth, numbers
 from .task import Prediction, Score
@@ -331,7 +331,19 @@ class Tagging(ExampleTask):
         """What an exporter writes."""
         tell_plain(self.reader)
         labels = self.tags.labels.names
-        return Exported(model.outline(), "tag", self.words, labels, characters=self.characters)
+
+        def given() -> list[Any]:
+            found = mixed(self.raw_to_learn())
+            ids = (self.words.encode_tokens(one.words).tolist() for one in found)
+            if model.characters is None:
+                return list(ids)
+            spelled = ([self.characters.encode(w).tolist() for w in one.words] for one in found)
+            return [list(zip(*both)) for both in zip(ids, spelled)]
+
+        return Exported(
+            model.outline(), "tag", self.words, labels, characters=self.characters,
+            calibration=given,
+        )  # fmt: skip
 
     def predict(
         self, model: Tagger, inputs: Inputs, options: TaggingOptions

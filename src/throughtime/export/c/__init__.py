@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...tasks.exported import Exported
 from ..lowering import lowered
@@ -25,11 +26,13 @@ from . import (
     vocabulary,
 )  # fmt: skip
 from .arrays import TILE, Arrays
+from .calibration import calibrated
+from .integers import making as exact
 from .package import CMAKE, measured, properties
 from .room import Room
 from .steps import Steps
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "int8", "int8-full")
 
 HEADER = """/* {what}.
 
@@ -59,7 +62,7 @@ SOURCE = """/* {what}. NAME.h says how it is used; -DNAME_LIBM takes functions f
 
 #include <stddef.h>
 {include}
-#define NAME_TILE {tile} /* rows that stand together in a matrix */
+{integers}#define NAME_TILE {tile} /* rows that stand together in a matrix */
 #ifndef NAME_BLOCK /* sums that are held at a time: as many as there are registers for */
 #if defined(__arm__) && !defined(__ARM_NEON)
 #define NAME_BLOCK 8
@@ -75,6 +78,17 @@ SOURCE = """/* {what}. NAME.h says how it is used; -DNAME_LIBM takes functions f
 /* ---- the model ------------------------------------------------------------------------------ */
 
 {body}"""
+
+INTEGERS = """
+/* Every operation on floats rounds once: the same bits everywhere. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+#define NAME_WIDEST {widest} /* columns of the widest matrix */
+"""
 
 README = """# {name}
 
@@ -97,10 +111,14 @@ cc -O3 -std=c99 -Isrc src/{name}.c test/{name}_test.c -lm -o {name}_test && ./{n
 
 {products:,} multiplications and additions a step. {cells}
 {measured}
-Arithmetic is float32; functions are the file's own (`-D{upper}_LIBM`: those of math.h). Compilers
+{arithmetic} Functions are the file's own (`-D{upper}_LIBM`: those of math.h). Compilers
 make vectors of the products without -ffast-math; on a desktop -O3 -march=native -ffp-contract=fast.
 `-D{upper}_BLOCK=8` keeps fewer sums at a time, for processors with few registers.
 """
+
+FULL = """Products are of integers, int8 by int8 in int32; what lies between them, and the states,
+is float32. What an integer of an activation stands for was found on {found_on}. The test's outputs
+are equal to the last bit (without `_LIBM`)."""
 
 MEASURED = """
 Compiled with arm-none-eabi-gcc, in bytes; stack is the deepest single function's:
@@ -127,8 +145,13 @@ def files(
 ) -> dict[str, str]:
     """The files of a folder by their paths; `measures`: compiled, to tell how large they are."""
     model = lowered(exported.outline, precision)
+    exported = replace(exported, outline=model.outline)
     test = recorded.language if exported.says == "token" else programs.program
-    arrays = Arrays(precision)
+    ranges, making, bound, found_on = None, Reference, recorded.BOUND, ""
+    if precision == "int8-full":
+        ranges, found_on = calibrated(exported, model)
+        making, bound = exact(model, ranges), 0.0
+    arrays = Arrays(precision, ranges)
     steps = Steps(model, arrays)
     room = ROOMS[exported.says](exported, steps)
     streams = not exported.outline.bidirectional and exported.outline.chain is None
@@ -146,11 +169,12 @@ def files(
             what=what,
             include='\n#include "NAME_vocabulary.h"\n' + uses_math if v else uses_math,
             tile=TILE,
+            integers=INTEGERS.format(widest=arrays.widest) if ranges is not None else "",
             kit=code,
             arrays="\n\n".join(arrays.texts),
             body=body,
         ),
-        "test/NAME_test.c": test(exported, model, Reference, recorded.BOUND),
+        "test/NAME_test.c": test(exported, model, making, bound),
         "CMakeLists.txt": CMAKE,
         "library.properties": properties(what),
     }
@@ -160,8 +184,11 @@ def files(
         text = vocabulary.header(v, exported.characters, vocabulary.of_target(more))
         found[f"src/{name}_vocabulary.h"] = renamed(text, name, strings=True)
     rows = measured(found, name) if measures else []
+    arithmetic = "Arithmetic is float32."
+    if ranges is not None:
+        arithmetic = FULL.format(found_on=found_on)
     found["README.md"] = README.format(
-        name=name, upper=name.upper(), what=what, **facts, each=room.each,
+        name=name, upper=name.upper(), what=what, **facts, each=room.each, arithmetic=arithmetic,
         vocabulary_file=f", `src/{name}_vocabulary.h`" if v else "",
         measured=MEASURED + "\n".join(rows) + "\n" if rows else "",
     )  # fmt: skip

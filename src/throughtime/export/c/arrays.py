@@ -9,6 +9,7 @@ import numpy as np
 
 from ...layers.outline import Array
 from ..lowering import integers, scales
+from .quantising import Ranges, per, row_scales
 
 TILE = 32
 """Rows of a product that are summed up side by side: as many numbers stand together, column by
@@ -27,8 +28,11 @@ class Matrix:
 class Arrays:
     """What the constants are; the same numbers stand there once."""
 
-    def __init__(self, precision: str) -> None:
-        self.int8 = precision == "int8"
+    def __init__(self, precision: str, ranges: Ranges | None = None) -> None:
+        """`ranges`: of products of integers, what they take."""
+        self.int8, self.ranges = precision != "float32", ranges
+        self.widest = 1
+        """Columns of the widest matrix."""
         self.known: dict[tuple[str, bytes], str] = {}
         self.texts: list[str] = []
         self.bytes = 0
@@ -40,10 +44,18 @@ class Arrays:
     def matrix(self, W: Array) -> Matrix:
         """Tiles of rows, each column by column."""
         rows, columns = W.shape
+        self.widest = max(self.widest, columns)
+        if self.ranges is not None:
+            largest = self.ranges.get(W.tobytes(), 0.0)
+            q, by_row = self.signed(tiled(integers(W))), self.vector(row_scales(W, largest))
+            return Matrix(f"{q}, {by_row}, {float(per(largest))!r}f", rows, columns)
+        return Matrix(self.tiles(W), rows, columns)
+
+    def tiles(self, W: Array) -> str:
+        """The same as `name_look_up_tiled` takes it."""
         if self.int8:
-            q = self.signed(tiled(integers(W)))
-            return Matrix(f"{q}, {self.vector(scales(W))}", rows, columns)
-        return Matrix(self.vector(tiled(W)), rows, columns)
+            return f"{self.signed(tiled(integers(W)))}, {self.vector(scales(W))}"
+        return self.vector(tiled(W))
 
     def table(self, W: Array) -> Matrix:
         """Row by row, for looking up."""

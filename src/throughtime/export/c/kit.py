@@ -46,6 +46,40 @@ PRODUCTS = {
         end_rest="+= sum[i] * scale[r + i]",
     ),
 }  # fmt: skip
+PRODUCTS["int8-full"] = """
+/* y += W x by integers: x becomes integers of -127 to 127, `per` of them a unit, and the sums of
+   their products are exact, in whatever order. NAME_BLOCK sums are held at a time. */
+static void name_product(float *y, const signed char *w, const float *scale, float per,
+                         const float *x, int rows, int columns) {
+    signed char q[NAME_WIDEST];
+    int r = 0, k, i, b;
+    for (k = 0; k < columns; k++) {
+        float v = x[k] * per;
+        v = v > -127.0f ? (v < 127.0f ? v : 127.0f) : -127.0f;
+        q[k] = (signed char)((v + 12582912.0f) - 12582912.0f); /* 1.5 * 2^23 rounds */
+    }
+    for (; r + NAME_TILE <= rows; r += NAME_TILE, w += NAME_TILE * columns) {
+        for (b = 0; b < NAME_TILE; b += NAME_BLOCK) {
+            int32_t sum[NAME_BLOCK];
+            for (i = 0; i < NAME_BLOCK; i++) sum[i] = 0;
+            for (k = 0; k < columns; k++) {
+                const int32_t v = q[k];
+                const signed char *column = w + k * NAME_TILE + b;
+                for (i = 0; i < NAME_BLOCK; i++) sum[i] += column[i] * v;
+            }
+            for (i = 0; i < NAME_BLOCK; i++) y[r + b + i] += (float)sum[i] * scale[r + b + i];
+        }
+    }
+    if (r < rows) {
+        const int rest = rows - r;
+        int32_t sum[NAME_TILE];
+        for (i = 0; i < rest; i++) sum[i] = 0;
+        for (k = 0; k < columns; k++)
+            for (i = 0; i < rest; i++) sum[i] += w[k * rest + i] * (int32_t)q[k];
+        for (i = 0; i < rest; i++) y[r + i] += (float)sum[i] * scale[r + i];
+    }
+}
+"""
 """By the precision of the weights."""
 
 LOOKUPS = {
@@ -189,7 +223,7 @@ def functions(text: str, precision: str) -> str:
     if "name_product(" in text:
         parts.append(PRODUCTS[precision])
     if "name_look_up" in text:
-        tables = LOOKUPS[precision].split("/* The same")
+        tables = LOOKUPS[precision.removesuffix("-full")].split("/* The same")
         parts.append(tables[0] if "name_look_up(" in text else "")
         parts.append("/* The same" + tables[1] if "name_look_up_tiled(" in text else "")
     own = [name for name in names if name in LIBRARY]

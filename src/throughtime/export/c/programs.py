@@ -295,11 +295,13 @@ def forecasted(exported: Exported, model: Lowered, making: Making) -> Recorded:
     days = 20000.0 + np.arange(WINDOWS) * 1.25
     right = []
     for i in range(WINDOWS):
-        center, unit = scales[of[i]]
-        window, features = windows[i].copy(), known[i]
+        reference = making(model.outline)
+        kind = reference.dtype
+        center, unit = (part.astype(kind) for part in scales[of[i]])
+        window, features = windows[i].astype(kind), known[i].astype(kind)
         window[:, :k] = (window[:, :k] - center) / unit
         if others is not None and len(others[0]):
-            mean, deviation = others
+            mean, deviation = (part.astype(kind) for part in others)
             window[:, k:] = (window[:, k:] - mean[: about.observed]) / deviation[: about.observed]
             features = (features - mean[about.observed :]) / deviation[about.observed :]
         turns = [
@@ -307,8 +309,8 @@ def forecasted(exported: Exported, model: Lowered, making: Making) -> Recorded:
             for period in exported.calendar
         ]
         waves = [f(turn) for turn in turns for f in (np.sin, np.cos)]
-        features = np.concatenate([features, *(wave[:, None] for wave in waves)], 1)
-        made = forecast(making(model.outline), window, features)
+        columns = [wave[:, None].astype(kind) for wave in waves]
+        made = forecast(reference, window, np.concatenate([features, *columns], 1))
         right.append((made * unit[:, None] + center[:, None]).ravel())
     given = "series[k], " * (len(scales) > 1) + "days[k], " * bool(exported.calendar)
     given += f"windows + k * {windows[0].size}, "

@@ -88,7 +88,7 @@ def written(
         logits = reference.step(tokens[t])
         outputs.append(logits)
         if t + 1 >= len(tokens):
-            allowed = logits.copy()
+            allowed = logits.astype(np.float64)
             allowed[never] = -np.inf
             p = np.exp(allowed - allowed.max())
             tokens.append(int(random.choice(len(p), p=p / p.sum())))

@@ -34,7 +34,8 @@ class Steps:
         inputs = self.outline.inputs
         if isinstance(inputs, Tokens):
             if self.outline.tied:
-                self.table = self.arrays.matrix(self.outline.outputs[-1].W)
+                W = self.outline.outputs[-1].W
+                self.table = Matrix(self.arrays.tiles(W), *W.shape)
             elif self.model.folded:
                 self.table = self.arrays.table(self.by_slot(inputs.table))
             else:
