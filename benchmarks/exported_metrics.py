@@ -21,7 +21,7 @@ import throughtime as tt
 from throughtime.config.forecast import ForecastScoringOptions
 
 FLAGS = ("-std=c99", "-O2", "-march=native", "-shared", "-fPIC")
-MOST = 60_000
+MOST = 30_000
 PRECISIONS = ("float32", "int8", "int8-full")
 
 

@@ -76,6 +76,23 @@ def precise(model, dtype=torch.float64):
     return model
 
 
+ARM = "arm-none-eabi-gcc"
+needs_arm = pytest.mark.skipif(
+    not (shutil.which(ARM) and shutil.which("qemu-arm")), reason=f"needs {ARM} and qemu-arm"
+)
+
+
+def ran_on_arm(folder):
+    """What the test program says on an ARM processor, which qemu-arm plays."""
+    core = ["-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-mfloat-abi=hard", "--specs=rdimon.specs"]
+    files = ["-Isrc", "src/m.c", "test/m_test.c", "-o", "t.elf", "-lm"]
+    subprocess.run([ARM, *core, "-O2", "-std=c99", *files], cwd=folder, check=True)
+    command = ["qemu-arm", "-cpu", "cortex-a7", folder / "t.elf"]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return said.stdout
+
+
 def put(files, folder):
     for path, text in files.items():
         target = Path(folder, path)

@@ -18,9 +18,11 @@ from exporting import (
     Text,
     compiled,
     language,
+    needs_arm,
     needs_gcc,
     off,
     outputs,
+    ran_on_arm,
     vocabulary,
     written,
 )
@@ -270,15 +272,7 @@ def test_a_character_model_fits_a_microcontroller(tmp_path):
         assert stack <= 2048
 
 
-ARM = ("arm-linux-gnueabihf-gcc", "qemu-arm")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not all(map(shutil.which, ARM)), reason=f"needs {' and '.join(ARM)}")
-def test_the_program_agrees_on_arm(tmp_path):
-    _, exported = language(tt.GRU(), hidden_size=40)
-    folder = written(exported, tmp_path)
-    command = [ARM[0], "-static", "-O2", "-std=c99", "-Isrc", "src/m.c", "test/m_test.c", "-o", "t"]
-    subprocess.run([*command, "-lm"], cwd=folder, check=True)
-    said = subprocess.run([ARM[1], folder / "t"], capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout
+@needs_arm
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_program_agrees_on_arm(precision, tmp_path):
+    assert "largest error" in ran_on_arm(written(language(tt.GRU())[1], tmp_path, precision))

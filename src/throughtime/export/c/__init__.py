@@ -112,13 +112,13 @@ cc -O3 -std=c99 -Isrc src/{name}.c test/{name}_test.c -lm -o {name}_test && ./{n
 {products:,} multiplications and additions a step. {cells}
 {measured}
 {arithmetic} Functions are the file's own (`-D{upper}_LIBM`: those of math.h). Compilers
-make vectors of the products without -ffast-math; on a desktop -O3 -march=native -ffp-contract=fast.
+make vectors of the products without -ffast-math; on a desktop -O3 -march=native{contract}.
 `-D{upper}_BLOCK=8` keeps fewer sums at a time, for processors with few registers.
 """
 
 FULL = """Products are of integers, int8 by int8 in int32; what lies between them, and the states,
 is float32. What an integer of an activation stands for was found on {found_on}. The test's outputs
-are equal to the last bit (without `_LIBM`)."""
+are equal to the last bit, but with `_LIBM` or Clang's -ffp-contract=fast."""
 
 MEASURED = """
 Compiled with arm-none-eabi-gcc, in bytes; stack is the deepest single function's:
@@ -175,7 +175,7 @@ def files(
             body=body,
         ),
         "test/NAME_test.c": test(exported, model, making, bound),
-        "CMakeLists.txt": CMAKE,
+        "CMakeLists.txt": CMAKE.replace("=fast", "=off") if ranges is not None else CMAKE,
         "library.properties": properties(what),
     }
     found = {renamed(path, name): renamed(text, name) for path, text in made.items()}
@@ -188,7 +188,8 @@ def files(
     if ranges is not None:
         arithmetic = FULL.format(found_on=found_on)
     found["README.md"] = README.format(
-        name=name, upper=name.upper(), what=what, **facts, each=room.each, arithmetic=arithmetic,
+        name=name, upper=name.upper(), what=what, **facts, each=room.each,
+        contract="" if ranges is not None else " -ffp-contract=fast", arithmetic=arithmetic,
         vocabulary_file=f", `src/{name}_vocabulary.h`" if v else "",
         measured=MEASURED + "\n".join(rows) + "\n" if rows else "",
     )  # fmt: skip

@@ -14,7 +14,6 @@ add_library(name STATIC src/NAME.c)
 target_include_directories(name PUBLIC src)
 set_target_properties(name PROPERTIES C_STANDARD 99)
 if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-  # one rounding for a product and its sum where the processor has that
   target_compile_options(name PRIVATE -O3 -ffp-contract=fast)
   find_library(NAME_LIBM m)
   if(NAME_LIBM)
