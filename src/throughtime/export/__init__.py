@@ -48,7 +48,6 @@ def write(
         from . import onnx
 
         plain(exported)
-
         one_of("precision", precision, onnx.PRECISIONS)
         one_of("form", form, ("step",))
         put(folder, onnx.files(exported, name, precision, what))

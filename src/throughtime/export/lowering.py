@@ -137,7 +137,7 @@ TABLES = {Tokens: ("table",), Spelling: ("table",), Writer: ("table",), Scores: 
 def rounded(outline: Outline, folded: bool, precision: str = "int8") -> Outline:
     """Matrices as they are stored: in float16, or as int8 times a scale for each row; vectors as
     they are."""
-    found = stored(outline, STORED[precision])
+    found = stored(outline, STORED[precision.removesuffix("-full")])
     if folded:  # what stands for W_x is no weight
         first, *others = found.layers
         scan = replace(first.scans[0], W_x=outline.layers[0].scans[0].W_x)
