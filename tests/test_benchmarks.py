@@ -104,6 +104,14 @@ def test_language_runs(benchmark, tmp_path, monkeypatch, capsys):
     assert "random words" in capsys.readouterr().out
 
 
+def test_tables_runs(benchmark, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tables.py", "--megabytes", "1", "--what", "speed", "memory"])
+    benchmark("tables").main()
+    out = capsys.readouterr().out
+    assert "MB/s" in out
+    assert "GB at most" in out
+
+
 def test_tasks_runs(benchmark, monkeypatch, capsys):
     tasks = benchmark("tasks")
     rows = [name for name, row in tasks.ROWS.items() if row.task == "classify"]
