@@ -364,6 +364,15 @@ def test_bad_series_are_told_by_name_and_time(configure, tmp_path, name):
         prepared(configure(path))
 
 
+def test_a_column_of_texts_is_told_with_the_settings_that_a_forecast_has(configure, tmp_path):
+    path = wide(tmp_path, 60)
+    text = (tmp_path / "wide.csv").read_text().replace("0.000000", "abc", 1)
+    (tmp_path / "wide.csv").write_text(text)
+    with pytest.raises(tt.InputError, match=r"'abc'.*--data\.target NAME") as caught:
+        prepared(configure(path))
+    assert "features" not in str(caught.value)
+
+
 def test_constant_series_and_gaps_are_told(configure, capsys, tmp_path):
     path = wide(tmp_path, a=np.full(200, 3.0))
     prepared(configure(path))

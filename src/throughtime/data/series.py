@@ -31,6 +31,9 @@ MISSING_ADVICE = (
     "a mark), forward or mean."
 )
 
+ADVICE = " --data.target NAME … are what is forecast, --data.static what is said of a series."
+"""Of a column that is none of numbers."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -154,7 +157,7 @@ def take(found: dict[tuple[str, str], Read], rows: Rows, columns: SeriesColumns,
     columns.settle(rows)
     if not len(rows):
         return
-    values = np.stack([rows.numbers(column) for column in columns.numbers], 1)
+    values = np.stack([rows.numbers(column, ADVICE) for column in columns.numbers], 1)
     stamps = None
     if columns.time != "none":
         stamps = stamps_of(rows, columns.time, dates=columns.is_date)

@@ -38,6 +38,7 @@ class Rows:
     ) -> None:
         self.names, self.columns = names, columns
         self.source, self.lines = source, lines
+        self.advice = ADVICE
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -55,16 +56,16 @@ class Rows:
             )
         return self.columns[self.names.index(name)]
 
-    def numbers(self, name: str) -> np.ndarray:
+    def numbers(self, name: str, advice: str | None = None) -> np.ndarray:
         """A column as float64 [R], NaN where there is no value.
 
         `InputError` names the place of what is no number, or none that 32 bits can hold.
         """
-        cells = self.column(name)
+        cells, self.advice = self.column(name), ADVICE if advice is None else advice
         if isinstance(cells, np.ndarray):
             if cells.dtype.kind not in "fiub":
                 raise InputError(
-                    f"{self.source}: column {name!r} holds {cells.dtype}, not numbers.{ADVICE}"
+                    f"{self.source}: column {name!r} holds {cells.dtype}, not numbers.{self.advice}"
                 )
             found = cells.astype(np.float64)
         else:
@@ -95,7 +96,9 @@ class Rows:
         except ValueError:
             large = False
         what = f"too large, beyond ±{LARGEST:.1e}" if large else "expected a number"
-        return InputError(f"{self.where(i)}: column {name!r}: {what}, got {text[:80]!r}.{ADVICE}")
+        return InputError(
+            f"{self.where(i)}: column {name!r}: {what}, got {text[:80]!r}.{self.advice}"
+        )
 
     def texts(self, name: str) -> Sequence[str]:
         """A column as texts; of numbers, whole ones without a point."""
