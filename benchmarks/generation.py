@@ -1,6 +1,6 @@
 """Writing: at batch 1 against a bare torch.nn.LSTM loop over the same weights, and 64 at once.
 
-    python benchmarks/generation.py [--rounds 5] [--section alone|beside]
+    python benchmarks/generation.py [--rounds 5] [--section alone|beside] [--torch-defaults]
 
 alone: characters/s of one text. Both sides draw from the softmax by chance and turn ids into
 characters; ours freezes and packs its weights for each text anew, as `Run.generate` does.
@@ -21,7 +21,6 @@ from torch import nn
 import throughtime as tt
 from throughtime.config import ModelConfig
 from throughtime.decoding import Sampling, Start, writer_of
-from throughtime.ground import machine
 from throughtime.layers.mode import frozen
 from throughtime.models.language import LanguageModel
 
@@ -74,8 +73,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--section", choices=("alone", "beside"))
+    parser.add_argument(timing.TORCH_DEFAULTS, action="store_true")
     options = parser.parse_args()
-    machine.prepare(None)
+    timing.prepare(None)
     timing.say_environment()
     if options.section != "beside":
         alone(options.rounds)
@@ -105,14 +105,15 @@ def beside(rounds: int) -> None:
         starts = [Start([0], k) for k in range(TEXTS)]
 
         def at_once(model: LanguageModel = model, starts: list[Start] = starts) -> list[str]:
-            return written(model, starts, TEXT)
+            return drawn(model, starts, TEXT)
 
         def one_by_one(model: LanguageModel = model, starts: list[Start] = starts) -> list[str]:
-            return [written(model, [start], TEXT)[0] for start in starts]
+            return [drawn(model, [start], TEXT)[0] for start in starts]
 
-        assert at_once() == one_by_one()  # the same texts, to the bit
         sides = {"at once": at_once, "one by one": one_by_one}
-        times = timing.take_turns(sides, 0.0, least=rounds, warm=0)
+        with frozen(model):  # weights are packed once for both
+            assert at_once() == one_by_one()  # the same texts, to the bit
+            times = timing.take_turns(sides, 0.0, least=rounds, warm=0)
         a, b = (TEXTS * TEXT / times.median(name) for name in sides)
         ratio = times.ratio("one by one", "at once")
         print(f"{f'{layers}, {n}':>10} {a:>11,.0f} {b:>11,.0f} {ratio:>7.2f} {bar:>5}")
@@ -133,9 +134,16 @@ def written(
 ) -> list[str]:
     """Texts of so many characters, as `Run.generate` writes them."""
     with frozen(model, weights):
-        writer = writer_of(model, starts, sampling or Sampling(), 1, limit=length)
-        rows = zip(*(writer.step() for _ in range(length)))
-        return ["".join(LETTERS[token] for token in row) for row in rows]
+        return drawn(model, starts, length, sampling)
+
+
+def drawn(
+    model: LanguageModel, starts: list[Start], length: int, sampling: Sampling | None = None
+) -> list[str]:
+    """The same of a model that is frozen."""
+    writer = writer_of(model, starts, sampling or Sampling(), 1, limit=length)
+    rows = zip(*(writer.step() for _ in range(length)))
+    return ["".join(LETTERS[token] for token in row) for row in rows]
 
 
 def against_bare(

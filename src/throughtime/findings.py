@@ -37,6 +37,7 @@ def doctor(cell: str | None = None, gpu: str | None = None) -> list[tuple[str, s
         ("triton", installed("triton", "it comes with torch's builds for CUDA")),
         ("mps", mps()),
         ("compiler", compiler()),
+        ("native writing", compiled_or_not()),
         ("tensorboard", installed("tensorboard")),
         ("cache", f"{cache_folder()} ({folder_size(cache_folder()) / 2**20:.1f} MiB)"),
     ]
@@ -62,6 +63,15 @@ def compiler() -> str:
         return " ".join(needed_compiler())
     except BuildFailed as error:
         return str(error)
+
+
+def compiled_or_not() -> str:
+    """Whether `generate` writes in native code, or why it does not."""
+    try:
+        needed_compiler()
+    except BuildFailed as error:
+        return f"no: {error}"
+    return "runs: any compiled cell on the CPU, with a full softmax (Run.why_not_native)"
 
 
 def tiles() -> str:

@@ -69,7 +69,8 @@ class NativeWriter:
         self.engine, self.tops = engine, tops
         self.rows = list(range(len(starts)))  # whose texts are still written
         self.likely: list[Likely] = []
-        self.coming: list[deque[tuple[int, Likely | None]]] = [deque() for _ in starts]
+        self.coming: list[deque[int]] = [deque() for _ in starts]
+        self.likely_coming: list[deque[Likely]] = [deque() for _ in starts]
         self.drawing, self.added = drawing_of(sampling, seed, engine)
         self.limits = np.full(len(starts), 2**62 if limit is None else limit)
         B = len(starts)
@@ -96,10 +97,9 @@ class NativeWriter:
         coming = [self.coming[row] for row in self.rows]
         while not all(coming):
             self._write()
-        found = [row.popleft() for row in coming]
         if self.tops is not None:
-            self.likely = [likely for _, likely in found if likely is not None]
-        return [token for token, _ in found]
+            self.likely = [self.likely_coming[row].popleft() for row in self.rows]
+        return [row.popleft() for row in coming]
 
     def keep(self, which: Collection[int]) -> None:
         """Write on only those places of `rows`."""
@@ -121,14 +121,12 @@ class NativeWriter:
         if any(native["ended"][ahead == 0] == NUMBERS_ENDED):
             raise NO_NUMBERS
         for row, made in zip(self.rows, native["made"].tolist()):
-            tokens = self.written[row, :made].tolist()
-            likely: Any = [None] * made
+            self.coming[row].extend(self.written[row, :made].tolist())
             if self.tops is not None:
                 probable = self.chosen[row, :made].tolist()
                 ids, theirs = self.top[row, :made].tolist(), self.top_chosen[row, :made].tolist()
                 others = (list(zip(*one)) for one in zip(ids, theirs))
-                likely = [Likely(*one) for one in zip(probable, others)]
-            self.coming[row].extend(zip(tokens, likely))
+                self.likely_coming[row].extend(map(Likely, probable, others))
             self.limits[row] -= made
 
 

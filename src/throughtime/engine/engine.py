@@ -84,7 +84,7 @@ class Engine:
     ) -> None:
         self.library, self.frozen, self.extra = library, frozen, parts.extra
         self.dtype, self.tokens = frozen.dtype, len(parts.maps[-1].b)
-        packing = self.packing = Packing(library.lanes, library.chunk)
+        packing = self.packing = Packing(library)
         self.table = table = parts.table.detach()
         self.layers = (Layer * len(evens))()
         at, self.parts = 0, list[tuple[int, int]]()  # where each part stands in a slot; its numbers
@@ -122,7 +122,6 @@ class Engine:
         W, b = one.W.detach(), one.b.detach()
         whole = self.packing.lanes * self.packing.chunk
         matrix = self.packing.matrix(W, "float32")
-        matrix.vectors = -(-len(W) // whole) * self.packing.chunk
         bias = self.packing.at(F.pad(b, (0, -len(b) % whole)))
         return MapStruct(matrix, bias, len(W), THEN[one.then])
 

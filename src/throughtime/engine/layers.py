@@ -52,7 +52,8 @@ def why_not(frozen: Frozen) -> str | None:
 class Even(NamedTuple):
     """A layer's program, its weights as that reads them, and the sizes of the parts of its state.
 
-    `masks` are what it reads beside x; `told` the first line of the program.
+    `masks` are what it reads beside x; `told` the first line of the program; `derives`: the
+    matrices are made from the parameters.
     """
 
     program: str
@@ -61,18 +62,21 @@ class Even(NamedTuple):
     sizes: tuple[int, ...]
     masks: list[Tensor]
     told: dict[str, Any]
+    derives: bool
 
     @classmethod
     def of(cls, cell: Cell, w: Weights, sizes: Sequence[int]) -> Even:
         """Weights derived, and padded where parts differ in size."""
-        program, w, masks = program_of(cell, w), derived(cell, w), []
+        program, derives, masks = program_of(cell, w), cell.derives, []
+        w = derived(cell, w)
         if uneven(cell):
             cell, w, _, masks, _ = padding.even(cell, w)
-        return cls(program, w, cell, tuple(sizes), masks, programs.facts(program))
+        return cls(program, w, cell, tuple(sizes), masks, programs.facts(program), derives)
 
 
 def packed(even: Even, number: int, n_x: int, adds: bool, stored: str, packing: Packing) -> Layer:
     """A layer of the cell `number` of the program."""
+    stored = "float32" if even.derives else stored  # made from what is rounded
     w, told = even.w, even.told
     n, G = w.W_a.shape[-1], len(even.cell.gates)
     gates, inputs = told["gates"], told["inputs"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..layers.rounding import in_bytes
+from .program import Library
 from .structs import Matrix
 
 KINDS = {"float32": 0, "bf16": 1, "int8": 2}
@@ -19,10 +21,10 @@ WORDS = {"float32": 1, "bf16": 2, "int8": 4}
 
 
 class Packing:
-    """Tensors that a struct points to, kept alive; `lanes` W and vectors of a chunk V."""
+    """Tensors that structs of a library's point to, kept alive."""
 
-    def __init__(self, lanes: int, chunk: int) -> None:
-        self.lanes, self.chunk = lanes, chunk
+    def __init__(self, library: Library) -> None:
+        self.lanes, self.chunk, self.pack = library.lanes, library.chunk, library.pack
         self.held: list[Tensor] = []
 
     def at(self, tensor: Tensor) -> int:
@@ -46,26 +48,24 @@ class Packing:
 
     def gates(self, W: Tensor, gates: Sequence[int], n: int, stored: str) -> Matrix:
         """The rows of W [G·n, K] of some gates, side by side for each vector of units."""
-        rows = W.unflatten(0, (-1, n))[list(gates)]  # [slots, n, K]
-        return self.matrix(self.laid_out(rows.permute(2, 0, 1)).T, stored)
+        units = np.arange(self.padded(n)).reshape(-1, 1, self.lanes)
+        rows = np.asarray(gates)[None, :, None] * n + units
+        return self.matrix(W, stored, np.where(units < n, rows, -1).ravel())
 
-    def matrix(self, W: Tensor, stored: str) -> Matrix:
-        """W [rows, K], rows being those of the result; zeros fill up the last chunk."""
-        rows, K = W.shape
-        C, L = self.chunk, self.lanes
-        vectors = -(-rows // L)
-        scale = None
-        if stored == "int8":
-            W, scale = in_bytes(W)
-            W, per = W.to(torch.int8), torch.int8
-            scale = F.pad(scale, (0, -len(scale) % (C * L)))
-        elif stored == "bf16":
-            W, per = W.to(torch.bfloat16).view(torch.int16), torch.int16
-        else:
-            per = W.dtype
+    def matrix(self, W: Tensor, stored: str, rows: np.ndarray | None = None) -> Matrix:
+        """W [m, K]; `rows`: which of them are those of the result, -1 for zeros; None: all, and
+        what fills up the last chunk counts too."""
+        m, K = W.shape
+        whole = self.chunk * self.lanes
+        vectors = -(-m // whole) * self.chunk if rows is None else len(rows) // self.lanes
+        rows = np.arange(m) if rows is None else rows
+        rows = np.concatenate([rows, np.full(-len(rows) % whole, -1)])
+        W, zeros = W.contiguous(), W.new_zeros(K)
+        places = np.where(rows < 0, zeros.data_ptr(), W.data_ptr() + rows * K * W.itemsize)
         words = WORDS[stored]
-        whole = torch.zeros(-(-rows // (C * L)) * C * L, -(-K // words) * words, dtype=per)
-        whole[:rows, :K] = W
-        parts = whole.view(-1, C, L, whole.shape[1] // words, words)
-        at = self.at(parts.permute(0, 3, 1, 2, 4))
-        return Matrix(at, None if scale is None else self.at(scale), vectors, K, KINDS[stored])
+        to = torch.empty(len(rows) * -(-K // words), dtype=W.dtype)
+        scale = torch.empty(len(rows), dtype=W.dtype) if stored == "int8" else None
+        at = None if scale is None else self.at(scale)
+        made = Matrix(self.at(to), at, vectors, K, KINDS[stored])
+        self.pack(ctypes.addressof(made), np.ascontiguousarray(places, np.int64).ctypes.data)
+        return made

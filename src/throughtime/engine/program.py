@@ -53,6 +53,8 @@ class Library:
             *(integer, pointer, integer),
         )
         self.step.restype = None
+        self.pack = library.pack
+        self.pack.argtypes, self.pack.restype = (pointer, pointer), None
         self._look_up = library.look_up
         self._look_up.argtypes = (pointer, integer, pointer, integer, pointer, integer)
         self._look_up.restype = None

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "engine/pack.h"
 #include "engine/steps.h"
 
 #define VISIBLE __attribute__((visibility("default")))
@@ -59,6 +60,9 @@ VISIBLE int64_t sizes(int64_t which) {
     int64_t of[] = {sizeof(Model), sizeof(Layer), sizeof(Map), sizeof(Row), sizeof(Drawing), W, V};
     return of[which];
 }
+
+// The numbers of a matrix, and its scales where it has any, from rows that lie anywhere.
+VISIBLE void pack(const Matrix *m, const real *const *rows) { pack_matrix(*m, rows); }
 
 // z [count, width] of what would be x [count, x_width] of a layer: the table of a layer that looks up.
 VISIBLE void look_up(const Layer *l, int64_t count, const real *x, int64_t x_width, real *z,
