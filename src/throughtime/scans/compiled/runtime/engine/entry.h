@@ -15,6 +15,8 @@ constexpr long LEAST_ROWS = 8;
 #ifndef LEAST_WIDE
 #define LEAST_WIDE (1l << 20)
 #endif
+// Below so many a wait for another thread may take longer than the work: see `Crowd`.
+constexpr long MOST_SMALL = 1l << 22;
 
 static long weights_of(const Model &m) {
     long count = 0;
@@ -40,12 +42,15 @@ template <class Part, class One> static void carry(const Model &m, Part *parts, 
 // units of all rows.
 template <class Work> static void shared(const Model &m, long rows, long threads, Work work) {
     bool by_rows = threads > 1 && rows >= LEAST_ROWS * threads;
-    if (!by_rows && weights_of(m) * std::min(rows, LEAST_ROWS) < LEAST_WIDE) threads = 1;
+    long work = weights_of(m) * std::min(rows, LEAST_ROWS);
+    bool small = !by_rows && work < MOST_SMALL;
+    if (!by_rows && work < LEAST_WIDE) threads = 1;
+    if (small && threads > 1 && crowd.is_here()) threads = 1;
     long parts = by_rows ? threads : 1;
     std::vector<std::unique_ptr<Room>> rooms;
     for (long k = 0; k < parts; k++)
         rooms.emplace_back(new Room(m, rows * (k + 1) / parts - rows * k / parts));
-    together(threads, [&](Member member) {
+    together(threads, small, [&](Member member) {
         if (!by_rows) return work(*rooms[0], member, 0l, rows);
         Barrier own;
         for (long k = member.id; k < parts; k += member.size)
