@@ -42,9 +42,9 @@ template <class Part, class One> static void carry(const Model &m, Part *parts, 
 // units of all rows.
 template <class Work> static void shared(const Model &m, long rows, long threads, Work work) {
     bool by_rows = threads > 1 && rows >= LEAST_ROWS * threads;
-    long work = weights_of(m) * std::min(rows, LEAST_ROWS);
-    bool small = !by_rows && work < MOST_SMALL;
-    if (!by_rows && work < LEAST_WIDE) threads = 1;
+    long products = weights_of(m) * std::min(rows, LEAST_ROWS);
+    bool small = !by_rows && products < MOST_SMALL;
+    if (!by_rows && products < LEAST_WIDE) threads = 1;
     if (small && threads > 1 && crowd.is_here()) threads = 1;
     long parts = by_rows ? threads : 1;
     std::vector<std::unique_ptr<Room>> rooms;
