@@ -127,10 +127,11 @@ def rows(
     program = programs.find(CELLS[name], "triton")
     facts, card = programs.facts(program), CARDS[arch]
     found = ways.found(facts, B, n, dtype.itemsize, card)
-    both = [found[asked]] * 2
     if asked == "auto":
         given = found, facts, 100, B, n, dtype.itemsize, card
         both = [choice.cheapest(*given, back) for back in (False, True)]
+    else:
+        both = [found[asked]] * 2
     chosen = [way for way in both if isinstance(way, ways.Way)]
     if len(chosen) < 2:
         return []

@@ -41,7 +41,7 @@ def assert_lean(row):
 
 
 def test_recurrent_weights_are_loaded_before_the_time_loop(tmp_path):
-    rows = resources(tmp_path, "--architectures", "90", "--cells", "GRU", "--widths", "512")
+    rows = resources(tmp_path, "--architectures", "90", "--cells", "GRU", "--widths", "256")
     assert [(row["kernel"], row["way"]) for row in rows] == [
         ("forward", "grid"), ("backward", "grid"),
     ]  # fmt: skip

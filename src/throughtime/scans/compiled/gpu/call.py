@@ -43,16 +43,25 @@ def scan(program: str, inputs: Inputs, keep: bool) -> list[Tensor]:
 
 
 def plain(inputs: Inputs) -> Inputs:
-    """The same numbers as the kernels read them: contiguous, without what stands in padding."""
+    """The same numbers as the kernels read them: contiguous, without what stands in padding.
+
+    They begin at a multiple of 16 bytes, as all that torch allocates: a kernel that cannot rely on
+    it is another one, and slower.
+    """
     x, W_a, lengths, reset = inputs.x, inputs.W_a, inputs.lengths, inputs.reset
     if lengths is not None:
         x = ragged.zero_padding(x, lengths)
-        lengths = lengths.to(torch.int32)
+        lengths = aligned(lengths.to(torch.int32))
     if reset is not None:
-        reset = reset.contiguous().view(torch.uint8)
-    x, W_a = (as_numbers(part).contiguous() for part in (x, W_a))
+        reset = aligned(reset.contiguous().view(torch.uint8))
+    x, W_a = (aligned(as_numbers(part).contiguous()) for part in (x, W_a))
     streams = [as_numbers(stream).to(torch.float32) for stream in inputs.streams]
     return inputs._replace(x=x, W_a=W_a, streams=streams, lengths=lengths, reset=reset)
+
+
+def aligned(part: Tensor) -> Tensor:
+    """The tensor, or a copy that begins where torch allocates."""
+    return part if part.data_ptr() % 16 == 0 else part.clone()
 
 
 def between(inputs: Inputs, first: int, last: int) -> Inputs:
@@ -153,7 +162,7 @@ def _gradients(
     dq = carry.new_zeros(sizes.Q, *(T, B, n) if dq_wanted else (0,))
     held = sizes.K + sizes.J + sizes.S + sizes.Q
     hold = carry.new_empty(held, B, n) if way.stepwise else None
-    dy = None if dy is None else as_numbers(dy).to(x.dtype).contiguous()
+    dy = None if dy is None else aligned(as_numbers(dy).to(x.dtype).contiguous())
     given = {
         "x": x, "zx": buffers["zx"], "zr": buffers["zr"], "W": products.by_column(W_a),
         "p": stacked(inputs.vectors), "q": stacked(inputs.streams), "lengths": lengths,

@@ -6,12 +6,14 @@ On the tensors' own device, whichever is the current one, and on its current str
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ....ground import terminal
 from . import graphed
 from .graphed import Given
 from .memory import Sizes
@@ -38,18 +40,48 @@ def launch(
         """Segment `segment` of step t; `long` is how many steps the tensors have room for."""
         run(*arguments(tensors), long, B, n, t, t + 1, SEG=segment, **chosen)
 
-    with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+    key = kernel, way, n, x.device, tuple(sorted(chosen.items()))
+    with noticed(key), torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
         if not way.stepwise:
             # Only programs that wait for each other must all be on the device.
             together = {"launch_cooperative_grid": True} if columns > 1 else {}
             run(*arguments(tensors), T, B, n, 0, T, SEG=-1, **chosen, **together)
         elif graphed.usable(T, x):
-            key = kernel, way, B, n, tuple(sorted(chosen.items()))
-            graphed.run(step, tensors, T, segments, back, key, sizes.facts["reads_x"])
+            graphed.run(step, tensors, T, segments, back, (B, key), sizes.facts["reads_x"])
         else:
             for t in reversed(range(T)) if back else range(T):
                 for segment in segments:
                     step(tensors, T, t, segment)
+
+
+@contextlib.contextmanager
+def noticed(key: Hashable) -> Iterator[None]:
+    """Around launches: where the first of their kind takes long, say once what is going on."""
+    if key in _launched:
+        yield
+        return
+    timer = threading.Timer(LONG, _tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    _launched.add(key)
+
+
+LONG = 1.0
+"""Seconds after which a person is told what is waited for."""
+
+_launched: set[Hashable] = set()
+_told: list[bool] = []
+"""Not empty once it was said in this process."""
+
+
+def _tell() -> None:
+    if not _told:
+        _told.append(True)
+        terminal.say("making kernels of a cell for this GPU; Triton keeps them for later")
 
 
 def arguments(tensors: Given) -> list[Tensor | None]:
