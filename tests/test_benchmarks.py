@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,9 @@ def trial(benchmark, monkeypatch, tmp_path):
     gpu, file = benchmark("gpu"), tmp_path / "found.json"
 
     def run(section, *options):
-        gpu.main(["--try", "--one", section, *options, "--json", str(file)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of what stands in padding
+            gpu.main(["--try", "--one", section, *options, "--json", str(file)])
         return json.loads(file.read_text())
 
     return run

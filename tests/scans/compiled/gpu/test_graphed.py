@@ -15,6 +15,10 @@ if torch.cuda.is_available():
     pytest.skip("the kernels run on the GPU here: test_on_device.py", allow_module_level=True)
 import interpreting  # noqa: F401  it mends the interpreter
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:overflow encountered", "ignore:invalid value encountered"
+)  # of what stands in padding, which nobody reads
+
 
 class Again:
     """In place of a CUDA graph."""
