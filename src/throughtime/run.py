@@ -267,13 +267,14 @@ class Run:
         form: str = "step",
         yes: bool = False,
     ) -> Path:
-        """Write the model into the new folder `out` for the target `to`: "c", one C file, or
-        "onnx", a step (`form`) whose states are inputs and outputs.
+        """Write the model into the new folder `out` for the target `to`: "c", one C file,
+        "onnx", a step (`form`) whose states are inputs and outputs, or "page", one HTML file: `out`
+        itself where it ends in .html.
 
         `name`: what functions and files are called, by default as the run is. `precision`: how
-        weights are stored, "float32" or "int8", with a scale for each row. `yes` lets weights of
-        more than 16 MB become C. Errors: `InputError` for a folder that is there, a name that is
-        none in C, and a model that cannot be written so, with the reason.
+        weights are stored: "float32", "int8", with a scale for each row, or, of a page, "float16".
+        `yes` lets weights of more than 16 MB become C. Errors: `InputError` for a folder that is
+        there, a name that is none in C, and a model that cannot be written so, with the reason.
         """
         from . import export
 
