@@ -272,9 +272,10 @@ class Run:
         itself where it ends in .html.
 
         `name`: what functions and files are called, by default as the run is. `precision`: how
-        weights are stored: "float32", "int8", with a scale for each row, or, of a page, "float16".
-        `yes` lets weights of more than 16 MB become C. Errors: `InputError` for a folder that is
-        there, a name that is none in C, and a model that cannot be written so, with the reason.
+        weights are stored: "float32", "int8", with a scale for each row, of C "int8-full", where
+        activations are int8 too, or, of a page, "float16". `yes` lets weights of more than 16 MB
+        become C. Errors: `InputError` for a folder that is there, a name that is none in C, and a
+        model that cannot be written so, with the reason.
         """
         from . import export
 

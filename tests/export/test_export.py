@@ -35,6 +35,12 @@ def test_a_run_becomes_a_folder(run, tmp_path, capsys):
     assert "name_" not in everything
 
 
+def test_integers_are_calibrated_on_the_runs_own_data(run, tmp_path):
+    out = str(tmp_path / "new")
+    assert main(["export", run, "--out", out, "--name", "m", "--precision", "int8-full"]) == 0
+    assert "steps of the training data" in (tmp_path / "new" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -141,7 +141,7 @@ class GenerateOptions(JsonOption, ModelOptions):
 
 TARGETS = Literal["c", "onnx", "page"]
 """Languages that a model is exported to."""
-PRECISIONS = Literal["float32", "float16", "int8"]
+PRECISIONS = Literal["float32", "float16", "int8", "int8-full"]
 """How weights are stored in what is exported."""
 
 
@@ -156,7 +156,7 @@ class ExportOptions(ModelOptions):
         out: The folder, or of a page the file.html; it must not be there.
         name: What functions and files are called; default: the run's name.
         precision: How weights are stored: float32, as they are, int8, with a scale for each row,
-            or, of a page, float16.
+            or, of a page, float16; of c int8-full, where what they are multiplied with is int8 too.
         form: Of onnx: step.
         yes: Write C though the weights have more than 16 MB.
     """

@@ -14,7 +14,7 @@ from ..lowering import Lowered
 from . import programs, recorded
 from .integers import Exact, Ranges
 
-MOST_STEPS = 4000
+MOST_STEPS = 1000
 """Steps of the training data that are read."""
 
 
