@@ -37,6 +37,15 @@ def alone(tmp_path, monkeypatch):
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def advice():
+    """Every option that a message of the command line advises is there."""
+    from hints import watched
+
+    with watched():
+        yield
+
+
 @pytest.fixture
 def here(monkeypatch):
     """Runs of a comparison happen in this process, one after the other."""

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from throughtime.command.cli import main
 from throughtime.compare import compare
 from throughtime.config import Comparison
 from throughtime.ground.errors import InputError
-from throughtime.verbs import agreement, inspect_run
+from throughtime.verbs import agreement, export, inspect_run, stream
 
 SOURCE = """
 import pathlib, throughtime as tt
@@ -42,6 +43,7 @@ def mine(tmp_path):
 def trained(name, mine):
     """A small run with that cell, whose file ran; the trace begins anew."""
     plain = {"backend": "reference", "zoneout": "0", "recurrent_dropout": 0.0}
+    plain |= {"bidirectional": False} if "numbers" in name else {}
     config = small_run(name, mine.parent, cell=f"{mine}:Minimal", max_steps=2, model=plain)
     tt.train(config)
     assert ran(mine)
@@ -70,6 +72,10 @@ VERBS = {
     "agreement": ("lm, full BPTT", lambda run, **more: agreement(run, pairs_beside(run), **more)),
     "load": ("adding", tt.load),
     "open": ("adding", tt.Run.open),
+    "score": ("lm", lambda run, **more: list(tt.Run(run, **more).score(["the cat"]))),
+    "export": ("lm", lambda run, **more: export(run, tempfile.mkdtemp() + "/new", **more)),
+    "stream": ("classify numbers", lambda run, **more: list(
+        stream(run, lines=["1,2,3"], **more))),
 }
 
 
@@ -88,14 +94,37 @@ def test_no_verb_runs_a_runs_file_until_it_is_trusted(verb, mine, capsys):
 
 @pytest.mark.parametrize("words", [
     ["evaluate", "RUN"], ["generate", "RUN"], ["inspect", "RUN"], ["inspect", "agreement", "RUN"],
+    ["score", "RUN"], ["export", "RUN", "--out", "new"],
     ["train", "lm", "--resume", "--out", "RUN", "--max-steps", "3"],
+    *([verb, task, "--init-from", "RUN", "--train", "t", "--out", "new", *more]
+      for verb, task, more in (("train", "lm", ()), ("train", "classify", ()),
+                               ("compare", "lm", ("--cells", "lstm")),
+                               ("tune", "lm", ("--search", "optim.lr=log(1e-4,1e-2)")))),
 ])  # fmt: skip
 def test_the_command_line_refuses_with_one_line(words, mine, capsys):
     run = trained("lm", mine).out
     capsys.readouterr()
     assert main([run if word == "RUN" else word for word in words]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{run}/mine.py" in said
+    assert "--trust" in said
+    assert ("--init-from" in said) == ("--init-from" in words)
     assert not ran(mine)
+
+
+def test_a_run_with_a_cell_of_its_own_may_be_started_from(mine, capsys):
+    """It is loaded twice, as the run's cell and as the new one's, and stays the same cell."""
+    run = trained("lm", mine).out
+    config = small_run("classify", mine.parent, "next")
+    words = ["train", "classify", "--train", *config.train, "--max-steps", "1", "--device", "cpu",
+             "--out", config.out, "--init-from", run, "--trust"]  # fmt: skip
+    assert main(words) == 0, capsys.readouterr().err
+    Path(run, "mine.py").write_text(mine.read_text().replace("(1 - gate_u)", "gate_u"))
+    words = [*words, "--cell", f"{mine}:Minimal", "--overwrite"]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "has layers of [8, 8] (Minimal() …), this run of [8, 8]" in capsys.readouterr().err
 
 
 def test_resuming_asks_too(mine):

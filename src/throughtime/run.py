@@ -314,7 +314,9 @@ class Run:
         if texts is not None:
             some = some_of(texts, chosen.batch_size)
         else:
-            some = texts_to_score(inputs or Inputs(), chosen.per, chosen.batch_size)
+            some = texts_to_score(
+                inputs or Inputs(), chosen.per, chosen.batch_size, chosen.max_bytes
+            )
         task, model = self.loaded
         return task.score_texts(model, some, chosen)
 

@@ -74,3 +74,20 @@ def test_other_tasks_score_no_texts(tmp_path):
     tt.train(config)
     with pytest.raises(tt.InputError, match="not score"):
         tt.Run(config.out).score(["a"])
+
+
+@pytest.mark.parametrize(("per", "where"), [("line", "{path}:2"), ("document", "{path}")])
+def test_a_text_that_is_too_long_is_told_before_it_is_read_into_the_model(
+    runs, per, where, tmp_path, capsys
+):
+    """Each token is answered, in memory: a line of 64 MiB would take some 20 GB."""
+    path = tmp_path / "long.txt"
+    path.write_text("the cat\n" + "the cat " * (1 << 19) + "\n")
+    words = ["score", str(runs["none"].path), "--data", str(path), "--per", per]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"throughtime: error: {where.format(path=path)}: ")
+    assert "--max-bytes" in said
+    path.write_text("the cat\n")
+    assert main([*words, "--max-bytes", "7"]) == 2
+    assert main([*words, "--max-bytes", "8"]) == 0

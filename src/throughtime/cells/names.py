@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..ground import terminal
 from ..ground.errors import InputError, did_you_mean, one_of
@@ -40,6 +41,8 @@ CELLS: dict[str, type[Cell]] = {
     "layer-norm-gru": LayerNormGRU,
 }
 """The built-in cells."""
+SOURCES: WeakKeyDictionary[type[Cell], bytes] = WeakKeyDictionary()
+"""What stands in the file that a class of the user's own is from."""
 
 OF_ZOO: dict[str, type[Cell]] = {f"zoo:{name}": cls for name, cls in ZOO.items()}
 
@@ -96,6 +99,15 @@ def same_cell(was: str, now: str, folder: Path) -> bool:
     return names[0] == names[1] and is_copied(now, folder)
 
 
+def alike(a: Cell, b: Cell) -> bool:
+    """Whether two cells have the same equations: they are equal, or of the user's own, from files
+    of the same text."""
+    if a == b:
+        return True
+    sources = [(type(cell).__name__, SOURCES.get(type(cell)), vars(cell)) for cell in (a, b)]
+    return sources[0][1] is not None and sources[0] == sources[1]
+
+
 def is_own(text: str) -> bool:
     """Whether a cell's name refers to a file of the user's own."""
     return ".py:" in split_options(text)[0]
@@ -132,7 +144,10 @@ def load_class(path: Path, class_name: str) -> type[Cell]:
         exec(compile(source, str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise InputError(load_failure(path, error)) from error
-    return class_in(path, vars(module), class_name)
+    found = class_in(path, vars(module), class_name)
+    if found.__module__ == module.__name__:
+        SOURCES[found] = source
+    return found
 
 
 def class_in(path: Path, names: dict[str, Any], class_name: str) -> type[Cell]:

@@ -47,10 +47,16 @@ def match(task: Any, config: Any, wanted: int | None, label: str) -> int:
 
     n = nearest(count, wanted)
     if n is None:
+        large = [
+            f"--{section}.{name}"
+            for section, name in (("data", "vocab_size"), ("model", "embedding_size"))
+            if hasattr(getattr(config, section, None), name)
+        ]
+        lower = f", lower {' or '.join(large)}" if large else ""
         raise InputError(
             f"{label} has {count(1):,} parameters at a width of 1 already, more than the "
-            f"{wanted:,} to match: --equal parameters cannot be. Raise --model.hidden_size, lower "
-            "--data.vocab_size or --model.embedding_size, or compare at --equal time or width."
+            f"{wanted:,} to match: --equal parameters cannot be. Raise --model.hidden_size{lower}, "
+            "or compare at --equal time or width."
         )
     return count(n)
 

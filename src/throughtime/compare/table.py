@@ -160,9 +160,12 @@ def notes_of(
     notes = [
         f"{equal}; seeds: {comparison.seeds}"
         + (", mean ± sample standard deviation" if comparison.seeds > 1 else ""),
-        f"runs at once: {at_once}, threads of each: {threads}, cores: {cores}; speeds and time "
-        "budgets depend on it",
     ]
+    if found:
+        notes.append(
+            f"runs at once: {at_once}, threads of each: {threads}, cores: {cores}; speeds and time "
+            "budgets depend on it"
+        )
     if ends := sorted({v["ended"] for v in found if v.get("ended")}):
         notes.append(f"the budget that ended the runs: {', '.join(ends)}")
     if any(row.horizon for row in rows):

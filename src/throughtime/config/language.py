@@ -167,10 +167,12 @@ class TextScoringOptions:
     Args:
         per: What a text is: a line, or a document, which is a file or all of standard input.
         batch_size: Texts read side by side.
+        max_bytes: Most bytes of a text; a longer one is an error that names it.
     """
 
     per: Literal["line", "document"] = "line"
     batch_size: int = limited(64, 1, WIDEST)
+    max_bytes: int = limited(1 << 22, 1)
 
 
 @dataclass

@@ -101,8 +101,8 @@ class Columns:
         if self.labelled:
             for name in self.targets or (self.label,):
                 if name not in names:
-                    what = "--data.target" if self.targets else "--data.label"
-                    raise no_column(where, name, names, f"{say_in_training(f'{what} NAME')} "
+                    what = "target" if self.targets else "tag" if self.each_step else "label"
+                    raise no_column(where, name, names, f"{say_in_training(f'--data.{what} NAME')} "
                                     "predict needs no labels.")  # fmt: skip
         others = [name for name in names if name not in self.apart]
         self.known = self.known or tuple(self.features or others)

@@ -176,13 +176,15 @@ class Inputs:
 
     `paths` are the files, for tasks that read a file as a whole; None for lines and for standard
     input. `chunks` gives lines in pieces: what waits in a pipe is taken together, and a line typed
-    into a terminal comes at once.
+    into a terminal comes at once. A line of more than `longest` bytes is an error, which names the
+    `option` that says how many, or the setting of training.
     """
 
     paths: tuple[Path, ...] | None = None
     given: Iterable[str] | None = None
     encoding: str = "utf-8"
     longest: int | None = None
+    option: str = ""
 
     @classmethod
     def files(cls, patterns: list[str], encoding: str = "utf-8") -> Inputs:
@@ -207,12 +209,12 @@ class Inputs:
             yield from full(arriving, size)
         elif self.paths is not None:
             for path in self.paths:
-                lines = read_lines(path, self.encoding, self.longest)
+                lines = read_lines(path, self.encoding, self.longest, self.option)
                 yield from full(([line] for line in lines), size)
         else:
             terminal.say_if_typed("lines")
             for lines in arriving_lines(
-                sys.stdin.buffer, "standard input", self.encoding, self.longest
+                sys.stdin.buffer, "standard input", self.encoding, self.longest, self.option
             ):
                 for start in range(0, len(lines), size):
                     yield lines[start : start + size]
@@ -251,10 +253,13 @@ def full(pieces: Iterable[list[Line]], size: int) -> Iterator[list[Line]]:
 
 
 def arriving_lines(
-    file: BinaryIO, source: str, encoding: str, longest: int | None = None
+    file: BinaryIO, source: str, encoding: str, longest: int | None = None, option: str = ""
 ) -> Iterator[list[Line]]:
     """Whole lines as soon as they are there: all that one read of a pipe brings."""
     number = 1
     for lines in whole_lines(pieces(file), longest or LONGEST_LINE):
-        yield [line_of(data, source, n, encoding, longest) for n, data in enumerate(lines, number)]
+        yield [
+            line_of(data, source, n, encoding, longest, option)
+            for n, data in enumerate(lines, number)
+        ]
         number += len(lines)

@@ -228,7 +228,7 @@ class NumberSource:
         """How much there is, and what is missing."""
         said = f"{len(steps.values):,} steps of {plural(self.size, 'number')}"
         if self.categories:
-            said += f" and {len(self.categories)} names"
+            said += f" and {plural(len(self.categories), 'name')}"
         if self.config.data.missing == "mask" and len(steps.values):
             gone = 1 - float(steps.values[:, self.size : 2 * self.size].mean(dtype=np.float64))
             said += f", {gone:.1%} missing"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..cells.names import alike
 from ..checkpoint import RunFolder
 from ..data.affixes import affix_names
 from ..data.labels import Labels
@@ -130,10 +131,11 @@ class Origin:
     def _put_stack(self, stack: Any, other: Other, direction: int) -> None:
         theirs: Any = other.model
         theirs, D = theirs.stack, stack.directions
-        if (list(theirs.hidden_sizes), theirs.cells) != (list(stack.hidden_sizes), stack.cells):
+        sizes = list(theirs.hidden_sizes), list(stack.hidden_sizes)
+        if sizes[0] != sizes[1] or not all(map(alike, theirs.cells, stack.cells)):
             raise InputError(
-                f"{other.name} has layers of {list(theirs.hidden_sizes)} ({theirs.cells[0]!r} …), "
-                f"this run of {list(stack.hidden_sizes)} ({stack.cells[0]!r} …): leave "
+                f"{other.name} has layers of {sizes[0]} ({theirs.cells[0]!r} …), "
+                f"this run of {sizes[1]} ({stack.cells[0]!r} …): leave "
                 "model.hidden_size, model.num_layers and cell out, and they come from there."
             )
         for layer, weights in enumerate(theirs.weights):

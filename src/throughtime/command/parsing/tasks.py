@@ -76,7 +76,7 @@ def task_command(verb: str, words: Sequence[str]) -> TaskCommand | None:
             return None
         configs.check(config)  # before torch is imported: mistakes are told at once
         if not options.trust and not getattr(options, "resume", False):
-            refuse_cells(config, values)
+            refuse_cells(config, values, f"--init-from {origin}" if origin else "--config")
         if isinstance(options, Comparison):
             options.settle(config)
         if isinstance(options, Tuning):
@@ -133,8 +133,9 @@ def settings_file(given: str | Path) -> Path:
     )
 
 
-def refuse_cells(config: Any, values: dict[str, Any]) -> None:
-    """Raise `InputError` where files of settings, not options, name a Python file to run."""
+def refuse_cells(config: Any, values: dict[str, Any], source: str) -> None:
+    """Raise `InputError` where settings of files, not options, name a Python file to run; `source`
+    is the option that gave them."""
     given = {
         cell
         for text in (values.get("cell"), *values.get("model", {}).values())
@@ -144,7 +145,7 @@ def refuse_cells(config: Any, values: dict[str, Any]) -> None:
     for cell in (cell for cells in config.cells().values() for cell in cells):
         if ".py:" in cell and cell not in given:
             raise InputError(
-                f"--config names the cell {cell}, and using it would run that Python file. Look at "
+                f"{source} names the cell {cell}, and using it would run that Python file. Look at "
                 f"it first; if you trust who wrote it, name it yourself (--cell {cell}) or give "
                 "--trust."
             )
