@@ -16,7 +16,9 @@ from throughtime.ground.errors import ThroughtimeError
 from throughtime.tasks import TASKS
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
-VERB = re.compile(r"\b(train|training|trained|compare|tune|evaluate|predict|generate|score|export)\b")
+VERB = re.compile(
+    r"\b(train|training|trained|compare|tune|evaluate|predict|generate|score|export)\b"
+)
 SAID = {"training": "train", "trained": "train"}
 """How a message names a verb other than by its name."""
 

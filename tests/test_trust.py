@@ -74,8 +74,7 @@ VERBS = {
     "open": ("adding", tt.Run.open),
     "score": ("lm", lambda run, **more: list(tt.Run(run, **more).score(["the cat"]))),
     "export": ("lm", lambda run, **more: export(run, tempfile.mkdtemp() + "/new", **more)),
-    "stream": ("classify numbers", lambda run, **more: list(
-        stream(run, lines=["1,2,3"], **more))),
+    "stream": ("classify numbers", lambda run, **more: list(stream(run, lines=["1,2,3"], **more))),
 }
 
 

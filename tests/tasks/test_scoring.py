@@ -82,7 +82,7 @@ def test_a_text_that_is_too_long_is_told_before_it_is_read_into_the_model(
 ):
     """Each token is answered, in memory: a line of 64 MiB would take some 20 GB."""
     path = tmp_path / "long.txt"
-    path.write_text("the cat\n" + "the cat " * (1 << 19) + "\n")
+    path.write_text("the cat\n" + ("the cat " if per == "line" else "the cat\n") * (1 << 19) + "\n")
     words = ["score", str(runs["none"].path), "--data", str(path), "--per", per]
     assert main(words) == 2
     said = capsys.readouterr().err
