@@ -71,7 +71,8 @@ def main() -> None:
                 found = []
                 for to, timed in (("c", microseconds_of_c), ("onnx", microseconds_of_onnx)):
                     folder = Path(made, f"{to}{n}{precision}")
-                    export.write(model(n), folder, to=to, name="m", precision=precision)
+                    how = {"precision": precision, "form": "step"}
+                    export.write(model(n), folder, to=to, name="m", **how)
                     found.append(timed(folder))
                 c, onnx = found
                 print(f"1 × {n} {precision:8}{c:10.2f}{onnx:10.2f}{onnx / c:8.1f}", flush=True)

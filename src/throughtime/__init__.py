@@ -27,6 +27,7 @@ _HOME = {
     "LayerNormLSTM": "cells",
     "LayerNormGRU": "cells",
     "scan": "scans",
+    "portable": "ground.tracing",
     "why_not": "scans",
     "Stack": "layers.stack",
     "nn": "",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from .data.vocabulary import Vocabulary as Vocabulary
     from .ground.errors import InputError as InputError
     from .ground.errors import ThroughtimeError as ThroughtimeError
+    from .ground.tracing import portable as portable
     from .layers.stack import Stack as Stack
     from .run import Run as Run
     from .scans import scan as scan

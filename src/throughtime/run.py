@@ -264,12 +264,12 @@ class Run:
         *,
         name: str | None = None,
         precision: str = "float32",
-        form: str = "step",
+        form: str = "sequence",
         yes: bool = False,
     ) -> Path:
-        """Write the model into the new folder `out` for the target `to`: "c", one C file,
-        "onnx", a step (`form`) whose states are inputs and outputs, or "page", one HTML file: `out`
-        itself where it ends in .html.
+        """Write the model into the new folder `out` for the target `to`: "c", one C file, "onnx", in
+        the `form` "sequence", whole ones in a call, or "step", whose states are inputs and outputs,
+        or "page", one HTML file: `out` itself where it ends in .html.
 
         `name`: what functions and files are called, by default as the run is. `precision`: how
         weights are stored: "float32", "int8", with a scale for each row, of C "int8-full", where
@@ -288,6 +288,7 @@ class Run:
             precision=precision,
             what=f"{entry(self.kind).noun.capitalize()}, the run {self.name}",
             form=form,
+            kind=self.kind,
             yes=yes,
         )
 

@@ -277,7 +277,7 @@ def export(
     *,
     name: str | None = None,
     precision: str = "float32",
-    form: str = "step",
+    form: str = "sequence",
     yes: bool = False,
     device: str = "auto",
     checkpoint: str = "best",

@@ -1,8 +1,6 @@
 """A step as ONNX is a step of the model, of any cell."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ BOUND = 2e-5
 
 
 def session(exported, folder, **options):
-    export.write(exported, folder, to="onnx", name="m", **options)
+    export.write(exported, folder, to="onnx", name="m", **{"form": "step", **options})
     return onnxruntime.InferenceSession(str(folder / "m.onnx"))
 
 
@@ -74,7 +72,7 @@ def test_a_deep_stack_with_all_that_stands_around_it(tmp_path):
 def test_every_weight_that_is_there_is_read(tmp_path):
     import onnx
 
-    export.write(language(tt.LSTM())[1], tmp_path / "m", to="onnx", name="m")
+    export.write(language(tt.LSTM())[1], tmp_path / "m", to="onnx", name="m", form="step")
     graph = onnx.load(tmp_path / "m" / "m.onnx").graph
     read = {name for node in graph.node for name in node.input}
     assert {one.name for one in graph.initializer} <= read
@@ -100,20 +98,10 @@ def test_a_classifier_says_its_label_at_every_step(numbers, tmp_path):
     assert precise(model)
 
 
-def test_the_program_writes(tmp_path):
-    _, exported = language(tt.GRU())
-    session(exported, tmp_path / "m")
-    command = [sys.executable, "run_onnx.py", "The", "10"]
-    said = subprocess.run(command, cwd=tmp_path / "m", capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("The")
-    assert len(said.stdout.rstrip("\n")) >= 13 - 1
-
-
 def test_what_has_no_step_is_refused(tmp_path):
     for settings, said in (
         ({"bidirectional": True}, "has no step"),
-        ({"bidirectional": False, "pooling": "max"}, "pooling max"),
+        ({"bidirectional": False, "pooling": "max"}, "pooling max looks at all"),
     ):
         with pytest.raises(InputError, match=said):
             session(classifier(tt.GRU(), **settings)[1], tmp_path / "m")

@@ -148,8 +148,9 @@ PRECISIONS = Literal["float32", "float16", "int8", "int8-full"]
 @dataclass
 class ExportOptions(ModelOptions):
     """Write a run's model in another language, into a new folder: c is one C99 file without a heap,
-    with a test program, for microcontrollers and programs of any kind; onnx a step whose states are
-    inputs and outputs; page one HTML file that runs the model in a browser.
+    with a test program, for microcontrollers and programs of any kind; onnx whole sequences in one
+    call, or a step whose states are inputs and outputs; page one HTML file that runs the model in
+    a browser.
 
     Args:
         to: The language.
@@ -157,7 +158,7 @@ class ExportOptions(ModelOptions):
         name: What functions and files are called; default: the run's name.
         precision: How weights are stored: float32, as they are, int8, with a scale for each row,
             or, of a page, float16; of c int8-full, where what they are multiplied with is int8 too.
-        form: Of onnx: step.
+        form: Of onnx: sequence or step.
         yes: Write C though the weights have more than 16 MB.
     """
 
@@ -165,7 +166,7 @@ class ExportOptions(ModelOptions):
     out: str | None = None
     name: str | None = None
     precision: PRECISIONS = "float32"
-    form: Literal["step"] = "step"
+    form: Literal["sequence", "step"] = "sequence"
     yes: bool = False
 
     def check(self) -> None:

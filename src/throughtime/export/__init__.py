@@ -32,10 +32,11 @@ def write(
     name: str,
     precision: str = "float32",
     what: str = "A model",
-    form: str = "step",
+    form: str = "sequence",
+    kind: str = "",
     yes: bool = False,
 ) -> Path:
-    """The folder, which is new, with the files of a target."""
+    """The folder, which is new, with the files of a target. `kind`: the name of the task."""
     one_of("target", to, TARGETS)
     folder = new(out)
     if to == "page":
@@ -49,8 +50,8 @@ def write(
 
         plain(exported)
         one_of("precision", precision, onnx.PRECISIONS)
-        one_of("form", form, ("step",))
-        put(folder, onnx.files(exported, name, precision, what))
+        one_of("form", form, onnx.FORMS)
+        put(folder, onnx.files(exported, name, precision, what, form, kind))
         return folder
     from . import c
 

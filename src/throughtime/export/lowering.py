@@ -34,10 +34,11 @@ class Lowered:
     folded: bool
 
 
-def lowered(outline: Outline, precision: str = "float32") -> Lowered:
-    """Folded where that makes the model smaller, and rounded to the precision that is stored."""
+def lowered(outline: Outline, precision: str = "float32", *, folds: bool = True) -> Lowered:
+    """Folded where that makes the model smaller, unless `folds` is False, and rounded to the
+    precision that is stored."""
     traces = tuple(tuple(map(traced, layer.scans)) for layer in outline.layers)
-    folded = foldable(outline, traces)
+    folded = folds and foldable(outline, traces)
     if folded:
         outline = fold(outline, traces[0][0])
     if precision != "float32":

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..cells import LSTM, RNN, Cell, GRUResetAfter, Weights
-from ..ground.tracing import jit_tracing, transformed
+from ..ground.tracing import jit_tracing, portable_now, transformed
 from .contract import Problem, Runnable
 
 CELLS = {RNN("relu"): 0, RNN("tanh"): 1, LSTM(): 2, GRUResetAfter(): 3}
@@ -41,6 +41,8 @@ def prepare(problem: Problem) -> Runnable | str:
         )
     if transformed():
         return "torch's kernels have no rule for torch.func's transforms and forward derivatives."
+    if portable_now() and torch.compiler.is_compiling():
+        return "a graph of torch's kernels holds the number of steps of its example."
     if half_by_autocast(x) and cell == LSTM() and not has_half_lstm():
         return "oneDNN has no bfloat16 LSTM for this processor, which autocast asks for."
     return Runnable(run, cost, torchs=TORCHS)

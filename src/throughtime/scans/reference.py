@@ -1,4 +1,7 @@
-"""The reference backend: the equations as they stand, one step at a time. The oracle."""
+"""The reference backend: the equations as they stand, one step at a time. The oracle.
+
+In a graph of torch.export under `throughtime.portable()` the loop is torch's own (`looped`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..ground import lengths as ragged
-from ..ground.tracing import jit_tracing
+from ..ground.tracing import jit_tracing, portable_now
+from . import looped
 from .contract import Problem, Runnable
 
 TORCHS: bool = False
@@ -17,6 +21,8 @@ TORCHS: bool = False
 
 def prepare(problem: Problem) -> Runnable:
     """The reference runs every cell everywhere."""
+    if torch.compiler.is_compiling() and portable_now() == "loop":
+        return Runnable(looped.run, cost, interpreted=True)
     return Runnable(run, cost, interpreted=True)
 
 

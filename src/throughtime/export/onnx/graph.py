@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ...ground.errors import InputError
-from ...layers.outline import Array
+from ...layers.outline import Affine, Array
 from ...scans.compiled.phases import names_in
 from ...scans.compiled.walk import UNITS, Expression, Name, Statement, Value
 from ..lowering import integers, scales
@@ -55,19 +56,29 @@ Without one: atan2."""
 
 
 class Graph:
-    """Nodes in order; what is asked for twice is there once."""
+    """Nodes in order; what is asked for twice is there once.
 
-    def __init__(self, onnx: Any, precision: str) -> None:
-        self.onnx, self.int8 = onnx, precision == "int8"
+    `around`: the graph that this one is the body of. Constants are the outermost graph's, and so is
+    what becomes of weights before they are used.
+    """
+
+    def __init__(self, onnx: Any, precision: str, around: Graph | None = None) -> None:
+        self.onnx, self.precision, self.int8 = onnx, precision, precision == "int8"
+        self.root = around.root if around else self
         self.nodes: list[Any] = []
-        self.weights: dict[tuple[Any, ...], str] = {}
-        self.initializers: list[Any] = []
+        self.named = 0
+        self.weights: dict[tuple[Any, ...], str] = around.root.weights if around else {}
+        self.initializers: list[Any] = around.root.initializers if around else []
+
+    def body(self) -> Graph:
+        """The graph of what a node of this one does at each step."""
+        return Graph(self.onnx, self.precision, self)
 
     def add(self, operator: str, *inputs: str, count: int = 1, **attributes: Any) -> Any:
         """The name of what a node gives, or the names of several."""
-        made = [
-            f"v{len(self.nodes)}_{k}" if count > 1 else f"v{len(self.nodes)}" for k in range(count)
-        ]
+        self.root.named += 1
+        name = f"v{self.root.named}"
+        made = [f"{name}_{k}" if count > 1 else name for k in range(count)]
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, made, **attributes))
         return made if count > 1 else made[0]
 
@@ -91,24 +102,33 @@ class Graph:
         key = ("matrix", W.shape, W.tobytes())
         if key not in self.weights:
             q, scale = self.constant(integers(W), np.int8), self.constant(scales(W))
-            self.weights[key] = self.add("DequantizeLinear", q, scale, axis=0)
+            self.weights[key] = self.root.add("DequantizeLinear", q, scale, axis=0)
         return self.weights[key]
 
-    def affine(self, x: str, W: Array, b: str | None) -> str:
-        """x Wᵀ + b."""
-        given = [x, self.matrix(W), *([b] if b else [])]
+    def affine(self, x: str, W: Array | str, b: str | None) -> str:
+        """x Wᵀ + b of rows x [B, n]; W may be the name of what is there."""
+        given = [x, W if isinstance(W, str) else self.matrix(W), *([b] if b else [])]
         return self.add("Gemm", *given, transB=1)
+
+    def linear(self, x: str, W: Array | str, b: str | None) -> str:
+        """x Wᵀ + b of x […, n]; W may be the name of what is there."""
+        name = W if isinstance(W, str) else self.matrix(W)
+        key = ("transposed", name)
+        if key not in self.weights:
+            self.weights[key] = self.root.add("Transpose", name, perm=[1, 0])
+        z = self.add("MatMul", x, self.weights[key])
+        return self.add("Add", z, b) if b else z
 
     def split(self, z: str, parts: int, n: int) -> list[str]:
         """Columns, n each."""
         if parts == 1:
             return [z]
-        return self.add("Split", z, self.constant([n] * parts, np.int64), count=parts, axis=1)
+        return self.add("Split", z, self.constant([n] * parts, np.int64), count=parts, axis=-1)
 
     def columns(self, z: str, first: int, last: int) -> str:
-        """Some of them."""
-        bounds = [self.constant([k], np.int64) for k in (first, last, 1)]
-        return self.add("Slice", z, *bounds)  # from, to, along axis 1
+        """Some of the last axis."""
+        bounds = [self.constant([k], np.int64) for k in (first, last, -1)]
+        return self.add("Slice", z, *bounds)
 
     def run(self, statements: list[Statement], known: dict[str, str], n: int) -> None:
         """Statements over rows [B, n]; `known` has what they read, and then what they made."""
@@ -149,3 +169,33 @@ class Graph:
         if operator.startswith("Reduce"):
             return self.add(operator, *given, self.constant([1], np.int64), keepdims=1)
         return self.add(operator, *given)
+
+    def apart(self, stacked: str, parts: int) -> list[str]:
+        """Of [D, …], each."""
+        axis = self.constant([0], np.int64)
+        if parts == 1:
+            return [self.add("Squeeze", stacked, axis)]
+        some = self.add("Split", stacked, count=parts, axis=0, num_outputs=parts)
+        return [self.add("Squeeze", one, axis) for one in some]
+
+    def maps(
+        self, y: str, maps: Sequence[Affine], *, steps: bool = False, whole: bool = False
+    ) -> str:
+        """then(W y + b), one map after another; `steps`: of y [T, B, n], not [B, n]; `whole`: in
+        float32 whatever the precision."""
+        for one in maps:
+            given = y, self.constant(one.W) if whole else one.W, self.constant(one.b)
+            y = self.linear(*given) if steps else self.affine(*given)
+            y = self.add(one.then.capitalize(), y) if one.then else y
+        return y
+
+    def info(self, name: str, shape: list[str | int], whole: bool = False) -> Any:
+        """An input or an output; `whole`: of integers."""
+        kinds = self.onnx.TensorProto
+        kind = kinds.INT64 if whole else kinds.FLOAT
+        return self.onnx.helper.make_tensor_value_info(name, kind, shape)
+
+    def proto(self, name: str, inputs: list[Any], outputs: list[Any], what: str) -> Any:
+        """The graph; of the outermost one, with its constants."""
+        own = self.initializers if self.root is self else []
+        return self.onnx.helper.make_graph(self.nodes, name, inputs, outputs, own, doc_string=what)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...ground.errors import InputError
-from ...ground.tracing import followed, jit_tracing, transformed
+from ...ground.tracing import followed, jit_tracing, portable_now, transformed
 from ..contract import Problem, Runnable
 from ..identity import key_of
 from ..restarts import by_rows
@@ -62,6 +62,8 @@ def _why_not(problem: Problem) -> str | None:
         return (
             "torch.jit.trace sees torch's own operations only; torch.export takes compiled scans."
         )
+    if torch.compiler.is_compiling() and portable_now():
+        return "throughtime.portable() asks for torch's own operations: let backend be auto."
     if torch.compiler.is_compiling() and problem.restart is not None:
         return "a reset to a state that is not zero has no place in a graph of torch.compile."
     units, named = {"n": cell.width(w)}, cell
