@@ -17,7 +17,8 @@ def test_the_public_names_are_all_there():
         "PeepholeLSTM", "RNN", "Run",
         "Comparison", "SimpleGRU", "Stack", "ThroughtimeError", "Vocabulary", "Weights",
         "agreement", "check", "compare", "doctor", "inspect",
-        "evaluate", "generate", "load", "nn", "predict", "scan", "train", "tune", "Tuning",
+        "evaluate", "generate", "load", "nn", "portable", "predict",
+        "scan", "train", "tune", "Tuning",
         "why_not", "zoo",
         *(task.config.__name__ for task in TASKS.values()),
     }  # fmt: skip

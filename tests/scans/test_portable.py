@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils._pytree import tree_leaves
 
 import throughtime as tt
 from cases import TwoMemories
@@ -45,7 +44,8 @@ def given(T, lengths):
 def exported(module, **options):
     with tt.portable(), torch.no_grad():
         return torch.export.export(
-            module, given(5, [3, 5]), dynamic_shapes={"x": {0: STEPS, 1: ROWS}, "lengths": {0: ROWS}},
+            module, given(5, [3, 5]),
+            dynamic_shapes={"x": {0: STEPS, 1: ROWS}, "lengths": {0: ROWS}},
             **options,
         )  # fmt: skip
 

@@ -56,7 +56,7 @@ OPERATORS: dict[Cell, Operator] = {
 
 
 def operator_of(layer: Layer) -> Operator | None:
-    """The operator that is this layer's cell, in one direction or both; None where there is none."""
+    """The operator that is this layer's cell, in one direction or both; None where none is."""
     first = layer.scans[0]
     alike = all(scan.cell == first.cell and scan.n == first.n for scan in layer.scans)
     return OPERATORS.get(first.cell) if alike else None

@@ -73,10 +73,7 @@ def read(some):
 def program(exported: Exported, name: str, form: str) -> str:
     """The text of run_onnx.py."""
     outline = exported.outline
-    if exported.says == "token":
-        text = writes(outline, form)
-    else:
-        text = labels(outline, form)
+    text = writes(outline, form) if exported.says == "token" else labels(outline, form)
     return text.replace("NAME", name)
 
 
