@@ -267,8 +267,8 @@ class Run:
         form: str = "sequence",
         yes: bool = False,
     ) -> Path:
-        """Write the model into the new folder `out` for the target `to`: "c", one C file, "onnx", in
-        the `form` "sequence", whole ones in a call, or "step", whose states are inputs and outputs,
+        """Write the model into the new folder `out` for the target `to`: "c", one C file; "onnx",
+        in the `form` "sequence", whole ones in a call, or "step", whose states are in- and outputs;
         or "page", one HTML file: `out` itself where it ends in .html.
 
         `name`: what functions and files are called, by default as the run is. `precision`: how

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...ground.extras import need
 from ...tasks.exported import Exported
-from ..lowering import Lowered, lowered
+from ..lowering import lowered
 from . import fused
 from .graph import Graph
 from .programs import program
