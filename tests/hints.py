@@ -17,7 +17,7 @@ from throughtime.tasks import TASKS
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
 VERB = re.compile(
-    r"\b(train|training|trained|compare|tune|evaluate|predict|generate|score|export)\b"
+    r"\b(train|training|trained|compare|tune|evaluate|predict|generate|score|export)\b", re.I
 )
 SAID = {"training": "train", "trained": "train"}
 """How a message names a verb other than by its name."""
@@ -62,7 +62,7 @@ def amiss(message, words):
     wrong = []
     for option in OPTION.finditer(message):
         before = VERB.findall(message[: option.start()])
-        verbs = [verb, *(SAID.get(word, word) for word in before)]
+        verbs = [verb, *(SAID.get(word.lower(), word.lower()) for word in before)]
         typed = any(word.partition("=")[0] == option[0] for word in words)
         if not typed and not any(option[0] in options_of(each, task) for each in verbs):
             wrong.append(option[0])

@@ -370,8 +370,8 @@ class Task(ABC):
     def stream(self, model: Any) -> Any:
         """A `tasks.streams.Stream`, which answers step by step; `InputError` for no such task."""
         raise InputError(
-            f"{entry(name_of(self.config)).noun} does not answer step by step; runs over numbers "
-            "do: classify and tag with --level numbers, regress, forecast."
+            f"{entry(name_of(self.config)).noun} does not answer step by step; runs trained "
+            "on numbers do: classify and tag with --level numbers, regress, forecast."
         )
 
     def generate(self, model: Any, options: Any) -> Iterator[Piece]:
