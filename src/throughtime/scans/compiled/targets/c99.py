@@ -13,36 +13,22 @@ from collections.abc import Callable
 from ..phases import Phase, cut
 from ..trace import Stage
 from ..walk import UNITS, Expression, Name, Statement, Value, walk
+from .infix import INFIX
 
 TABLE = {
-    "neg": "(-{0})",
+    **INFIX,
     "reciprocal": "(1.0f / {0})",
     "reciprocal_square": "(1.0f / ({0} * {0}))",
-    "square": "({0} * {0})",
-    "cube": "({0} * {0} * {0})",
     "relu": "({0} < 0.0f ? 0.0f : {0})",
     "abs": "({0} < 0.0f ? -{0} : {0})",
     "sign": "({0} > 0.0f ? 1.0f : {0} < 0.0f ? -1.0f : 0.0f)",
     "rsqrt": "(1.0f / sqrtf({0}))",
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "add_scaled": "({0} + {2} * {1})",
-    "sub_scaled": "({0} - {2} * {1})",
-    "mul": "({0} * {1})",
-    "div": "({0} / {1})",
     "minimum": "name_minimum({0}, {1})",
     "maximum": "name_maximum({0}, {1})",
     "pow": "powf({0}, {1})",
     "atan2": "atan2f({0}, {1})",
     "where": "({0} ? {1} : {2})",
     "number_of": "({0} ? 1.0f : 0.0f)",
-    "eq": "({0} == {1})",
-    "ne": "({0} != {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
-    "isnan": "({0} != {0})",
     "not": "(!{0})",
     "and": "({0} && {1})",
     "or": "({0} || {1})",

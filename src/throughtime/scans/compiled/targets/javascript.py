@@ -15,13 +15,12 @@ import re
 from ..phases import Phase, cut
 from ..trace import Stage, Trace
 from ..walk import UNITS, Expression, Name, Value, walk
+from .infix import INFIX
 
 TABLE = {
-    "neg": "(-{0})",
+    **INFIX,
     "reciprocal": "(1 / {0})",
     "reciprocal_square": "(1 / ({0} * {0}))",
-    "square": "({0} * {0})",
-    "cube": "({0} * {0} * {0})",
     "sigmoid": "(1 / (1 + Math.exp(-{0})))",
     "relu": "({0} < 0 ? 0 : {0})",
     "sign": "({0} > 0 ? 1 : {0} < 0 ? -1 : 0)",
@@ -29,12 +28,6 @@ TABLE = {
     "erf": "erf({0})",
     "erfc": "(1 - erf({0}))",
     "exp2": "Math.pow(2, {0})",
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "add_scaled": "({0} + {2} * {1})",
-    "sub_scaled": "({0} - {2} * {1})",
-    "mul": "({0} * {1})",
-    "div": "({0} / {1})",
     "minimum": "Math.min({0}, {1})",
     "maximum": "Math.max({0}, {1})",
     "pow": "Math.pow({0}, {1})",
@@ -43,10 +36,6 @@ TABLE = {
     "number_of": "({0} ? 1 : 0)",
     "eq": "({0} === {1})",
     "ne": "({0} !== {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
     "isnan": "({0} !== {0})",
     "not": "(!{0})",
     "and": "({0} && {1})",

@@ -6,35 +6,21 @@ import math
 from collections.abc import Iterable
 
 from ...walk import Expression, Name, Statement, Value
+from ..infix import INFIX
 
 TABLE = {
-    "neg": "(-{0})",
+    **INFIX,
     "reciprocal": "(1.0 / {0})",
     "reciprocal_square": "(1.0 / ({0} * {0}))",
-    "square": "({0} * {0})",
-    "cube": "({0} * {0} * {0})",
     "relu": "tl.where({0} < 0, zero, {0})",
     "sign": "tl.where({0} > 0, zero + 1.0, tl.where({0} < 0, zero - 1.0, {0}))",
     "sigmoid": "sigmoid({0})",
     "tanh": "tanh({0})",
     "rsqrt": "(1.0 / tl.sqrt({0}))",
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "add_scaled": "({0} + {2} * {1})",
-    "sub_scaled": "({0} - {2} * {1})",
-    "mul": "({0} * {1})",
-    "div": "({0} / {1})",
     "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
     "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
     "where": "tl.where({0}, {1}, {2})",
     "number_of": "tl.where({0}, zero + 1.0, zero)",
-    "eq": "({0} == {1})",
-    "ne": "({0} != {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
-    "isnan": "({0} != {0})",
     "not": "(~{0})",
     "and": "({0} & {1})",
     "or": "({0} | {1})",
