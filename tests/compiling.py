@@ -1,8 +1,10 @@
 """What tests of compiled scans share: cells of every operation, large problems, a fresh start."""
 
+import os
 from dataclasses import replace
 from typing import ClassVar
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import sigmoid, tanh
@@ -43,6 +45,19 @@ def forget() -> None:
     programs.forget()
     call.native.cache_clear()
     call.layout.cache_clear()
+
+
+SANITIZERS = os.environ.get("THROUGHTIME_SANITIZE", "")
+sanitizers_only = pytest.mark.skipif(not SANITIZERS, reason="make sanitize runs these")
+
+
+@pytest.fixture
+def sanitized(monkeypatch):
+    """The libraries of a test are built with the sanitizers, not those that collecting needs."""
+    monkeypatch.setenv("THROUGHTIME_CXXFLAGS", SANITIZERS)
+    forget()
+    yield
+    forget()
 
 
 class Nine(tt.Cell):

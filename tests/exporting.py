@@ -259,3 +259,20 @@ def translator(cell=ONE, decoder=None, levels=("char", "word"), **settings):
         model.outline(), "translation", source, opening=(BOS,), never=(PAD, BOS), eos=3,
         target=target,
     )  # fmt: skip
+
+
+FORECASTS = {
+    "direct": {},
+    "quantiles": {"output": "quantiles", "anchor": "mean", "scale": "window", "observed": 1},
+    "latest steps alone": {"reads": 5, "linear": False, "anchor": "none", "known": 0},
+    "step by step": {"decoding": "step", "scale": "window"},
+}
+"""Forecasters of all kinds, as `forecaster` takes them."""
+
+TRANSLATIONS = {
+    "multiplicative": {},
+    "additive, fed": {"attention": "additive", "input_feeding": True, "num_layers": 2},
+    "without": {"attention": "none", "bidirectional": False, "decoder": (tt.LSTM(), tt.GRU())},
+    "tied": {"tied": "all", "levels": ("char", "char"), "cell": tt.zoo.LSTMP()},
+}
+"""Translators of all kinds, as `translator` takes them."""

@@ -17,6 +17,7 @@ from throughtime.ground.errors import InputError, ThroughtimeError
 from throughtime.layers.mode import frozen
 from throughtime.models.conditional import ConditionalModel
 from throughtime.models.language import LanguageModel
+from writing import left_one_by_one
 
 V = 30
 PRIMES = [[2], [2, 5, 6, 7], [2] + [4, 5, 6] * 100, [2, 9], [2, *range(4, 20)]]
@@ -81,14 +82,7 @@ def test_who_goes_on_writes_what_it_would_have(model):
     starts = [Start([2], k) for k in range(20)]
     expected = texts(model, starts, 30)
     with frozen(model):
-        writer = writer_of(model, starts, Sampling(), 7)
-        found = [[] for _ in starts]
-        for t in range(30):
-            rows = list(writer.rows)
-            for row, token in zip(rows, writer.step()):
-                found[row].append(token)
-            if t % 4 == 3:
-                writer.keep(range(1, len(rows)))
+        found = left_one_by_one(writer_of(model, starts, Sampling(), 7))
     assert found == [one[: 4 * (k + 1)] for k, one in enumerate(expected)]
 
 

@@ -14,6 +14,7 @@ from throughtime.layers.mode import frozen
 from throughtime.layers.rows import in_blocks, steps_row_by_row
 from throughtime.models.language import LanguageModel
 from throughtime.tasks.writing import Growing
+from writing import left_one_by_one
 
 V = 30
 
@@ -79,14 +80,7 @@ def test_who_goes_on_writes_what_it_would_have(kind):
     model, starts = MODELS[kind](), [Start([2], k) for k in range(20)]
     expected = texts(model, starts, 30)
     with frozen(model):
-        writer = Writer(model, starts, Sampling(), 7)
-        found = [[] for _ in starts]
-        for t in range(30):
-            rows = list(writer.rows)
-            for row, token in zip(rows, writer.step()):
-                found[row].append(token)
-            if t % 4 == 3:
-                writer.keep(range(1, len(rows)))
+        found = left_one_by_one(Writer(model, starts, Sampling(), 7))
     assert found == [one[: 4 * (k + 1)] for k, one in enumerate(expected)]
 
 

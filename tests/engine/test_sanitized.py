@@ -1,21 +1,18 @@
 """The engine built with $THROUGHTIME_SANITIZE: `make sanitize`."""
 
-import os
-
 import pytest
 import torch
 
 import throughtime as tt
 from cases import TwoMemories
-from compiling import Back, Through, forget
+from compiling import Back, Through, sanitized, sanitizers_only  # noqa: F401
 from throughtime.config import ModelConfig
 from throughtime.decoding import NativeWriter, Sampling, Start, writer_of
 from throughtime.engine import engine_of
 from throughtime.layers.mode import frozen
 from throughtime.models.language import LanguageModel
 
-FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")
-pytestmark = pytest.mark.skipif(not FLAGS, reason="make sanitize runs these, under sanitizers")
+pytestmark = [sanitizers_only, pytest.mark.usefixtures("sanitized")]
 CELLS = (tt.GRU(), tt.LayerNormLSTM(0.1), TwoMemories(), tt.zoo.LSTMP(5), Back(), Through())
 SAMPLING = [
     Sampling(),
@@ -23,15 +20,6 @@ SAMPLING = [
     Sampling(0.7, top_k=5, top_p=0.9, min_p=0.01, forbidden=(1, 2), repetition_penalty=1.2,
              presence_penalty=0.1, frequency_penalty=0.1),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def sanitized(monkeypatch):
-    """The libraries of these tests alone are built so."""
-    monkeypatch.setenv("THROUGHTIME_CXXFLAGS", FLAGS)
-    forget()
-    yield
-    forget()
 
 
 def model_of(n, V, **settings):

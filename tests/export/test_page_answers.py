@@ -9,6 +9,8 @@ import pytest
 import throughtime as tt
 from browsing import core, in_node, needs_node
 from exporting import (
+    FORECASTS,
+    TRANSLATIONS,
     classifier,
     forecaster,
     frames,
@@ -79,14 +81,6 @@ def test_tags_of_steps(head):
     assert made == tags(Reference(exported.outline), NUMBERS)
 
 
-FORECASTS = {
-    "direct": {},
-    "quantiles": {"output": "quantiles", "anchor": "mean", "scale": "window", "observed": 1},
-    "latest steps alone": {"reads": 5, "linear": False, "anchor": "none", "known": 0},
-    "step by step": {"decoding": "step", "scale": "window"},
-}
-
-
 @pytest.mark.parametrize("name", FORECASTS)
 def test_forecasts(name):
     _, exported = forecaster(**FORECASTS[name])
@@ -95,14 +89,6 @@ def test_forecasts(name):
     known = random.normal(size=(8 + 3, about.known))
     made = of(exported, "c.forecastOf(c.model, ...given)", [past.tolist(), known.tolist()])
     assert off(made, forecast(Reference(exported.outline), past, known)) <= BOUND
-
-
-TRANSLATIONS = {
-    "multiplicative": {},
-    "additive, fed": {"attention": "additive", "input_feeding": True, "num_layers": 2},
-    "without": {"attention": "none", "bidirectional": False, "decoder": (tt.LSTM(), tt.GRU())},
-    "tied": {"tied": "all", "levels": ("char", "char"), "cell": tt.zoo.LSTMP()},
-}
 
 
 @pytest.mark.parametrize("name", TRANSLATIONS)

@@ -6,6 +6,8 @@ import torch
 
 import throughtime as tt
 from exporting import (
+    FORECASTS,
+    TRANSLATIONS,
     classifier,
     forecaster,
     frames,
@@ -100,14 +102,6 @@ def test_frames():
     assert off(list(Reference(exported.outline).run(x)), right[:, 0].numpy()) < BOUND
 
 
-FORECASTS = {
-    "direct": {},
-    "quantiles": {"output": "quantiles", "anchor": "mean", "scale": "window", "observed": 1},
-    "latest steps alone": {"reads": 5, "linear": False, "anchor": "none", "known": 0},
-    "step by step": {"decoding": "step", "scale": "window"},
-}
-
-
 @pytest.mark.parametrize("name", FORECASTS)
 def test_forecasts(name):
     model, exported = forecaster(**FORECASTS[name])
@@ -121,14 +115,6 @@ def test_forecasts(name):
     right = found.point[:, 0, :, None] if found.quantiles is None else found.quantiles[:, 0]
     mine = forecast(Reference(exported.outline), past[:8], known)
     assert off(mine, right.numpy()) < BOUND
-
-
-TRANSLATIONS = {
-    "multiplicative": {},
-    "additive, fed": {"attention": "additive", "input_feeding": True, "num_layers": 2},
-    "without": {"attention": "none", "bidirectional": False, "decoder": (tt.LSTM(), tt.GRU())},
-    "tied": {"tied": "all", "levels": ("char", "char"), "cell": tt.zoo.LSTMP()},
-}
 
 
 @pytest.mark.parametrize("name", TRANSLATIONS)

@@ -1,6 +1,5 @@
 """Some laws of compiled scans, built with $THROUGHTIME_SANITIZE: `make sanitize`."""
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -8,11 +7,10 @@ import torch
 
 import throughtime as tt
 from cases import NAMED, ROUNDINGS, TwoMemories, assert_close, assert_same, outcome, problem
-from compiling import Still, Through, forget, rounded
+from compiling import Still, Through, rounded, sanitized, sanitizers_only  # noqa: F401
 from throughtime.scans import compiled
 
-FLAGS = os.environ.get("THROUGHTIME_SANITIZE", "")
-pytestmark = pytest.mark.skipif(not FLAGS, reason="make sanitize runs these, under sanitizers")
+pytestmark = [sanitizers_only, pytest.mark.usefixtures("sanitized")]
 CELLS = [
     tt.GRU(),
     tt.LayerNormLSTM(0.1),
@@ -34,15 +32,6 @@ SIZES = dict(NAMED) | {
     "whole tiles": {"T": 3, "B": 32, "n": 64, "n_x": 64},
     "more than whole tiles": {"T": 3, "B": 33, "n": 65, "n_x": 65},
 }
-
-
-@pytest.fixture(autouse=True)
-def sanitized(monkeypatch):
-    """The libraries of these tests alone are built so, not those that collecting tests needs."""
-    monkeypatch.setenv("THROUGHTIME_CXXFLAGS", FLAGS)
-    forget()
-    yield
-    forget()
 
 
 @pytest.mark.parametrize(("cell", "dtype", "tiles"), KINDS, ids=str)
