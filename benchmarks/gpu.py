@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     found, left = {}, chosen.limit - (time.perf_counter() - began)
     shares = {section: SECTIONS[section][1] for section in chosen.section}
     for section, share in shares.items():
-        ends = chosen.limit * 1.0 - (time.perf_counter() - began)
+        ends = chosen.limit - (time.perf_counter() - began)
         seconds = min(left * share / sum(shares.values()), ends)
         found[section] = apart(section, max(seconds, 1.0), sys.argv[1:] if arguments is None
                                else arguments)  # fmt: skip

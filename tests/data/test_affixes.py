@@ -260,3 +260,10 @@ def test_a_word_never_seen_is_read_by_its_end(runs):
             reader = run.task.forms([Sentence(words, [])])
             assert len(set(reader.ids.tolist())) == len(words)
             assert reader.unknown == 1.0
+
+
+@pytest.mark.parametrize("name", ["lm", "classify", "tag"])
+def test_integers_of_an_export_are_calibrated_on_words_of_the_vocabulary(runs, name, tmp_path):
+    run = tt.Run.open(runs[name])
+    made = run.export(tmp_path / "c", name="m", precision="int8-full")
+    assert "steps of the training data" in (made / "README.md").read_text()

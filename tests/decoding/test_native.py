@@ -96,6 +96,10 @@ def test_rows_end_at_eos_and_at_the_limit(model):
             expected = text[: text.index(eos) + 1] if eos in text else text
             assert [text[0], *writer.coming[row]] == expected
             assert int(writer.native["ended"][row]) == (eos in text)
+        for _ in range(min(map(len, writer.coming))):
+            writer.step()
+        with pytest.raises(RuntimeError, match="keep"):
+            writer.step()
 
 
 def test_log_probabilities_are_those_of_torchs_path(model):

@@ -70,6 +70,16 @@ def test_other_tasks(name, tmp_path):
     assert "largest error 0 " in ran(folder, *FAST)
 
 
+def test_the_training_data_of_a_tagger_are_words_and_their_characters():
+    _, exported = tagger(characters="convolutional", both=False)
+    sentence = [(5, [4, 6]), (7, [5, 5, 9]), (4, [8])]
+    given = replace(exported, calibration=lambda: [sentence, sentence[:2]])
+    ranges, said = calibrated(given, lowered(exported.outline, "int8-full"))
+    assert said == "5 steps of the training data"
+    assert ranges
+    assert all(largest > 0 for largest in ranges.values())
+
+
 def test_it_is_near_the_model(tmp_path):
     _, exported = language(tt.GRU(), hidden_size=40, embedding_size=30)
     model = lowered(exported.outline, "int8-full")

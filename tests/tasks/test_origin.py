@@ -145,6 +145,8 @@ def test_what_does_not_fit_is_told(runs, tmp_path):
     text = other_text(tmp_path)
     for words, said in (
         (["lm", "--model.hidden_size", "16"], "does not fit: its"),
+        (["lm", "--model.num_layers", "1"], "does not fit: its"),
+        (["lm", "--cell", "simple-gru"], "cells is"),
         (["lm", "--level", "char", "--model.affixes", "0"], "reads words, and this run chars"),
         (["adding"], "cannot start from"),
         (["conditional"], "a conditional model cannot start from .*, a language model of level"),

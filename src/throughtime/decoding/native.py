@@ -120,6 +120,10 @@ class NativeWriter:
         advance(self.engine, native, self.slots)
         if any(native["ended"][ahead == 0] == NUMBERS_ENDED):
             raise NO_NUMBERS
+        if any(
+            (ahead == 0) & (native["made"] == 0) & ((native["ended"] > 0) | (native["left"] <= 0))
+        ):
+            raise RuntimeError("a text has ended and is asked for more: `keep` those that go on.")
         for row, made in zip(self.rows, native["made"].tolist()):
             self.coming[row].extend(self.written[row, :made].tolist())
             if self.tops is not None:

@@ -6,7 +6,7 @@ Why it is so: docs/decisions/exporting.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,6 @@ def write(
     if to == "onnx":
         from . import onnx
 
-        plain(exported)
         one_of("precision", precision, onnx.PRECISIONS)
         one_of("form", form, onnx.FORMS)
         put(folder, onnx.files(exported, name, precision, what, form, kind))
@@ -64,16 +63,6 @@ def write(
         )
     put(folder, c.files(exported, name, precision, what))
     return folder
-
-
-def plain(exported: Exported) -> None:
-    """`InputError` for what C alone is made of."""
-    if exported.says not in ("token", "label"):
-        raise InputError(f"a model that says a {exported.says} is not exported to ONNX yet.")
-    if any(scan.uneven for layer in exported.outline.layers for scan in layer.scans):
-        raise InputError(
-            "a cell with sizes of its own, or that looks further back, is not exported to ONNX yet."
-        )
 
 
 def put_page(out: Path, text: str) -> Path:
@@ -113,21 +102,21 @@ def known(name: str) -> str:
 
 
 def numbers_in(exported: Exported) -> int:
-    """How many numbers the weights are."""
-    outline = exported.outline
-    table = getattr(outline.inputs, "table", None)
-    tied = table.size if outline.tied and table is not None else 0
-    return counted(outline) - tied
+    """How many numbers the weights are; an array that stands in two places is one."""
+    arrays = arrays_in(exported.outline)
+    return sum({(one.shape, one.tobytes()): one.size for one in arrays}.values())
 
 
-def counted(part: Any) -> int:
-    """The numbers of all arrays in a part of an outline."""
+def arrays_in(part: Any) -> Iterator[np.ndarray]:
+    """All arrays in a part of an outline."""
+    inside: Iterable[Any] = ()
     if isinstance(part, np.ndarray):
-        return part.size
-    if isinstance(part, Mapping):
-        return sum(map(counted, part.values()))
-    if isinstance(part, tuple):
-        return sum(map(counted, part))
-    if is_dataclass(part) and not isinstance(part, type):
-        return sum(counted(getattr(part, field.name)) for field in fields(part))
-    return 0
+        yield part
+    elif isinstance(part, Mapping):
+        inside = part.values()
+    elif isinstance(part, tuple):
+        inside = part
+    elif is_dataclass(part) and not isinstance(part, type):
+        inside = (getattr(part, field.name) for field in fields(part))
+    for one in inside:
+        yield from arrays_in(one)

@@ -1,7 +1,7 @@
 """An outline run in float64 by the cells' own equations: what exports are held against.
 
 Numbers are NumPy arrays of `dtype`; `advance`, `apply`, `exp` and `total` are all the arithmetic
-that a target may do in another way (`export/c/arithmetic.py`).
+that a target may do in another way (`export/c/single.py`, `integers.py`).
 """
 
 from __future__ import annotations
@@ -23,21 +23,13 @@ class Reference:
 
     def __init__(self, outline: Outline, condition: Array | None = None) -> None:
         self.outline = outline
-        self.layers = self.scanned(outline)
+        self.layers = outline.every_layer
         self.scans = [scan for layer in self.layers for scan in layer.scans]
         self.bound = [bound(scan) for scan in self.scans]
         self.states = [self.first(scan) for scan in self.scans]
         self.e: Array | None = None
         if outline.condition is not None and condition is not None:
             self.set_condition(condition)
-
-    @staticmethod
-    def scanned(outline: Outline) -> list[Layer]:
-        """All layers: of the stack, of words' characters, of the writer."""
-        more: tuple[Layer, ...] = ()
-        if outline.spelling is not None and outline.spelling.layer is not None:
-            more = (outline.spelling.layer,)
-        return [*outline.layers, *more, *(outline.writer.layers if outline.writer else ())]
 
     # ---- arithmetic ---------------------------------------------------------------------------
 

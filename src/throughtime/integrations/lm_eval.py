@@ -30,7 +30,7 @@ from ..ground.errors import InputError, ThroughtimeError, did_you_mean
 from ..ground.extras import need
 from ..run import Run
 from ..tasks.language import Language
-from ..tasks.scoring import greedy, log_probabilities
+from ..tasks.scoring import likelihoods, log_probabilities
 
 try:
     LM: Any = need("lm_eval.api.model", "lm-eval").LM
@@ -154,12 +154,12 @@ class HarnessModel(LM):
             for start in range(0, len(order), self.batch_size):
                 some = order[start : start + self.batch_size]
                 ids = [[*opening, *texts[i][0]] for i in some]
-                nats = log_probabilities(self.run.model, ids, len(opening))
-                best = greedy(self.run.model, ids, len(opening)) if asks else None
+                said = (likelihoods if asks else log_probabilities)(
+                    self.run.model, ids, len(opening)
+                )
                 for k, i in enumerate(some):
-                    given = texts[i][1]
-                    likeliest = best is None or bool(best[k][given:].all())
-                    found[i] = (float(nats[k][given:].sum()), likeliest)
+                    asked = said[k][texts[i][1] :].reshape(-1, 2 if asks else 1)
+                    found[i] = (float(asked[:, 0].sum()), not asks or bool(asked[:, 1].all()))
                     kept = found[i] if asks else found[i][0]
                     self.cache_hook.add_partial(kind, requests[i].args, kept)
                 advance(len(some))

@@ -244,6 +244,18 @@ class Outline:
         """Whether the whole sequence must be there before anything is said."""
         return any(len(layer.scans) > 1 for layer in self.layers)
 
+    @property
+    def every_layer(self) -> tuple[Layer, ...]:
+        """Those of the stack, of words' characters, of the writer."""
+        spelling = self.spelling and self.spelling.layer
+        characters = () if spelling is None else (spelling,)
+        return (*self.layers, *characters, *(self.writer.layers if self.writer else ()))
+
+    def cells_in_words(self) -> str:
+        """The cell of each scan, and of how many units it is."""
+        scans = (scan for layer in self.every_layer for scan in layer.scans)
+        return ", ".join(f"{scan.cell!r} of {scan.n} units" for scan in scans)
+
 
 def array(tensor: Tensor) -> Array:
     """As float64."""

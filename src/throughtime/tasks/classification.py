@@ -165,11 +165,9 @@ class Classification(ExampleTask):
         read = self.source.vocabulary if isinstance(self.source, TextSource) else None
         origin.put_whole(model, read, but=() if self.goes_on else ("output",))
 
-    def find_data(self, resumed: RunFolder | None) -> None:
-        """As always; of a run that goes on, what its source has settled comes first."""
-        if before := self.went_before(resumed):
-            self.source.go_on(before)
-        super().find_data(resumed)
+    def go_on(self, folder: RunFolder) -> None:
+        """What its source has settled."""
+        self.source.go_on(folder)
 
     def encode(self, examples: list[Record], *, training: bool = False) -> LabelledSequences:
         """Sequences and labels as numbers; what is cut off is said."""
@@ -292,7 +290,7 @@ class Classification(ExampleTask):
             source = self.source
             return Exported(
                 outline, "label", source.vocabulary, labels, longest=longest,
-                calibration=lambda: mixed(source.encode(self.raw_to_learn())),
+                calibration=lambda: mixed(source.encode_known(self.raw_to_learn())),
             )  # fmt: skip
         outline = self.source.exported(outline)
         return Exported(

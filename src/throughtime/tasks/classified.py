@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..checkpoint import RunFolder
 from ..config import ClassifierConfig
 from ..config.classification import ClassifierScoringOptions, LabellingOptions
@@ -95,6 +97,13 @@ class TextSource:
         """Tokens of each text, as many as the configuration lets through."""
         texts = (self.reader.encode(record.content) for record in records)
         return Ragged.of(cut(texts, self.config))
+
+    def encode_known(self, records: Sequence[Record]) -> Ragged:
+        """The same with ids of the vocabulary alone: <unk> for words that are read by their
+        affixes."""
+        found = self.encode(records)
+        known = np.where(found.values < len(self.vocabulary), found.values, UNK)
+        return Ragged(known.astype(found.values.dtype), found.lengths)
 
     @property
     def reader(self) -> Vocabulary | Spelling:

@@ -115,6 +115,8 @@ class ExampleTask(Task):
     def find_data(self, resumed: RunFolder | None) -> None:
         """What is learned is learned of the training examples alone."""
         config, loop = self.config, self.config.loop
+        if before := self.went_before(resumed):
+            self.go_on(before)
         train, valid = self.read(config.train), None
         self.doubt(train)
         if not config.valid:
@@ -162,6 +164,9 @@ class ExampleTask(Task):
         vocabulary, tokens, stack = self.from_language
         found = attrgetter(tokens)(model), attrgetter(stack)(model)
         origin.put_reader(*found, attrgetter(vocabulary)(self))
+
+    def go_on(self, folder: RunFolder) -> None:
+        """Take what decides how data are read from a run that this one goes on from."""
 
     def went_before(self, resumed: RunFolder | None) -> RunFolder | None:
         """The run whose columns and scales these data are read with."""

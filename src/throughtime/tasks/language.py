@@ -257,8 +257,11 @@ class Language(Task):
         said = f"{len(corpus):,} tokens of {where}"
         if counts.unknown:
             said += f", {counts.unknown / counts.tokens:.2%} <unk>"
-        ids = KnownIds(corpus.ids, len(self.vocabulary), UNK)
-        return RunningText(ids, said, config.loop.window, config.model.context)
+        return RunningText(self.known_ids(corpus), said, config.loop.window, config.model.context)
+
+    def known_ids(self, corpus: Corpus) -> KnownIds:
+        """Ids of the vocabulary alone: <unk> for words that are read by their affixes."""
+        return KnownIds(corpus.ids, len(self.vocabulary), UNK)
 
     def encoded(self, text: Text, *, quiet: bool = False) -> Corpus:
         """A text as ids, turned round where the run reads backwards."""
@@ -347,8 +350,12 @@ class Language(Task):
             eos=EOS if has_eos else None,
             line_ends=data.eos == "line",
             beginning=self.beginning(),
-            calibration=lambda: [self.encoded(self.texts(quiet=True)[0], quiet=True).ids],
+            calibration=self.for_calibration,
         )
+
+    def for_calibration(self) -> list[KnownIds]:
+        """The training text."""
+        return [self.known_ids(self.encoded(self.texts(quiet=True)[0], quiet=True))]
 
     def score_texts(
         self, model: Any, texts: Iterable[Sequence[str]], options: TextScoringOptions

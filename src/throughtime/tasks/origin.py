@@ -73,16 +73,15 @@ class Origin:
             terminal.say(f"the vocabulary of {self.forward.name}, and {new} that it has not")
         return found
 
-    def labels_and(self, own: Labels, *, quiet: bool = False) -> tuple[Labels, bool]:
+    def labels_and(self, own: Labels) -> tuple[Labels, bool]:
         """The run's labels, and after them those of `own` that it has not; where none is the same,
         `own` alone, and the last layer is to begin new (False)."""
         theirs, run = self.forward.task.labels, self.forward.name
         new = [name for name in own.names if name not in theirs.ids]
         if len(new) == len(own):
-            if not quiet:
-                terminal.say(f"{run} knows none of these labels: the last layer starts new")
+            terminal.say(f"{run} knows none of these labels: the last layer starts new")
             return own, False
-        if new and not quiet:
+        if new:
             terminal.say(f"the labels of {run}, and {plural(len(new), 'label')} that it has not")
         return Labels([*theirs.names, *new]), True
 
@@ -91,17 +90,34 @@ class Origin:
     ) -> None:
         """All weights of a model of the same kind, those of modules `but` apart; new rows of the
         `vocabulary` and of labels stay as they begin."""
-        theirs = dict(self.forward.model.named_parameters())
+
+        def taken(name: str) -> bool:
+            return name.split(".")[0] not in but
+
+        theirs = {k: v for k, v in self.forward.model.named_parameters() if taken(k)}
+        mine = {k: v for k, v in model.named_parameters() if taken(k)}
+        self._require_cells(model)
+        for name in theirs.keys() - mine.keys():
+            raise self._misfit(name, list(theirs[name].shape), "not there")
         with torch.no_grad():
-            for name, ours in model.named_parameters():
-                if name.split(".")[0] in but:
-                    continue
+            for name, ours in mine.items():
                 if name not in theirs:
                     raise self._misfit(name, "not there", list(ours.shape))
                 if "affixes" in name.split(".") and vocabulary is not None:
                     self._put_affixes(ours, theirs[name], vocabulary)
                 else:
                     self._put(name, ours, theirs[name])
+
+    def _require_cells(self, model: nn.Module) -> None:
+        """Weights of one cell mean nothing to another."""
+        others = dict(self.forward.model.named_modules())
+        for name, part in model.named_modules():
+            theirs, ours = (getattr(one, "cells", None) for one in (others.get(name), part))
+            if theirs is None or ours is None:
+                continue
+            if len(theirs) != len(ours) or not all(map(alike, theirs, ours)):
+                said = (", ".join(map(repr, cells)) for cells in (theirs, ours))
+                raise self._misfit(f"{name}'s cells", *said)
 
     def put_reader(
         self, tokens: nn.Module, stack: Any, vocabulary: Vocabulary, *, quiet: bool = False

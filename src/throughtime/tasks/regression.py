@@ -89,11 +89,9 @@ class Regression(ExampleTask):
         """A share is held out."""
         return self.source.split(examples)
 
-    def find_data(self, resumed: RunFolder | None) -> None:
-        """As always; of a run that goes on, what its source has settled comes first."""
-        if before := self.went_before(resumed):
-            self.source.go_on(before)
-        super().find_data(resumed)
+    def go_on(self, folder: RunFolder) -> None:
+        """What its source has settled."""
+        self.source.go_on(folder)
 
     def learn(self, train: list[Record]) -> None:
         """Columns, scales of numbers and of targets."""

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from ..data.batches import Ragged
 from ..data.vocabulary import PAD, UNK, Vocabulary
+from ..layers.heads import LOGITS_AT_ONCE
 from ..layers.mode import evaluating
 
 WINDOW = 1024
 """Steps read at a time: a long text in bounded memory."""
-LOGITS = 1 << 24
-"""Logits made at a time: 64 MB."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +72,16 @@ def log_probabilities(
     return read_through(model, sequences, given, said)
 
 
-def greedy(model: Any, sequences: Sequence[Sequence[int]], given: int) -> list[np.ndarray]:
-    """Of each sequence, whether each of its ids but the first `given` is the likeliest there."""
+def likelihoods(model: Any, sequences: Sequence[Sequence[int]], given: int) -> list[np.ndarray]:
+    """As `log_probabilities`, and beside each whether its id is the likeliest there: [n, 2]."""
 
     def said(tokens: Tensor, targets: Tensor, state: Any) -> tuple[Tensor, Any]:
         h, state = model.hidden(tokens, state)
-        flat = h.flatten(0, 1)
-        rows = max(1, LOGITS // model.embedding.num_embeddings)
+        flat, known = h.flatten(0, 1), model.known(targets)
+        rows = max(1, LOGITS_AT_ONCE // model.embedding.num_embeddings)
         best = torch.cat([model.head.logits(part).argmax(1) for part in flat.split(rows)])
-        return best.view_as(targets) == targets, state
+        nats = model.head.nats(flat, known.flatten()).view_as(known)
+        return torch.stack([-nats.double(), (best.view_as(known) == known).double()], -1), state
 
     return read_through(model, sequences, given, said)
 

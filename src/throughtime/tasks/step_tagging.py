@@ -111,23 +111,17 @@ class StepTagging(ExampleTask):
 
     def begin_from(self, origin: Origin) -> None:
         """A tagger's columns, and its labels and what these steps have besides."""
-        if not origin.is_like(self):
-            return super().begin_from(origin)
         own = self.labels
         super().begin_from(origin)
         self.labels, self.goes_on = origin.labels_and(own)
 
     def take_weights(self, origin: Origin, model: Any) -> None:
         """All, but for a last layer of other labels."""
-        if not origin.is_like(self):
-            return super().take_weights(origin, model)
         origin.put_whole(model, None, but=() if self.goes_on else ("output", "crf"))
 
-    def find_data(self, resumed: RunFolder | None) -> None:
-        """As always; of a run that goes on, what its source has settled comes first."""
-        if before := self.went_before(resumed):
-            self.source.go_on(before)
-        super().find_data(resumed)
+    def go_on(self, folder: RunFolder) -> None:
+        """What its source has settled."""
+        self.source.go_on(folder)
 
     def learn(self, train: list[Record]) -> None:
         """Labels, columns, mean and deviation."""

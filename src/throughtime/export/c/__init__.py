@@ -202,10 +202,8 @@ def files(
 def facts_of(exported: Exported, steps: Steps, room: Room, precision: str) -> dict[str, object]:
     """What the files say of themselves."""
     outline = exported.outline
-    layers = [*outline.layers, *(outline.writer.layers if outline.writer else ())]
-    cells = ", ".join(f"{scan.cell!r} of {scan.n} units" for one in layers for scan in one.scans)
     return {
-        "cells": f"Layers: {cells}.",
+        "cells": f"Layers: {outline.cells_in_words()}.",
         "weights": steps.arrays.bytes,
         "precision": precision,
         "state": room.state_bytes,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ...ground.errors import InputError
 from ...layers.outline import Array, Outline
 from ...tasks.exported import Exported
@@ -26,13 +24,15 @@ def calibrated(exported: Exported, model: Lowered) -> tuple[Ranges, str]:
         made.append(Exact(model, None, condition))
         return made[-1]
 
+    exact = making(model.outline)
+
     said = "what the model was given by the exporter, which found no training data"
     steps = 0
     try:
         for sequence in exported.calibration() if exported.calibration else ():
             if steps >= MOST_STEPS:
                 break
-            steps += read(exported, making(model.outline), sequence, MOST_STEPS - steps)
+            steps += read(exported, exact, sequence, MOST_STEPS - steps)
     except InputError:  # the files are gone
         steps = 0
     if steps:
@@ -54,10 +54,11 @@ def read(exported: Exported, exact: Exact, sequence: Any, most: int) -> int:
         return len(sequence[0])
     some = sequence[:most]
     if exported.says == "token":
+        exact.begin()
         for token in [*exported.opening, *some]:
             exact.step(token)
     elif exported.says == "tag":
         tags(exact, some)
     else:
         exact.result(some)
-    return len(np.atleast_1d(some))
+    return len(some)

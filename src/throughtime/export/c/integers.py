@@ -34,7 +34,8 @@ class Exact(Reference):
     ) -> None:
         self.ranges, self.folded = ranges, model.folded
         self.seen: Ranges = {}
-        self.kept: dict[int, tuple[bytes, Array, Array]] = {}
+        self.keys: dict[int, bytes] = {}  # what a matrix holds, by its id
+        self.kept: dict[bytes, tuple[Array, Array]] = {}  # its integers and the scales of its rows
         super().__init__(model.outline, None)
         self.traces = [traced(scan) for scan in self.scans]
         self.does = [
@@ -65,16 +66,18 @@ class Exact(Reference):
 
     def product(self, W: Array, x: Array) -> Array:
         """What is added to y."""
-        if id(W) not in self.kept:
-            key = W.tobytes()
-            largest = 0.0 if self.ranges is None else self.ranges.get(key, 0.0)
-            self.kept[id(W)] = key, integers(W).astype(np.int64), row_scales(W, largest)
-        key, q, scale = self.kept[id(W)]
+        if id(W) not in self.keys:
+            self.keys[id(W)] = W.tobytes()
+        key = self.keys[id(W)]
         if self.ranges is None:
             largest = float(np.abs(x).max(initial=0.0))
             self.seen[key] = max(self.seen.get(key, 0.0), largest)
             return (W @ x.astype(np.float64)).astype(f32)
-        sums = q @ quantised(x, self.ranges.get(key, 0.0))
+        largest = self.ranges.get(key, 0.0)
+        if key not in self.kept:
+            self.kept[key] = integers(W).astype(np.int64), row_scales(W, largest)
+        q, scale = self.kept[key]
+        sums = q @ quantised(x, largest)
         return sums.astype(f32) * scale
 
     def advance(self, k: int, x: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...layers.outline import Scores, Writer
 from ...tasks.exported import Exported
+from ...tasks.translation import MORE
 from ..answers import without_bias
 from ..lowering import traced
 from . import vocabulary as vocabularies
@@ -17,7 +18,7 @@ HEADER = """#define NAME_TARGET_TOKENS {targets}
 #define NAME_LONGEST 64
 #endif
 #define NAME_WORK (NAME_LONGEST * {floats}) /* floats of `work` */
-#define NAME_MOST(length) ((length) * 2 + 10) /* tokens of a translation, where nothing ends it */
+#define NAME_MOST(length) ((length) * 2 + {more}) /* tokens, where nothing ends it */
 
 typedef struct {{
 {fields}
@@ -78,8 +79,9 @@ def room(exported: Exported, steps: Steps) -> Room:
     state_bytes = 4 * sum(n for _, n in parts) + 8
     floats = 2 * widest(steps) + keys + 1
     header = HEADER.format(
-        targets=len(target), floats=floats, state_bytes=state_bytes, first=exported.opening[0],
-        eos=exported.eos, fields="\n".join(f"    float {name}[{n}];" for name, n in parts),
+        targets=len(target), floats=floats, more=MORE, state_bytes=state_bytes,
+        first=exported.opening[0], eos=exported.eos,
+        fields="\n".join(f"    float {name}[{n}];" for name, n in parts),
         joined="; write a space between words" if target.level == "word" else "",
     )  # fmt: skip
     numbers = [steps.scan(f"Writer {k}", scan, traced(scan)) for k, scan in enumerate(scans, 1)]

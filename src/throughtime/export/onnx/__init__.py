@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import Any
 
+from ...ground.errors import InputError
 from ...ground.extras import need
 from ...tasks.exported import Exported
 from ..lowering import lowered
@@ -19,11 +20,21 @@ from .graph import Graph
 from .programs import program
 from .sequence import goes_on, sequence
 from .states import first_states, states_in
-from .step import refuse, step
+from .step import refuse_steps, step
 
 PRECISIONS = ("float32", "int8")
 FORMS = ("sequence", "step")
 OPSET, IR = 18, 9
+
+
+def refuse(exported: Exported) -> None:
+    """Raise `InputError` for what no graph is written of."""
+    if exported.says not in ("token", "label"):
+        raise InputError(f"a model that says a {exported.says} is not exported to ONNX yet.")
+    if any(scan.uneven for layer in exported.outline.layers for scan in layer.scans):
+        raise InputError(
+            "a cell with sizes of its own, or that looks further back, is not exported to ONNX yet."
+        )
 
 
 def files(
@@ -41,8 +52,9 @@ def files(
     onnx = need("onnx", "onnx")
     need("onnx.numpy_helper", "onnx")
     outline = exported.outline
+    refuse(exported)
     if form == "step":
-        refuse(outline)
+        refuse_steps(outline)
         model = lowered(outline, precision)
     else:  # an operator takes x, and W_x of it
         folds = fused.operator_of(outline.layers[0]) is None

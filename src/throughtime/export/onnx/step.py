@@ -12,7 +12,7 @@ from .graph import Graph
 from .states import conditioned, ends, numbers_of, rows_of, states_in
 
 
-def refuse(outline: Outline) -> None:
+def refuse_steps(outline: Outline) -> None:
     """Raise `InputError` where there is no step."""
     if outline.bidirectional:
         raise InputError(

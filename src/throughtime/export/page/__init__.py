@@ -21,6 +21,7 @@ import numpy as np
 from ...data.conditions import Choice
 from ...ground.errors import InputError
 from ...tasks.exported import Exported
+from ...tasks.translation import MORE
 from ..lowering import lowered
 from . import vocabulary as vocabularies
 from .model import Parts
@@ -34,8 +35,6 @@ SHOWN = ("dom", "conditions", "roll", "sound", "write", "classify", "tag", "tabl
          "forecast", "translate", "frames", "start")  # fmt: skip
 LENGTH, TUNE, FRAMES = 500, 2000, 200
 """Tokens of a text, of a tune and frames that a page writes, unless its reader says how many."""
-MORE = 10
-"""Tokens that a translation may have beyond twice those of its source; as `translate`."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -171,8 +170,7 @@ def digest(text: str) -> str:
 
 def about(exported: Exported, precision: str) -> str:
     """What the model is made of."""
-    layers = exported.outline.layers
-    cells = ", ".join(f"{scan.cell!r} of {scan.n} units" for one in layers for scan in one.scans)
+    cells = exported.outline.cells_in_words()
     return f"Layers: {cells}. Weights in {precision}. Exported by throughtime."
 
 

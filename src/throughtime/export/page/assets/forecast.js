@@ -52,7 +52,8 @@ class Forecasting {
     const { length: L, horizon: H, targets: k, observed } = this.about;
     const { rows, wrong } = numbersOf(this.area.value, this.width);
     const next = this.known ? numbersOf(this.future.value, this.known) : { rows: Array.from({ length: H }, () => []), wrong: '' };
-    const lacks = rows.length < L ? `${rows.length} of ${L} steps.` : next.rows.length < H ? `${next.rows.length} of ${H} steps to come.` : '';
+    const began = this.spec.calendar.length ? Date.parse(`${this.day.value}Z`) / 864e5 : 0;
+    const lacks = !Number.isFinite(began) ? 'When was the first line?' : rows.length < L ? `${rows.length} of ${L} steps.` : next.rows.length < H ? `${next.rows.length} of ${H} steps to come.` : '';
     this.note.textContent = wrong || next.wrong || (this.area.value.trim() ? lacks : '');
     this.note.classList.toggle('wrong', Boolean(wrong || next.wrong));
     if (wrong || next.wrong || lacks) {
@@ -61,7 +62,7 @@ class Forecasting {
       return;
     }
     const past = rows.slice(-L), [, center, unit] = this.spec.series[Number(this.series.value)];
-    const first = Date.parse(`${this.day.value}Z`) / 864e5 + (rows.length - L) * this.spec.step;
+    const first = began + (rows.length - L) * this.spec.step;
     const known = [...past.map((row) => row.slice(k + observed)), ...next.rows.slice(0, H)]
       .map((row, t) => this.features(row, t, first));
     const { others } = this.spec;

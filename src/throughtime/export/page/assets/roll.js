@@ -2,8 +2,12 @@
 
 const PITCHES = ['C', 'C♯', 'D', 'E♭', 'E', 'F', 'F♯', 'G', 'A♭', 'A', 'B♭', 'B'];
 
+function classOf(pitch) {
+  return PITCHES[((pitch % 12) + 12) % 12];
+}
+
 function pitchName(pitch) {
-  return `${PITCHES[((pitch % 12) + 12) % 12]}${Math.floor(pitch / 12) - 1}`;
+  return `${classOf(pitch)}${Math.floor(pitch / 12) - 1}`;
 }
 
 class Roll {
@@ -27,7 +31,7 @@ class Roll {
     const made = svg('svg', { class: 'roll', width, height, viewBox: `0 0 ${width} ${height}`, role: 'img' });
     made.append(svg('title', {}, `${notes.length} notes from ${pitchName(low + 1)} to ${pitchName(high - 1)}`));
     for (let pitch = low; pitch <= high; pitch++) {
-      const black = PITCHES[pitch % 12].length > 1;
+      const black = classOf(pitch).length > 1;
       made.append(svg('rect', { x: left, y: y(pitch), width: width - left, height: row, class: black ? 'black' : 'white' }));
       if (pitch % 12 === 0 || rows < 20 && !black) {
         made.append(svg('text', { x: left - 6, y: y(pitch) + row - 1.5, class: 'key', 'text-anchor': 'end' }, pitchName(pitch)));
