@@ -215,6 +215,9 @@ def test_a_forecast_is_drawn(show):
     browser.wait("document.querySelectorAll('svg polyline').length === 4")
     assert text_of(browser, "table").count("+") == 3
     assert browser.overflow() <= 0
+    set_to(browser, "When the first line was", "")
+    browser.wait(f"{STATUS} === 'When was the first line?'")
+    assert browser.run("document.querySelectorAll('svg polyline').length") == 0
 
 
 def test_a_translation_comes_with_its_alignment(show):
@@ -234,6 +237,9 @@ def test_tunes_are_drawn_and_played(show):
     browser.click("Play")
     browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'visible'")
     browser.wait("document.querySelector('.cursor').getAttribute('visibility') === 'hidden'")
+    browser.type("textarea", "=C,,,,, |]\n")
+    browser.wait("document.querySelectorAll('svg .note').length === 7")
+    assert browser.said == []
 
 
 def test_piano_rolls_are_written_and_played(show):
